@@ -92,8 +92,8 @@ class Statement(_message.Message):
     TYPE_FIELD_NUMBER: _builtins.int
     PROTOCOL_FIELD_NUMBER: _builtins.int
     EXCHANGE_ID_FIELD_NUMBER: _builtins.int
-    FROM_FIELD_NUMBER: _builtins.int
-    TO_FIELD_NUMBER: _builtins.int
+    SENDER_FIELD_NUMBER: _builtins.int
+    RECIPIENT_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
     TIME_US_FIELD_NUMBER: _builtins.int
     BODY_SHA256_FIELD_NUMBER: _builtins.int
@@ -104,7 +104,9 @@ class Statement(_message.Message):
     """1"""
     exchange_id: _builtins.bytes
     """16 random bytes, chosen by the asker"""
-    to: _builtins.str
+    sender: _builtins.str
+    """ISO 3166-1 alpha-2"""
+    recipient: _builtins.str
     node: _builtins.str
     """the sending node's name"""
     time_us: _builtins.int
@@ -119,7 +121,8 @@ class Statement(_message.Message):
         type: Global___StatementType.ValueType = ...,
         protocol: _builtins.int = ...,
         exchange_id: _builtins.bytes = ...,
-        to: _builtins.str = ...,
+        sender: _builtins.str = ...,
+        recipient: _builtins.str = ...,
         node: _builtins.str = ...,
         time_us: _builtins.int = ...,
         body_sha256: _builtins.bytes = ...,
@@ -128,7 +131,7 @@ class Statement(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_sha256", b"body_sha256", "directory_version", b"directory_version", "exchange_id", b"exchange_id", "from", b"from", "leaf_sha256", b"leaf_sha256", "node", b"node", "protocol", b"protocol", "time_us", b"time_us", "to", b"to", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_sha256", b"body_sha256", "directory_version", b"directory_version", "exchange_id", b"exchange_id", "leaf_sha256", b"leaf_sha256", "node", b"node", "protocol", b"protocol", "recipient", b"recipient", "sender", b"sender", "time_us", b"time_us", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
