@@ -1,0 +1,79 @@
+"""TLS material of the node: read from files, read again when they change, given to gRPC on both sides.
+
+gRPC's handshake takes the union of the members' roots, since a server can't know beforehand who calls. That union
+decides nothing: `Trust.peer` validates each caller against the roots of its own country. A channel to a peer knows
+that peer's roots only.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+
+from node.errors import ConfigError
+
+# TLS 1.3 alone: Python's gRPC has no switch for it, but its TLS 1.2 cipher list can be set to one suite that needs an
+# RSA certificate, and the profiles in certs/ issue none, so that a TLS 1.2 handshake finds no suite in common.
+ONLY_TLS13 = ("GRPC_SSL_CIPHER_SUITES", "ECDHE-RSA-AES128-GCM-SHA256")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnIdentity:
+    """The node's certificate chain and key, as PEM."""
+
+    chain: bytes
+    key: bytes
+
+    @property
+    def not_after_us(self) -> int:
+        """When the certificate ends, in UTC microseconds."""
+        return int(x509.load_pem_x509_certificates(self.chain)[0].not_valid_after_utc.timestamp() * 1_000_000)
+
+
+def load_own_identity(certificate: Path, key: Path) -> OwnIdentity:
+    """Read the node's chain and key, and check that they belong together.
+
+    Raises:
+        ConfigError: a file is missing or unreadable, or the key is another certificate's.
+    """
+    try:
+        own = OwnIdentity(chain=certificate.read_bytes(), key=key.read_bytes())
+        leaf = x509.load_pem_x509_certificates(own.chain)[0]
+        private = load_pem_private_key(own.key, password=None)
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: {error.strerror}") from error
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{certificate} or {key} is not valid PEM, or the key is encrypted") from error
+    if private.public_key() != leaf.public_key():
+        raise ConfigError(f"{key} is not the key of {certificate}")
+    return own
+
+
+def pem_bundle(ders: Iterable[bytes]) -> bytes:
+    """Return certificates given as DER as one PEM text."""
+    return b"".join(x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM) for der in ders)
+
+
+class ServerTls:
+    """Server credentials that follow the files and the directory without a restart."""
+
+    def __init__(self, own: OwnIdentity, roots: bytes) -> None:
+        """Take the node's identity, and the PEM bundle that clients may chain to."""
+        self._configuration = self._configured(own, roots)
+
+    def replace(self, own: OwnIdentity, roots: bytes) -> None:
+        """Use another identity or bundle from the next handshake on."""
+        self._configuration = self._configured(own, roots)
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """Return credentials that ask for the present configuration at each handshake."""
+        # gRPC falls back to its previous configuration when the fetcher raises; this one only reads an attribute.
+        fetch: Callable[[], grpc.ServerCertificateConfiguration] = lambda: self._configuration  # noqa: E731
+        return grpc.dynamic_ssl_server_credentials(self._configuration, fetch, require_client_authentication=True)
+
+    @staticmethod
+    def _configured(own: OwnIdentity, roots: bytes) -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration([(own.key, own.chain)], root_certificates=roots)
