@@ -117,7 +117,7 @@ def parse_checkpoint(text: bytes) -> Checkpoint:
 
     Raises:
         NoteError: Not UTF-8; fewer than three lines; an empty line; a size that is not decimal, has a leading zero or
-            is above `LARGEST_SIZE`; a root that is not canonical base64 of 32 bytes, or that no ledger of that size has.
+            is above `LARGEST_SIZE`; a root that is not canonical base64 of 32 bytes, or of no ledger of that size.
     """
     try:
         *lines, end = text.decode().split("\n")
@@ -144,8 +144,8 @@ def open_checkpoint(data: bytes, *, log: VerifierKey, witnesses: Iterable[Verifi
         witnesses: Keys of type `COSIGNATURE_V1`. A witness's plain signature would say nothing of what it checked.
 
     Raises:
-        NoteError: A key of the wrong type; not a signed note or not a checkpoint; not signed by `log`, whoever else signed it; it names another
-            ledger than `log` is the key of; or a signature by a known key is false.
+        NoteError: A key of the wrong type; not a signed note or not a checkpoint; not signed by `log`, whoever else
+            signed it; it names another ledger than `log` is the key of; or a signature by a known key is false.
     """
     cosigners = tuple(witnesses)
     if log.kind != ED25519 or any(key.kind != COSIGNATURE_V1 for key in cosigners):

@@ -1,6 +1,6 @@
 """The Merkle tree of the ledger: RFC 6962 §2.1, which RFC 9162 §2.1 restates; SHA-256 throughout.
 
-A hash is always exactly 32 bytes, and every function here refuses another length. This is not tidiness: a node hashes
+A hash is always exactly 32 bytes, and whatever reads leaves or proofs here refuses another length. A node hashes
 `left || right` with no mark between them, so a verifier that took 31 bytes and 33 bytes would accept two different
 proofs, and two different trees, for one root.
 """
