@@ -24,9 +24,7 @@ SALT = bytes(range(32))
 
 
 def private_part() -> LeafPrivate:
-    return LeafPrivate(
-        officer="a41f", unit="FECI", purpose=PURPOSE_INVESTIGATE, reason="released", released=2, **fields
-    )
+    return LeafPrivate(officer="a41f", unit="FECI", purpose=PURPOSE_INVESTIGATE, reason="released", released=2)
 
 
 def shared_part() -> bytes:
