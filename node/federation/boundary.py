@@ -1,0 +1,110 @@
+"""The edge of the node: which gRPC status each deliberate error becomes, and the only place that aborts a call.
+
+A peer or client is told the error's `public` sentence and nothing else. An error that nobody foresaw is logged here and
+becomes INTERNAL: silence is denial.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeAlias, TypeVar
+
+import grpc
+import structlog
+
+from node import errors
+
+STATUS: dict[type[errors.EnlaceError], grpc.StatusCode] = {
+    errors.UsageError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.NotFoundError: grpc.StatusCode.NOT_FOUND,
+    errors.ForbiddenError: grpc.StatusCode.PERMISSION_DENIED,
+    errors.IdentityError: grpc.StatusCode.UNAUTHENTICATED,
+    errors.NotPairedError: grpc.StatusCode.PERMISSION_DENIED,
+    errors.DirectoryError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.EnvelopeError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.SignatureError: grpc.StatusCode.UNAUTHENTICATED,
+    errors.MisdirectedError: grpc.StatusCode.PERMISSION_DENIED,
+    errors.ClockError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.ReplayError: grpc.StatusCode.ALREADY_EXISTS,
+    errors.TooLargeError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.RecordError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.SecondOfficerError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.PolicyError: grpc.StatusCode.PERMISSION_DENIED,
+    errors.LedgerError: grpc.StatusCode.UNAVAILABLE,
+    errors.StoreError: grpc.StatusCode.UNAVAILABLE,
+    errors.KeyErasedError: grpc.StatusCode.NOT_FOUND,
+    errors.UnansweredError: grpc.StatusCode.UNAVAILABLE,
+    errors.ConfigError: grpc.StatusCode.FAILED_PRECONDITION,
+}
+
+log = structlog.get_logger()
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+def status_of(error: errors.EnlaceError) -> grpc.StatusCode:
+    """Return the status of the error's nearest kind."""
+    for kind in type(error).__mro__:
+        if kind in STATUS:
+            return STATUS[kind]
+    return grpc.StatusCode.INTERNAL
+
+
+class Boundary(grpc.aio.ServerInterceptor):
+    """Maps errors of every handler behind it to a status."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Wrap the handler that would serve the call."""
+        handler: Any = await continuation(handler_call_details)  # grpc's types know only synchronous handlers
+        if handler is None:
+            return None
+        made: Any
+        streams = handler.request_streaming
+        if handler.response_streaming:
+            made = grpc.stream_stream_rpc_method_handler if streams else grpc.unary_stream_rpc_method_handler
+            served: Any = _streaming(handler.stream_stream or handler.unary_stream, handler_call_details.method)
+        else:
+            made = grpc.stream_unary_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
+            served = _single(handler.stream_unary or handler.unary_unary, handler_call_details.method)
+        wrapped: grpc.RpcMethodHandler[Any, Any] = made(
+            served, handler.request_deserializer, handler.response_serializer
+        )
+        return wrapped
+
+
+def _single(inner: Callable[[Any, Context], Awaitable[Any]], method: str) -> Callable[[Any, Context], Awaitable[Any]]:
+    async def guarded(request: Any, context: Context) -> Any:  # noqa: ANN401 - whatever the wrapped handler takes
+        try:
+            return await inner(request, context)
+        except Exception as error:  # noqa: BLE001 - grpc would send the text of any other error to the peer
+            await _refuse(error, method, context)
+
+    return guarded
+
+
+def _streaming(
+    inner: Callable[[Any, Context], AsyncIterator[Any]], method: str
+) -> Callable[[Any, Context], AsyncIterator[Any]]:
+    async def guarded(request: Any, context: Context) -> AsyncIterator[Any]:  # noqa: ANN401 - as above
+        try:
+            async for response in inner(request, context):
+                yield response
+        except Exception as error:  # noqa: BLE001 - grpc would send the text of any other error to the peer
+            await _refuse(error, method, context)
+
+    return guarded
+
+
+async def _refuse(error: Exception, method: str, context: Context) -> None:
+    if isinstance(error, errors.EnlaceError):
+        log.warning("call_refused", method=method, kind=type(error).__name__, reason=str(error))
+        await context.abort(status_of(error), error.public)
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    log.error("call_failed", method=method, exc_info=error)
+    await context.abort(grpc.StatusCode.INTERNAL, errors.EnlaceError.public)
