@@ -1,0 +1,92 @@
+"""What a ledger line is made of, and the tables that keep it.
+
+A table holds what must survive, and nothing twice, with one exception: the hashes beside each leaf. The root in the
+head tells *that* a line was damaged, never which; the hashes name it (see `node.store.ledger`).
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    String,
+    Table,
+)
+
+from node.store.tables import metadata
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line to be logged.
+
+    Attributes:
+        leaf: The bytes that enter the tree (`node.ledger.leaf.build_leaf`).
+        opening: Serialised Opening of that leaf. It is stored encrypted.
+        exchange_id: 16 bytes; of a local line, random ones.
+        replay_key: Who has used this exchange id, and how. A second line with the same key is refused.
+        statement: As sent, of the message that this line lets out; empty where none leaves.
+        key_id: 8 bytes: the key that signed the statement.
+        signature: 64 bytes.
+        bodies: Messages to keep beside the line, encrypted: a short name, and the bytes.
+    """
+
+    leaf: bytes
+    opening: bytes
+    exchange_id: bytes
+    replay_key: bytes | None = None
+    statement: bytes = b""
+    key_id: bytes = b""
+    signature: bytes = b""
+    bodies: tuple[tuple[str, bytes], ...] = ()
+
+
+# SQLite makes a key its row number only when its type is called INTEGER; any other name costs a second index.
+_INDEX = BigInteger().with_variant(Integer, "sqlite")
+
+ledger_head = Table(
+    "ledger_head",
+    metadata,
+    Column("id", SmallInteger, CheckConstraint("id = 1"), primary_key=True, autoincrement=False),
+    Column("size", BigInteger, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("frontier", LargeBinary, nullable=False),
+    Column("link", LargeBinary, nullable=False),  # of the last line
+)
+"""One row: the tree as it stands. Locking it is what makes one ledger of several processes."""
+
+ledger_lines = Table(
+    "ledger_lines",
+    metadata,
+    Column("idx", _INDEX, primary_key=True, autoincrement=False),  # from 0, without gaps
+    Column("leaf", LargeBinary, nullable=False),
+    Column("leaf_hash", LargeBinary, nullable=False),
+    Column("link", LargeBinary, nullable=False),  # SHA-256 of the previous line's link and this leaf's hash
+    Column("exchange_id", LargeBinary, nullable=False, index=True),
+    Column("replay_key", LargeBinary, unique=True),  # the replay memory
+    # The statement of the message that this line lets out, as it is sent. That of the counterpart is in the leaf.
+    Column("statement", LargeBinary),
+    Column("key_id", LargeBinary),
+    Column("signature", LargeBinary),
+)
+
+ledger_openings = Table(
+    "ledger_openings",
+    metadata,
+    Column("idx", _INDEX, ForeignKey("ledger_lines.idx"), primary_key=True, autoincrement=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+"""Apart from the lines, so that a scan of the tree does not read them and a copy of the tree can go without."""
+
+ledger_bodies = Table(
+    "ledger_bodies",
+    metadata,
+    Column("idx", _INDEX, ForeignKey("ledger_lines.idx"), primary_key=True, autoincrement=False),
+    Column("role", String(16), primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+)
