@@ -7,14 +7,14 @@ SHELL := /bin/sh
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 # Pass PYTHON=python3.13 to choose; otherwise the first of these that is new enough.
 PYTHON := python3
 PYTHONS := $(PYTHON) python3.14 python3.13 python3.12 python3.11
 JOBS := 2
 CODE := node tests tools
 
-.PHONY: help demo test check fmt lock bench proto contract suite tour
+.PHONY: help demo test check fmt lock bench proto contract style types imports wire tour suite
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -24,14 +24,7 @@ demo: $(VENV)/.runtime ## three countries on this machine, and a tour; with ONCE
 
 test: check tour suite ## everything: check, the tour once, all tests with branch coverage
 
-check: $(VENV)/.dev ## style, types, imports, wire contract, generated code
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy --explicit-package-bases $(CODE)
-	$(BIN)/lint-imports
-	$(BIN)/python tools/generate.py --check
-	$(BIN)/buf lint
-	$(BIN)/buf breaking --against proto/enlace.binpb
+check: style types imports wire ## style, types, imports, wire contract, generated code
 
 fmt: $(VENV)/.dev ## put the code into its form, and repair what can be repaired
 	$(BIN)/ruff format .
@@ -54,15 +47,31 @@ proto: $(VENV)/.dev ## generate node/wire from proto/
 contract: $(VENV)/.dev ## freeze the wire contract of a release, which `check` compares with
 	$(BIN)/buf build --exclude-source-info --output proto/enlace.binpb
 
-# --- parts of `test` -------------------------------------------------------------------------------------------------
+# --- parts of `check` and `test`: with --keep-going, one that fails does not hide the others -------------------------
+
+style: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy --explicit-package-bases $(CODE)
+
+imports: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+# The baseline is the contract of the last release, so that the comparison needs no history and no tags.
+wire: $(VENV)/.dev
+	$(BIN)/python tools/generate.py --check
+	$(BIN)/buf lint
+	$(BIN)/buf breaking --against proto/enlace.binpb
+
+tour: $(VENV)/.runtime
+	@$(BIN)/python -m node.main demo --once
 
 # A file's tests stay on one worker, so that its nodes and databases start once. A test that hangs shows where.
 suite: $(VENV)/.dev
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --ignore tests/bench --quiet \
 		-o faulthandler_timeout=240 --cov --cov-branch --cov-report term:skip-covered
-
-tour: $(VENV)/.runtime
-	@$(BIN)/python -m node.main demo --once
 
 # --- set-up ----------------------------------------------------------------------------------------------------------
 
