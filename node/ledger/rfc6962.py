@@ -1,8 +1,8 @@
 """The Merkle tree of the ledger: RFC 6962 §2.1, which RFC 9162 §2.1 restates; SHA-256 throughout.
 
 A hash is always exactly 32 bytes, and whatever reads leaves or proofs here refuses another length. A node hashes
-`left || right` with no mark between them, so a verifier that took 31 bytes and 33 bytes would accept two different
-proofs, and two different trees, for one root.
+`left || right` with no mark between them, so a verifier that took 31 bytes and 33 bytes would accept, for an honest
+root, a leaf hash that was never in the tree beside a sibling that makes up for it.
 """
 
 from collections.abc import Iterable, Sequence

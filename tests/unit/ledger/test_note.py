@@ -244,6 +244,8 @@ MALFORMED = {
     "two spaces before the signature": GOOD.replace(BLOB, " " + BLOB),
     "a space after the signature": GOOD.replace(BLOB, BLOB + " "),
     "a key id alone": GOOD.replace(BLOB, base64.b64encode(KEY.key_id).decode()),
+    "a key id alone, of nobody known": GOOD + line("n", b"1234").decode(),
+    "three bytes, of nobody known": GOOD + line("n", b"123").decode(),
     "a plus sign in a name": GOOD + LINE.decode().replace(NAME, "a+b"),
     "a space in a name": GOOD + LINE.decode().replace(NAME, "a b"),
     "a no-break space in a name": GOOD + LINE.decode().replace(NAME, "a\N{NO-BREAK SPACE}b"),

@@ -315,6 +315,16 @@ def test_no_altered_inclusion_proof_verifies(size: int) -> None:
                 verify_inclusion(index=index, size=size, leaf_hash=wrong, proof=proof, root=root)
 
 
+def test_a_leaf_and_its_sibling_are_not_cut_at_another_place() -> None:
+    """The forgery that the length check is for: all hashes above come out right."""
+    d = leaves(4)
+    first, *rest = path(0, d)
+    joined = d[0] + first
+    for cut in (0, 31, 33, 64):
+        with pytest.raises(ProofError, match="32 bytes long"):
+            verify_inclusion(index=0, size=4, leaf_hash=joined[:cut], proof=[joined[cut:], *rest], root=mth(d))
+
+
 # --- refusals: consistency -------------------------------------------------------------------------------------------
 
 
@@ -397,6 +407,15 @@ def test_no_altered_consistency_proof_verifies(new_size: int) -> None:
         for first, second in ((new_root, old_root), (stranger, new_root), (old_root, stranger), (b"", new_root)):
             with pytest.raises(ProofError):
                 verify_consistency(old_size=old_size, new_size=new_size, proof=proof, old_root=first, new_root=second)
+
+
+def test_an_old_root_and_its_neighbour_are_not_cut_at_another_place() -> None:
+    d = leaves(4)
+    (neighbour,) = consistency_proof(2, d)
+    joined = mth(d[:2]) + neighbour
+    for cut in (0, 31, 33, 64):
+        with pytest.raises(ProofError, match="32 bytes long"):
+            verify_consistency(old_size=2, new_size=4, proof=[joined[cut:]], old_root=joined[:cut], new_root=mth(d))
 
 
 def test_the_size_must_come_from_the_checkpoint() -> None:
