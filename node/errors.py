@@ -72,8 +72,12 @@ class DirectoryError(EnlaceError):
     public = "no directory is in force"
 
 
+class DirectoryMalformedError(DirectoryError):
+    """The bytes are no directory of the contract, are too large, or contradict themselves; the text names the place."""
+
+
 class DirectoryExpiredError(DirectoryError):
-    """The directory's time is over: nothing may be exchanged on it."""
+    """The directory's time is over, or has not begun: nothing may be exchanged on it."""
 
 
 class DirectoryRollbackError(DirectoryError):
