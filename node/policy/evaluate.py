@@ -1,0 +1,177 @@
+"""How one rulebook bears on one set of facts, word by word after the published semantics (see `decide`)."""
+
+from collections.abc import Collection
+from typing import Final, NamedTuple
+
+import msgspec
+
+from node.policy import schema
+from node.policy.facts import UNKNOWN_AGE, Facts
+from node.policy.rules import Condition, Conjunction, Layer, Rule, Rulebook
+from node.policy.vocabulary import UNKNOWN, Category, Obligation, Outcome
+from node.wire import codes_pb2
+
+RELEASE: Final = codes_pb2.OUTCOME_RELEASE
+GENERALISE: Final = codes_pb2.OUTCOME_GENERALISE
+PSEUDONYMISE: Final = codes_pb2.OUTCOME_PSEUDONYMISE
+MASK: Final = codes_pb2.OUTCOME_MASK
+WITHHOLD: Final = codes_pb2.OUTCOME_WITHHOLD
+
+EXISTENCE: Final = codes_pb2.DATA_CATEGORY_EXISTENCE
+REFERENCE: Final = codes_pb2.DATA_CATEGORY_REFERENCE
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """For the operator: what kept a category from leaving whole, and under which law. Never leaves the country.
+
+    Attributes:
+        layer: Of the rulebook; empty where the node itself forbids.
+        rule: Its id; empty where the reason is that no rule grants.
+        category: EXISTENCE where the whole entry is denied.
+        outcome: The cap that the rule sets.
+    """
+
+    layer: str
+    rule: str
+    title: str
+    law: str
+    category: Category
+    outcome: Outcome
+
+
+class LayerResult(NamedTuple):
+    """What one rulebook says.
+
+    Attributes:
+        levels: For each category of this kind of entry.
+        granting: The `allow` rules that gave each level; categories withheld are not in it.
+        fired: Ids of all rules that fired, in the order of the rulebook.
+        retention_days: The shortest of the rules that fired; 0 where none sets one.
+        denied: Nothing of the entry leaves.
+    """
+
+    levels: dict[Category, Outcome]
+    granting: dict[Category, list[Rule]]
+    fired: list[str]
+    obligations: frozenset[Obligation]
+    retention_days: int
+    denied: bool
+    reasons: list[Reason]
+
+
+def join(left: Outcome, right: Outcome) -> Outcome:
+    """The least level at least as strict as both; generalise with pseudonymise is mask."""
+    if {left, right} == {GENERALISE, PSEUDONYMISE}:
+        return MASK
+    return max(left, right)
+
+
+def categories_of(kind: str) -> frozenset[Category]:
+    """Categories to decide on for a kind of entry."""
+    return schema.CATEGORIES_BY_KIND[kind] | schema.COMMON_CATEGORIES | {EXISTENCE}
+
+
+def is_holding(condition: Condition, facts: Facts, *, unknown: bool) -> bool:
+    """Whether a condition holds, counting UNKNOWN as `unknown`."""
+    value = getattr(facts, condition.dimension)
+    if condition.at_least is not None:
+        return unknown if value == UNKNOWN_AGE else value >= condition.at_least
+    present: frozenset[str] = value if isinstance(value, frozenset) else frozenset({value})
+    if UNKNOWN in present:
+        return unknown
+    return present.isdisjoint(condition.values) == condition.negated
+
+
+def is_met(conjunction: Conjunction, facts: Facts, *, unknown: bool) -> bool:
+    """Whether all conditions hold, counting UNKNOWN as `unknown`."""
+    return all(is_holding(condition, facts, unknown=unknown) for condition in conjunction)
+
+
+def is_firing(rule: Rule, facts: Facts) -> bool:
+    """Whether a rule fires: `when` holds and no exception does, with UNKNOWN counted against release in both."""
+    restricts = rule.effect != "allow"
+    return is_met(rule.when, facts, unknown=restricts) and not any(
+        is_met(exception, facts, unknown=not restricts) for exception in rule.unless
+    )
+
+
+def evaluate_layer(book: Rulebook, facts: Facts, accepted: frozenset[Obligation]) -> LayerResult:
+    """What a rulebook says of a situation whose kind of entry is known.
+
+    Args:
+        book: In force; whether it is, the caller has checked.
+        facts: The situation.
+        accepted: Obligations that the recipient has declared to honour.
+    """
+    categories = categories_of(facts.kind)
+    fired = [rule for rule in book.rules if is_firing(rule, facts)]
+    unaccepted = [rule for rule in fired if not rule.obligations <= accepted]
+    fired = [rule for rule in fired if rule.effect != "allow" or rule.obligations <= accepted]
+    restricting = [rule for rule in fired if rule.effect != "allow"]
+    denied = any(rule.effect == "deny" or not rule.obligations <= accepted for rule in restricting)
+
+    limits = dict.fromkeys(categories, RELEASE)
+    for rule in restricting:
+        for category in categories & rule.data.keys():
+            limits[category] = join(limits[category], rule.data[category])
+    levels = dict.fromkeys(categories, WITHHOLD)
+    granting: dict[Category, list[Rule]] = {}
+    for category, grants in _grants(fired, facts.kind).items():
+        results = [(join(limits[category], level), rule) for level, rule in grants]
+        best = min(level for level, _ in results)
+        if not denied and best != WITHHOLD:
+            levels[category] = best
+            granting[category] = [rule for level, rule in results if level == best]
+
+    reasons = [_unaccepted(book.layer, rule, rule.obligations - accepted) for rule in unaccepted]
+    for rule in restricting:
+        reasons += _restriction(book.layer, rule, categories)
+    reasons += _ungranted(book, categories - _grants(fired, facts.kind).keys())
+    return LayerResult(
+        levels=levels,
+        granting=granting,
+        fired=[rule.id for rule in fired],
+        obligations=frozenset().union(*(rule.obligations for rule in fired)),
+        retention_days=min((rule.retention_days for rule in fired if rule.retention_days), default=0),
+        denied=denied,
+        reasons=reasons,
+    )
+
+
+def _grants(fired: Collection[Rule], kind: str) -> dict[Category, list[tuple[Outcome, Rule]]]:
+    """Levels that the `allow` rules among those that fired grant, by category.
+
+    A grant of what an entry of this kind can hold grants with it that it exists, and its reference data. A grant of
+    something else (routes, where a telephone is asked for) must not betray that the telephone is held.
+    """
+    found: dict[Category, list[tuple[Outcome, Rule]]] = {}
+    own = schema.CATEGORIES_BY_KIND[kind] | {EXISTENCE, REFERENCE}
+    for rule in fired:
+        if rule.effect != "allow":
+            continue
+        for category in categories_of(kind) & rule.data.keys():
+            found.setdefault(category, []).append((rule.data[category], rule))
+        if own & rule.data.keys():
+            for implied in (EXISTENCE, REFERENCE):
+                found.setdefault(implied, []).append((RELEASE, rule))
+    return found
+
+
+def _restriction(layer: Layer, rule: Rule, categories: frozenset[Category]) -> list[Reason]:
+    if rule.effect == "deny":
+        return [Reason(layer, rule.id, rule.titles["en"], rule.law, EXISTENCE, WITHHOLD)]
+    return [
+        Reason(layer, rule.id, rule.titles["en"], rule.law, category, rule.data[category])
+        for category in sorted(categories & rule.data.keys())
+    ]
+
+
+def _unaccepted(layer: Layer, rule: Rule, missing: frozenset[Obligation]) -> Reason:
+    names = ", ".join(codes_pb2.Obligation.Name(each).removeprefix("OBLIGATION_") for each in sorted(missing))
+    title = f"{rule.titles['en']}: the recipient has not accepted {names}"
+    return Reason(layer, rule.id, title, rule.law, EXISTENCE, WITHHOLD)
+
+
+def _ungranted(book: Rulebook, categories: Collection[Category]) -> list[Reason]:
+    title = f"no rule of {book.name} grants it"
+    return [Reason(book.layer, "", title, "", category, WITHHOLD) for category in sorted(categories)]

@@ -1,0 +1,321 @@
+"""What is known of a request and of an entry when it is decided whether anything leaves.
+
+Each fact comes from a small function of its own. What is not recorded is UNKNOWN, which never helps release; what can't
+be asked of this kind of entry is NOT_APPLICABLE. The strictest subject along "uses" and "owns" links counts: the store
+writes its protection into the entry (`inherited`, `inherited_roles`) in the same transaction.
+"""
+
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from node.errors import PolicyError
+from node.policy import schema, vocabulary
+from node.policy.vocabulary import AGE_BOUNDS, COUNTRIES, DIMENSIONS, NOT_APPLICABLE, UNKNOWN, InstrumentKind
+from node.wire import codes_pb2, entry_pb2, exchange_pb2
+
+PROTECTED_ROLES: Final = frozenset(
+    {UNKNOWN, "VICTIM", "PRESUMED_VICTIM", "SMUGGLED_MIGRANT", "WITNESS", "COMPLAINANT", "MISSING"}
+)
+"""Roles that protect: they never leave, and things inherit them."""
+
+VICTIM_ROLES: Final = frozenset({"VICTIM", "PRESUMED_VICTIM"})
+
+UNKNOWN_AGE: Final = -1
+"""`Facts.record_age` of a record without a believable date."""
+
+_ADULT_YEARS: Final = 18  # CRC art. 1
+_EPOCH: Final = date(1970, 1, 1)
+_US_PER_DAY: Final = 86_400_000_000
+_LAST_TIME_ZONE_US: Final = 12 * 3_600_000_000  # where a day begins last, UTC-12
+
+_NONE: Final = frozenset({NOT_APPLICABLE})
+_UNKNOWN_SET: Final = frozenset({UNKNOWN})
+# Legal persons and groups may be suspects, but have no age, no asylum and no origin.
+_LEGAL_PERSONS: Final = frozenset({"ORGANISATION", "GROUP"})
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One situation to decide on; fields are the dimensions of `node.policy.vocabulary`, in their order.
+
+    All values are words of the vocabulary. `record_age` is the lower bound, in days, of the record's class of age
+    (`AGE_BOUNDS`), or `UNKNOWN_AGE`.
+    """
+
+    recipient: str
+    paired: str
+    unit_type: str
+    purpose: str
+    crime: frozenset[str]
+    urgency: str
+    ground: str
+    instrument: frozenset[str]
+    kind: str
+    record_crime: frozenset[str]
+    handling: str
+    caveat: frozenset[str]
+    record_age: int
+    role: frozenset[str]
+    victim: str
+    minor: str
+    asylum: str
+    witness: str
+    exposure: str
+    stateless: str
+    recipient_is_origin: str
+    torture_risk: str
+    death_penalty: str
+    torture_derived: str
+    consent: str
+
+
+def derive_facts(
+    *,
+    recipient: str,
+    query: exchange_pb2.Query,
+    entry: entry_pb2.Entry,
+    instruments: Collection[InstrumentKind],
+    paired: bool,
+    now_us: int,
+) -> Facts:
+    """Facts of one entry, asked for by one query.
+
+    Args:
+        recipient: Country that asks, as its certificate says (ISO 3166-1 alpha-2).
+        query: As received and verified.
+        entry: As stored by its owner.
+        instruments: Kinds of the instruments in force between the two countries at `now_us`.
+        paired: Two focal points of this country have signed the pairing with the recipient.
+        now_us: Time of the decision, UTC microseconds.
+    """
+    field = entry.WhichOneof("entity")
+    kind = schema.KIND_BY_FIELD[field] if field else UNKNOWN
+    purpose = vocabulary.PURPOSES.get(query.purpose, UNKNOWN)
+    subjects = subjects_of(entry, kind)
+    roles = role_fact(entry, kind)
+    minor = minor_fact(subjects, birth_of(entry), now_us)
+    return Facts(
+        recipient=recipient if recipient in COUNTRIES else UNKNOWN,
+        paired="YES" if paired else "NO",
+        unit_type=vocabulary.UNIT_TYPES.get(query.asker.unit_type, UNKNOWN),
+        purpose=purpose,
+        crime=_words(query.crimes, vocabulary.CRIMES) or _UNKNOWN_SET,
+        urgency=vocabulary.URGENCIES.get(query.urgency, UNKNOWN),
+        ground=vocabulary.GROUNDS.get(query.ground, UNKNOWN),
+        instrument=_words(instruments, vocabulary.INSTRUMENT_KINDS) - _UNKNOWN_SET,
+        kind=kind,
+        record_crime=_words(entry.crimes, vocabulary.CRIMES) or _UNKNOWN_SET,
+        handling=vocabulary.HANDLING_CODES.get(entry.handling, UNKNOWN),
+        caveat=_words(entry.caveats, vocabulary.CAVEATS),
+        record_age=age_fact(entry.recorded_us, now_us),
+        role=roles,
+        victim=victim_fact(subjects, roles),
+        minor=minor,
+        asylum=_recorded(subjects, "asylum", vocabulary.ASYLUM_STATES, harmless="NONE"),
+        witness=_recorded(subjects, "witness_protection", vocabulary.TRIS, harmless="NO"),
+        exposure=_recorded(subjects, "exposure", vocabulary.EXPOSURES, harmless="NONE"),
+        stateless=_recorded(subjects, "stateless", vocabulary.TRIS, harmless="NO"),
+        recipient_is_origin=origin_fact(subjects, nationalities_of(entry), recipient),
+        torture_risk=risk_fact((each.torture_risk for each in subjects), recipient),
+        death_penalty=risk_fact((each.death_penalty_risk for each in subjects), recipient),
+        torture_derived=_recorded(subjects, "torture_derived", vocabulary.TRIS, harmless="NO"),
+        consent=consent_fact(subjects, recipient, purpose, minor, now_us),
+    )
+
+
+def encode_facts(facts: Facts) -> bytes:
+    """Serialise facts for replay: MessagePack, a map by field name. Equal facts are equal bytes."""
+    return _ENCODER.encode(facts)
+
+
+def parse_facts(data: bytes) -> Facts:
+    """Read facts back.
+
+    Raises:
+        PolicyError: The bytes are not facts, or hold a word that is not in this node's vocabulary.
+    """
+    try:
+        facts = _DECODER.decode(data)
+    except msgspec.MsgspecError as error:
+        raise PolicyError(f"these bytes are not facts: {error}") from error
+    for name, dimension in DIMENSIONS.items():
+        value = getattr(facts, name)
+        if isinstance(value, int):
+            known = value == UNKNOWN_AGE or value in AGE_BOUNDS
+        else:
+            known = (value if dimension.many else {value}) <= set(dimension.values)
+        if not known:
+            raise PolicyError(f"the facts' {name} is not in the vocabulary of this node")
+    return facts
+
+
+_ENCODER: Final = msgspec.msgpack.Encoder(order="deterministic")
+_DECODER: Final = msgspec.msgpack.Decoder(Facts)
+
+
+# --- whose protection counts -----------------------------------------------------------------------------------------
+
+
+def subjects_of(entry: entry_pb2.Entry, kind: str) -> tuple[entry_pb2.Protection, ...]:
+    """Protections that bear on an entry; none where it is not about a person and inherits from none.
+
+    A person always has one, though nothing be recorded in it. So has a thing that states a role: whoever wrote it knew
+    of a subject.
+    """
+    found = []
+    if kind in {"PERSON", UNKNOWN} or entry.HasField("protection"):
+        found.append(entry.protection)
+    if entry.HasField("inherited"):
+        found.append(entry.inherited)
+    if not found and (entry.inherited_roles or (entry.roles and kind not in _LEGAL_PERSONS)):
+        found.append(entry.protection)
+    return tuple(found)
+
+
+def birth_of(entry: entry_pb2.Entry) -> entry_pb2.DateInterval | None:
+    """The recorded birth of the person that an entry is."""
+    return entry.person.birth if entry.WhichOneof("entity") == "person" and entry.person.HasField("birth") else None
+
+
+def nationalities_of(entry: entry_pb2.Entry) -> Collection[str]:
+    """Nationalities of the person that an entry is: states of origin even where `origins` forgets them."""
+    return entry.person.nationalities if entry.WhichOneof("entity") == "person" else ()
+
+
+def strictest(values: Iterable[str], *, harmless: str) -> str:
+    """Join what is recorded of several subjects.
+
+    Values that differ and are not harmless join to UNKNOWN, which every restriction takes for the worst.
+    """
+    distinct = set(values)
+    if not distinct:
+        return NOT_APPLICABLE
+    if len(distinct) > 1:
+        distinct.discard(harmless)
+    return distinct.pop() if len(distinct) == 1 else UNKNOWN
+
+
+def _recorded(subjects: Iterable[entry_pb2.Protection], field: str, words: Mapping[int, str], *, harmless: str) -> str:
+    return strictest([words.get(getattr(each, field), UNKNOWN) for each in subjects], harmless=harmless)
+
+
+def _words(numbers: Iterable[int], words: Mapping[int, str]) -> frozenset[str]:
+    return frozenset([words.get(number, UNKNOWN) for number in numbers])
+
+
+# --- one fact each ---------------------------------------------------------------------------------------------------
+
+
+def role_fact(entry: entry_pb2.Entry, kind: str) -> frozenset[str]:
+    """Roles of the subject and of those that use or own the thing; a subject recorded as a victim is one."""
+    roles = _words(entry.roles, vocabulary.ROLES) | _words(entry.inherited_roles, vocabulary.ROLES)
+    if codes_pb2.TRI_YES in (entry.protection.victim, entry.inherited.victim) and roles.isdisjoint(VICTIM_ROLES):
+        roles |= {"VICTIM"}
+    return roles or (_UNKNOWN_SET if kind in {"PERSON", UNKNOWN} else _NONE)
+
+
+def victim_fact(subjects: Iterable[entry_pb2.Protection], roles: frozenset[str]) -> str:
+    """YES as soon as a role or a record says so; NO only where it is recorded."""
+    if not roles.isdisjoint(VICTIM_ROLES):
+        return "YES"
+    return _recorded(subjects, "victim", vocabulary.TRIS, harmless="NO")
+
+
+def age_fact(recorded_us: int, now_us: int) -> int:
+    """Class of the record's age: the greatest bound of `AGE_BOUNDS` that it has reached, in whole days."""
+    if not 0 < recorded_us <= now_us:
+        return UNKNOWN_AGE
+    return AGE_BOUNDS[bisect_right(AGE_BOUNDS, (now_us - recorded_us) // _US_PER_DAY) - 1]
+
+
+def minor_fact(subjects: Collection[entry_pb2.Protection], birth: entry_pb2.DateInterval | None, now_us: int) -> str:
+    """Whether the subject is a child now (CRC art. 1).
+
+    A recorded birth decides over an assessment; an interval that straddles 18 is UNKNOWN. A birthday counts from when
+    its day has begun in every time zone.
+    """
+    found = []
+    for index, each in enumerate(subjects):
+        if index == 0 and birth is not None:
+            found.append(age_of_birth(birth, now_us))
+        else:
+            found.append(_AGE_WORDS.get(each.age, UNKNOWN))
+    return strictest(found, harmless="IS_ADULT")
+
+
+_AGE_WORDS: Final = {codes_pb2.AGE_CLASS_MINOR: "IS_MINOR", codes_pb2.AGE_CLASS_ADULT: "IS_ADULT"}
+
+
+def age_of_birth(birth: entry_pb2.DateInterval, now_us: int) -> str:
+    """IS_MINOR, IS_ADULT, or UNKNOWN where the interval straddles 18 or is no interval."""
+    try:
+        today = datetime.fromtimestamp((now_us - _LAST_TIME_ZONE_US) // 1_000_000, UTC).date()
+        first = _EPOCH + timedelta(days=birth.first_day)
+        last = _EPOCH + timedelta(days=birth.last_day)
+        if not first <= last <= today:
+            return UNKNOWN
+        first_birthday, last_birthday = _birthday(first), _birthday(last)
+    except (OverflowError, ValueError):  # outside the calendar
+        return UNKNOWN
+    if last_birthday <= today:
+        return "IS_ADULT"
+    return "IS_MINOR" if first_birthday > today else UNKNOWN
+
+
+def _birthday(born: date) -> date:
+    try:
+        return born.replace(year=born.year + _ADULT_YEARS)
+    except ValueError:  # 29 February, in a year without one
+        return date(born.year + _ADULT_YEARS, 3, 1)
+
+
+def origin_fact(subjects: Collection[entry_pb2.Protection], nationalities: Collection[str], recipient: str) -> str:
+    """Whether the recipient is a state of origin: of birth, nationality, habitual residence, or feared.
+
+    NOT_ORIGIN needs origins recorded as complete, each a country that this node knows.
+    """
+    if not subjects:
+        return NOT_APPLICABLE
+    if recipient in nationalities or any(recipient in each.origins for each in subjects):
+        return "IS_ORIGIN"
+    told = all(each.origins_complete and each.origins and COUNTRIES.issuperset(each.origins) for each in subjects)
+    return "NOT_ORIGIN" if told and COUNTRIES.issuperset(nationalities) else UNKNOWN
+
+
+def risk_fact(recipients: Iterable[Collection[str]], recipient: str) -> str:
+    """AT_RISK where any subject risks it with this recipient.
+
+    Else NOT_RECORDED, a word of its own: the record lists risks and can't say that there is none.
+    """
+    lists = tuple(recipients)
+    if not lists:
+        return NOT_APPLICABLE
+    return "AT_RISK" if any(recipient in each for each in lists) else "NOT_RECORDED"
+
+
+def consent_fact(
+    subjects: Collection[entry_pb2.Protection], recipient: str, purpose: str, minor: str, now_us: int
+) -> str:
+    """Whether every subject's consent is on record, by the originator, for this recipient and purpose, and not revoked.
+
+    Void for children, and for whoever may be one. What the asker says of consent is `ground`, never this.
+    """
+    if not subjects:
+        return NOT_APPLICABLE
+    given = minor == "IS_ADULT" and all(
+        any(_is_in_force(consent, recipient, purpose, now_us) for consent in each.consents) for each in subjects
+    )
+    return "RECORDED_BY_ORIGINATOR" if given else "NOT_RECORDED"
+
+
+def _is_in_force(consent: entry_pb2.Consent, recipient: str, purpose: str, now_us: int) -> bool:
+    return (
+        consent.recipient == recipient
+        and purpose != UNKNOWN
+        and vocabulary.PURPOSES.get(consent.purpose) == purpose
+        and 0 < consent.given_us <= now_us
+        and consent.revoked_us == 0
+    )
