@@ -232,7 +232,7 @@ if SYSTEMD:  # absent on machines that don't start with systemd; the two tests a
 
     def test_systemd_finds_the_unit_well_confined(unit: Path) -> None:
         # 0 is confined, 10 (here: 100) is open. What remains is what a server on a network can't do without.
-        command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", unit]
+        command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(unit)]
         ran = subprocess.run(command, check=False, capture_output=True, text=True)
         assert ran.returncode == 0, ran.stdout
 
