@@ -80,8 +80,8 @@ class Channels:
         Raises:
             UnknownMemberError, grpc.aio.AioRpcError.
         """
-        response: bytes = await self.channel(trust, country).unary_unary(method)(request, timeout=timeout_s)
-        return response
+        stub: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self.channel(trust, country).unary_unary(method)
+        return await stub(request, timeout=timeout_s)
 
     async def close_retired(self) -> None:
         """Close channels that were replaced, once their calls have had time to end."""

@@ -34,11 +34,11 @@ class Trust:
         self.pairings = pairings
         self._peers: dict[bytes, Peer] = {}
 
-    def peer(self, chain: bytes, now_us: int) -> Peer:
+    def identified(self, chain: bytes, now_us: int) -> Peer:
         """Return whose certificate this is; `chain` is PEM, leaf first, as it came from the handshake.
 
         Raises:
-            UnknownMemberError, CertificateInvalidError, CertificateRevokedError, DirectoryExpiredError.
+            DirectoryExpiredError, UnknownMemberError, CertificateInvalidError.
         """
         self.directory.verify_in_force(now_us)
         peer = self._peers.get(chain)
@@ -47,11 +47,18 @@ class Trust:
             if len(self._peers) >= CACHED_CERTIFICATES:
                 self._peers.clear()
             self._peers[chain] = peer
+        return peer
+
+    def verify_standing(self, peer: Peer, now_us: int) -> None:
+        """Check what may have changed since the peer connected: its certificate's time, and revocation.
+
+        Raises:
+            CertificateInvalidError, CertificateRevokedError.
+        """
         if now_us >= peer.not_after_us:
             raise CertificateInvalidError(f"the certificate of {peer.country}/{peer.name} has expired")
         if peer.serial in self.revoked.get(peer.country, frozenset()):
             raise CertificateRevokedError(f"the certificate of {peer.country}/{peer.name} is revoked")
-        return peer
 
     def _validated(self, chain: bytes, now_us: int) -> Peer:
         try:

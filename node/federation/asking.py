@@ -1,0 +1,232 @@
+"""Asking: one question to many peers at once, under one deadline.
+
+Own rules, then a durable line, then the signed question, and of what comes back only what verifies. A peer that is
+down, slow, wrong or refusing shows as such; the rest is still there. A question is itself information: it is logged and
+judged by this country's outbound rules before it leaves.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError
+
+from node.errors import DeniedError, EnlaceError, LedgerError, MalformedError, UnansweredError
+from node.federation.channels import QUERY, Channels
+from node.federation.envelope import Opened, Sealed, new_salt, open_envelope, seal
+from node.federation.lines import ANSWER_BODY, QUERY_BODY, line_of, private_of, shared_of_event, shared_of_received
+from node.federation.standing import Standing
+from node.policy.outbound import decide_outbound
+from node.policy.query import verify_query
+from node.store.writer import Writer
+from node.wire.codes_pb2 import Urgency
+from node.wire.desk_pb2 import PeerOutcome, SearchResponse
+from node.wire.envelope_pb2 import StatementType
+from node.wire.exchange_pb2 import Answer, Body, Query, QueryRequest, QueryResponse
+from node.wire.ledger_pb2 import LeafKind
+
+log = structlog.get_logger()
+
+ACKNOWLEDGE_WITHIN_US = 15 * 60 * 1_000_000  # a LIFE query, by a human
+
+OUTCOMES = {
+    grpc.StatusCode.UNAVAILABLE: PeerOutcome.PEER_OUTCOME_UNREACHABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED: PeerOutcome.PEER_OUTCOME_LATE,
+}
+
+
+class NoAnswerError(UnansweredError):
+    """The call to the peer ended without an answer; `outcome` says how that shows."""
+
+    def __init__(self, outcome: PeerOutcome.ValueType, code: grpc.StatusCode) -> None:
+        """Take how it shows, and the status of the call; a peer's own words are never passed on."""
+        super().__init__(f"the call ended with {code.name}")
+        self.outcome = outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question to one peer, sealed and ready to be logged."""
+
+    peer: str
+    sealed: Sealed
+    exchange_id: bytes
+    asked_us: int
+
+
+@dataclass(slots=True)
+class Asking:
+    """Asks peers and logs how each exchange ended, also when nobody waits for the answers any more."""
+
+    standing: Standing
+    channels: Channels
+    writer: Writer
+    clock: Callable[[], int]
+    window_us: int
+    _under_way: set[asyncio.Task[SearchResponse]] = field(default_factory=set)
+
+    async def ask(self, query: Query, peers: Sequence[str], deadline_s: float) -> AsyncIterator[SearchResponse]:
+        """Ask the peers and yield a response for each, in the order in which they come.
+
+        Raises:
+            MalformedError: the query is not one that may be asked; a line says so.
+        """
+        started = time.perf_counter()
+        try:
+            verify_query(query)
+        except EnlaceError as error:
+            await self._deny(query, "", error)
+            raise
+        questions: list[Question] = []
+        for peer in peers:
+            refused = await self._refused(query, peer)
+            if refused is not None:
+                yield refused
+            else:
+                questions.append(self._question(query, peer))
+        # No log, no disclosure: all lines are durable before the first question leaves.
+        await asyncio.gather(*[self._log_asked(query, question) for question in questions])
+        tasks = [asyncio.create_task(self._one(query, question, deadline_s, started)) for question in questions]
+        for task in tasks:
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+        for done in asyncio.as_completed(tasks):
+            yield await done
+
+    async def drained(self) -> None:
+        """Wait until every exchange under way has ended and is logged."""
+        await asyncio.gather(*self._under_way)
+
+    async def _refused(self, query: Query, peer: str) -> SearchResponse | None:
+        try:
+            self.standing.trust.directory.verify_in_force(self.clock())
+            self.standing.trust.verify_paired(peer)
+            decide_outbound(self.standing.outbound, query, peer, self.clock())
+        except EnlaceError as error:
+            await self._deny(query, peer, error)
+            return SearchResponse(
+                peer=peer, outcome=PeerOutcome.PEER_OUTCOME_NOT_ASKED, detail=_sentence(error), answer=Answer()
+            )
+        return None
+
+    async def _deny(self, query: Query, peer: str, error: EnlaceError) -> None:
+        now_us = self.clock()
+        private = private_of(query)
+        private.reason = type(error).__name__
+        exchange_id = secrets.token_bytes(16)
+        shared = shared_of_event(
+            LeafKind.LEAF_KIND_DENIED, self.standing.signer, now_us, exchange_id=exchange_id, peer=peer
+        )
+        await self.writer.append(line_of(shared, private, exchange_id=exchange_id, now_us=now_us))
+
+    def _question(self, query: Query, peer: str) -> Question:
+        exchange_id, now_us = secrets.token_bytes(16), self.clock()
+        sealed = seal(
+            self.standing.signer,
+            statement_type=StatementType.STATEMENT_TYPE_QUERY,
+            exchange_id=exchange_id,
+            recipient=peer,
+            body=Body(salt=new_salt(), query=query),
+            now_us=now_us,
+            directory_version=self.standing.trust.directory.version,
+        )
+        return Question(peer=peer, sealed=sealed, exchange_id=exchange_id, asked_us=now_us)
+
+    async def _log_asked(self, query: Query, question: Question) -> None:
+        await self.writer.append(
+            line_of(
+                question.sealed.shared,
+                private_of(query),
+                exchange_id=question.exchange_id,
+                now_us=self.clock(),
+                sent=question.sealed,
+                bodies=((QUERY_BODY, question.sealed.body),),
+            )
+        )
+
+    async def _one(self, query: Query, question: Question, deadline_s: float, started: float) -> SearchResponse:
+        response = SearchResponse(peer=question.peer, exchange_id=question.exchange_id)
+        try:
+            opened = await self._answer(question, deadline_s - (time.perf_counter() - started))
+            # Only what is durably logged is shown.
+            response.ledger_index = await self._log_answered(query, question, opened)
+        except LedgerError as error:
+            response.outcome, response.detail = PeerOutcome.PEER_OUTCOME_INVALID, error.public
+            log.exception("answer_not_logged", peer=question.peer, reason=str(error))
+        except EnlaceError as error:
+            response.outcome = error.outcome if isinstance(error, NoAnswerError) else PeerOutcome.PEER_OUTCOME_INVALID
+            response.detail = _sentence(error)
+            log.warning("peer_did_not_answer", peer=question.peer, reason=str(error))
+            response.ledger_index = await self._log_unanswered(query, question, response.outcome)
+        else:
+            response.answer.CopyFrom(opened.body.answer)
+            response.outcome = PeerOutcome.PEER_OUTCOME_ANSWERED
+            if response.answer.refused:
+                response.outcome, response.detail = PeerOutcome.PEER_OUTCOME_REFUSED, "the peer refuses this request"
+        if query.urgency == Urgency.URGENCY_LIFE:
+            response.duty_telephone = self.standing.trust.directory.member(question.peer).duty_telephone
+            response.acknowledge_by_us = question.asked_us + ACKNOWLEDGE_WITHIN_US
+        response.elapsed_us = int((time.perf_counter() - started) * 1_000_000)
+        return response
+
+    async def _answer(self, question: Question, timeout_s: float) -> Opened:
+        request = QueryRequest(envelope=question.sealed.envelope).SerializeToString()
+        try:
+            data = await self.channels.call(self.standing.trust, question.peer, QUERY, request, timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise NoAnswerError(OUTCOMES.get(error.code(), PeerOutcome.PEER_OUTCOME_REFUSED), error.code()) from None
+        try:
+            envelope = QueryResponse.FromString(data).envelope
+        except DecodeError:
+            raise MalformedError("the answer is not a message of the contract") from None
+        opened = open_envelope(
+            envelope,
+            expected=StatementType.STATEMENT_TYPE_ANSWER,
+            sender=question.peer,
+            recipient=self.standing.country,
+            public_key=self.standing.trust.directory.signing_key,
+            now_us=self.clock(),
+            window_us=self.window_us,
+            answers=question.sealed,
+        )
+        if opened.statement.exchange_id != question.exchange_id or not opened.body.HasField("answer"):
+            raise MalformedError("the answer is to another query")
+        return opened
+
+    async def _log_answered(self, query: Query, question: Question, opened: Opened) -> int:
+        answer = opened.body.answer
+        private = private_of(query)
+        private.released = sum(hit.HasField("entry") for hit in answer.hits)
+        private.hits = sum(hit.HasField("hit") for hit in answer.hits)
+        private.held = sum(hit.HasField("pending") for hit in answer.hits)
+        return await self.writer.append(
+            line_of(
+                shared_of_received(LeafKind.LEAF_KIND_ANSWERED, opened, self.standing.signer),
+                private,
+                exchange_id=question.exchange_id,
+                now_us=self.clock(),
+                bodies=((ANSWER_BODY, opened.body_bytes),),
+            )
+        )
+
+    async def _log_unanswered(self, query: Query, question: Question, outcome: PeerOutcome.ValueType) -> int:
+        now_us = self.clock()
+        private = private_of(query)
+        private.reason = PeerOutcome.Name(outcome)
+        shared = shared_of_event(
+            LeafKind.LEAF_KIND_UNANSWERED,
+            self.standing.signer,
+            now_us,
+            exchange_id=question.exchange_id,
+            peer=question.peer,
+            body=question.sealed.body,
+        )
+        return await self.writer.append(line_of(shared, private, exchange_id=question.exchange_id, now_us=now_us))
+
+
+def _sentence(error: EnlaceError) -> str:
+    return str(error) if isinstance(error, DeniedError | NoAnswerError) else error.public

@@ -1,0 +1,109 @@
+"""The peer service: who calls, whether they still may, what they sent; the use cases do the rest.
+
+Handlers take and return serialised bytes: what is verified is what came. A unary call is served as a stream of one
+message, which on the wire is the same, because gRPC drops a unary call whose message is too large before its handler
+runs, and a refusal without a ledger line is not wanted.
+"""
+
+import secrets
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from node.errors import CertificateInvalidError, EnlaceError, LedgerError, MalformedError, OverloadedError, TooLargeError
+from node.federation import channels
+from node.federation.acknowledging import Acknowledging
+from node.federation.answering import Answering
+from node.federation.boundary import Context
+from node.federation.distribution import Distribution
+from node.federation.lines import line_of, shared_of_event
+from node.federation.standing import Standing
+from node.identity.certificates import Peer
+from node.store.writer import Writer
+from node.wire.exchange_pb2 import QueryRequest
+from node.wire.ledger_pb2 import Direction, LeafKind, LeafPrivate
+
+UseCase = Callable[[bytes, Peer], Awaitable[bytes]]
+
+
+@dataclass(slots=True)
+class ExchangeServicer:
+    """Serves peers."""
+
+    standing: Standing
+    writer: Writer
+    clock: Callable[[], int]
+    calls_per_peer: int
+    answering: Answering
+    acknowledging: Acknowledging
+    distribution: Distribution
+    _under_way: Counter[str] = field(default_factory=Counter)
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """Return what a server registers."""
+        cases: dict[str, UseCase] = {
+            channels.QUERY: self.answering.answer,
+            channels.ACKNOWLEDGE: self.acknowledging.receive,
+            channels.GET_DIRECTORY: self.distribution.directory,
+            channels.PUSH_REVOCATIONS: self.distribution.revocations,
+        }
+        methods = {
+            path.rsplit("/", 1)[1]: grpc.stream_unary_rpc_method_handler(self._served(case))
+            for path, case in cases.items()
+        }
+        return grpc.method_handlers_generic_handler("enlace.v1.Exchange", methods)
+
+    def _served(self, case: UseCase) -> Callable[[object, Context], Awaitable[bytes]]:
+        async def serve(_: object, context: Context) -> bytes:
+            peer = self.standing.trust.identified(certificate_chain(context), self.clock())
+            data = b""
+            self._under_way[peer.country] += 1
+            try:
+                self.standing.trust.verify_standing(peer, self.clock())
+                if self._under_way[peer.country] > self.calls_per_peer:
+                    raise OverloadedError(f"{peer.country} has more than {self.calls_per_peer} calls under way")
+                message = await context.read()
+                if not isinstance(message, bytes):
+                    raise TooLargeError("the message is larger than the contract allows, or the call broke off")
+                data = message
+                return await case(data, peer)
+            except LedgerError:
+                raise  # it could not be logged, so neither could its refusal
+            except EnlaceError as error:
+                await self._log_rejected(peer, data, error)
+                raise
+            finally:
+                self._under_way[peer.country] -= 1
+
+        return serve
+
+    async def _log_rejected(self, peer: Peer, data: bytes, error: EnlaceError) -> None:
+        now_us = self.clock()
+        exchange_id = secrets.token_bytes(16)
+        shared = shared_of_event(
+            LeafKind.LEAF_KIND_REJECTED,
+            self.standing.signer,
+            now_us,
+            exchange_id=exchange_id,
+            peer=peer.country,
+            direction=Direction.DIRECTION_RECEIVED,
+            body=data,
+        )
+        private = LeafPrivate(reason=type(error).__name__)
+        await self.writer.append(line_of(shared, private, exchange_id=exchange_id, now_us=now_us))
+
+
+def certificate_chain(context: Context) -> bytes:
+    """Return the caller's certificate chain as PEM, leaf first, as it came in the handshake.
+
+    Raises:
+        CertificateInvalidError: there is none.
+    """
+    facts = context.auth_context()
+    chain = facts.get("x509_pem_cert_chain") or facts.get("x509_pem_cert")
+    if not chain:
+        raise CertificateInvalidError("the caller showed no certificate")
+    return bytes(chain[0])

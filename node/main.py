@@ -1,0 +1,44 @@
+"""Entry point of the `enlace` command: composes its sub-commands and turns errors into one line and an exit status.
+
+Exit status: 0 done; 1 a finding (a broken ledger, a denied action, a peer that did not answer); 2 wrong use.
+"""
+
+import os
+import sys
+
+# Before anything imports grpc: see node.federation.tls.
+os.environ.setdefault("GRPC_SSL_CIPHER_SUITES", "ECDHE-RSA-AES128-GCM-SHA256")
+
+import typer
+from rich.console import Console
+
+from node import errors
+from node.cli.app import app
+
+WRONG_USE = (
+    errors.UsageError,
+    errors.ConfigError,
+    errors.NotFoundError,
+    errors.MalformedError,
+    errors.RecordError,
+    errors.RulebookError,
+)
+
+
+def main() -> None:
+    """Run `enlace`."""
+    try:
+        status = app(standalone_mode=False)
+    except errors.EnlaceError as error:
+        _say(str(error))
+        sys.exit(2 if isinstance(error, WRONG_USE) else 1)
+    except typer.Abort:
+        sys.exit(130)
+    except typer.exceptions.TyperException as error:
+        _say(f"{error.format_message()} (`--help` shows how)")
+        sys.exit(2)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _say(sentence: str) -> None:
+    Console(stderr=True, highlight=False).print(f"[red]✗[/red] {sentence}", soft_wrap=True)
