@@ -1,0 +1,124 @@
+"""What directories, roots and records say, as people and programs read it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from node.errors import DirectoryError
+from node.identity.directory import DIRECTORY_TYPE
+from node.identity.stewards import decoded, followed, parse_root, signed_by
+from node.wire.codes_pb2 import InstrumentKind, Obligation
+from node.wire.directory_pb2 import Directory, Instrument, MemberRecord, SignedDirectory
+
+
+def time_text(time_us: int) -> str:
+    """Return a time (UTC microseconds) as RFC 3339."""
+    # Text, since what a draft says may be beyond any calendar.
+    try:
+        return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    except (OverflowError, ValueError, OSError):
+        return f"{time_us} us"
+
+
+def root_facts(data: bytes) -> dict[str, Any]:
+    """Return what a root (Root) says."""
+    root = parse_root(data)
+    return {
+        "federation": root.federation,
+        "root_version": root.version,
+        "threshold": root.threshold,
+        "stewards": {key.steward: key.public_key.hex() for key in root.keys},
+        "root_sha256": hashlib.sha256(data).hexdigest(),
+    }
+
+
+def member_facts(record: MemberRecord, root_key: bytes) -> dict[str, Any]:
+    """Return what a member's record says."""
+    return {
+        "country": record.country,
+        "number": record.number,
+        "root_key": root_key.hex(),
+        "duty_telephone": record.duty_telephone,
+        "nodes": [f"{node.name} {node.endpoint}" for node in record.nodes],
+        "ca_sha256": [hashlib.sha256(der).hexdigest() for der in record.ca_certificates],
+        "treaties": list(record.treaties),
+        "accepted": [_code(Obligation, number, "OBLIGATION_") for number in record.accepted],
+    }
+
+
+def _instrument_facts(instrument: Instrument) -> dict[str, Any]:
+    return {
+        "id": instrument.id,
+        "kind": _code(InstrumentKind, instrument.kind, "INSTRUMENT_KIND_"),
+        "title": instrument.title,
+        "parties": list(instrument.parties),
+        "valid_from": time_text(instrument.valid_from_us),
+        "valid_until": time_text(instrument.valid_until_us),
+    }
+
+
+# Any: the generator gives enumerations no common type.
+def _code(enum: Any, number: int, prefix: str) -> str:  # noqa: ANN401
+    name: str = enum.Name(number) if number in enum.values() else f"{prefix}{number}"
+    return name.removeprefix(prefix)
+
+
+def directory_facts(signed: SignedDirectory, pinned: bytes) -> dict[str, Any]:
+    """Return what a directory says and which stewards of its newest root signed it; `pinned` is the first root."""
+    directory = decoded(Directory, signed.directory, "the directory")
+    root = parse_root(followed(pinned, signed.roots)[-1])
+    try:
+        names = signed_by(root, DIRECTORY_TYPE, signed.directory, signed.signatures, "the directory")
+        finding = None
+    except DirectoryError as error:
+        names, finding = frozenset(), str(error)
+    facts: dict[str, Any] = {
+        "federation": directory.federation,
+        "version": directory.version,
+        "sha256": hashlib.sha256(signed.directory).hexdigest(),
+        "issued": time_text(directory.issued_us),
+        "expires": time_text(directory.expires_us),
+        "root_version": directory.root_version,
+        "demonstration": directory.demonstration,
+        "floor_sha256": hashlib.sha256(directory.floor_rulebook).hexdigest(),
+        "signed_by": sorted(names),
+        "missing_signatures": max(0, root.threshold - len(names)),
+    }
+    if finding:
+        facts["finding"] = finding
+    facts["members"] = [
+        member_facts(decoded(MemberRecord, member.record, "a member's record"), member.root_key)
+        for member in directory.members
+    ]
+    facts["instruments"] = [_instrument_facts(instrument) for instrument in directory.instruments]
+    return facts
+
+
+def show(facts: Mapping[str, Any], as_json: bool) -> None:
+    """Print facts as a table, or as one line of JSON."""
+    if as_json:
+        typer.echo(json.dumps(facts, ensure_ascii=False))
+        return
+    # What a file says is printed as it stands: no markup, and no control characters that would rewrite the screen.
+    table = Table.grid(padding=(0, 2))
+    for name, value in facts.items():
+        rows = value if isinstance(value, list) else [value]
+        for place, row in enumerate(rows):
+            table.add_row(name.replace("_", " ") if place == 0 else "", _plain(row))
+    Console(markup=False, highlight=False).print(table)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        text = "; ".join(f"{name.replace('_', ' ')} {_plain(item)}" for name, item in value.items())
+    elif isinstance(value, list):
+        text = ", ".join(map(str, value)) or "none"
+    else:
+        text = {True: "yes", False: "no", "": "none"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
