@@ -1,16 +1,16 @@
-"""What a ledger line is made of, and the tables that keep it.
+"""What the ledger is made of: lines, a head, and the tables that keep them.
 
 A table holds what must survive, and nothing twice, with one exception: the hashes beside each leaf. The root in the
-head tells *that* a line was damaged, never which; the hashes name it (see `node.store.ledger`).
+head tells *that* a line was damaged, never which; the hashes name it (see `node.ledger.chain`).
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
-    ForeignKey,
     Integer,
     LargeBinary,
     SmallInteger,
@@ -18,6 +18,9 @@ from sqlalchemy import (
     Table,
 )
 
+from node.errors import LedgerBrokenError
+from node.ledger.chain import FIRST_LINK
+from node.ledger.rfc6962 import EMPTY_ROOT, HASH_SIZE, Frontier
 from node.store.tables import metadata
 
 
@@ -46,13 +49,42 @@ class Line:
     bodies: tuple[tuple[str, bytes], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the database says of the whole ledger; `root` is 32 bytes, `link` that of the last line."""
+
+    frontier: Frontier
+    root: bytes
+    link: bytes
+
+    @property
+    def size(self) -> int:
+        """Number of lines."""
+        return self.frontier.size
+
+
+EMPTY_HEAD: Final = Head(Frontier(), EMPTY_ROOT, FIRST_LINK)
+
+
+def parse_head(size: int, root: bytes, frontier: bytes, link: bytes) -> Head:
+    """Read a row of `ledger_head`.
+
+    Raises:
+        LedgerBrokenError: Its columns contradict each other.
+    """
+    parsed = Frontier.from_bytes(frontier)
+    if parsed.size != size or parsed.root != root or len(link) != HASH_SIZE:
+        raise LedgerBrokenError("the head of the ledger contradicts itself: size, root and frontier do not fit")
+    return Head(parsed, root, link)
+
+
 # SQLite makes a key its row number only when its type is called INTEGER; any other name costs a second index.
 _INDEX = BigInteger().with_variant(Integer, "sqlite")
 
 ledger_head = Table(
     "ledger_head",
     metadata,
-    Column("id", SmallInteger, CheckConstraint("id = 1"), primary_key=True, autoincrement=False),
+    Column("id", SmallInteger, CheckConstraint("id = 1", name="one_head"), primary_key=True, autoincrement=False),
     Column("size", BigInteger, nullable=False),
     Column("root", LargeBinary, nullable=False),
     Column("frontier", LargeBinary, nullable=False),
@@ -66,7 +98,7 @@ ledger_lines = Table(
     Column("idx", _INDEX, primary_key=True, autoincrement=False),  # from 0, without gaps
     Column("leaf", LargeBinary, nullable=False),
     Column("leaf_hash", LargeBinary, nullable=False),
-    Column("link", LargeBinary, nullable=False),  # SHA-256 of the previous line's link and this leaf's hash
+    Column("link", LargeBinary, nullable=False),  # to the line before: see node.ledger.chain
     Column("exchange_id", LargeBinary, nullable=False, index=True),
     Column("replay_key", LargeBinary, unique=True),  # the replay memory
     # The statement of the message that this line lets out, as it is sent. That of the counterpart is in the leaf.
@@ -78,7 +110,7 @@ ledger_lines = Table(
 ledger_openings = Table(
     "ledger_openings",
     metadata,
-    Column("idx", _INDEX, ForeignKey("ledger_lines.idx"), primary_key=True, autoincrement=False),
+    Column("idx", _INDEX, primary_key=True, autoincrement=False),
     Column("sealed", LargeBinary, nullable=False),
 )
 """Apart from the lines, so that a scan of the tree does not read them and a copy of the tree can go without."""
@@ -86,7 +118,7 @@ ledger_openings = Table(
 ledger_bodies = Table(
     "ledger_bodies",
     metadata,
-    Column("idx", _INDEX, ForeignKey("ledger_lines.idx"), primary_key=True, autoincrement=False),
+    Column("idx", _INDEX, primary_key=True, autoincrement=False),
     Column("role", String(16), primary_key=True),
     Column("sealed", LargeBinary, nullable=False),
 )
