@@ -1,0 +1,274 @@
+"""From the text of one rule or red line to its value, noting every mistake."""
+
+import re
+from collections.abc import Collection
+from typing import Final, cast
+
+from node.policy.rules import (
+    EFFECTS,
+    RED_LINE_KINDS,
+    Citation,
+    Condition,
+    Conjunction,
+    Effect,
+    Layer,
+    RedLine,
+    RedLineKind,
+    Rule,
+)
+from node.policy.typed_tree import Fields, integer_of, pairs_of, text_of, word_of, words_of
+from node.policy.vocabulary import (
+    AGE_BOUNDS,
+    CATEGORY_NUMBERS,
+    DIMENSIONS,
+    EVERYTHING,
+    OBLIGATION_NUMBERS,
+    OUTCOME_NUMBERS,
+    TIER_5,
+    UNKNOWN,
+    Category,
+    Dimension,
+    Obligation,
+    Outcome,
+)
+from node.policy.yaml_tree import Mapping, Mistakes, Scalar, Sequence, Tree
+from node.wire import codes_pb2
+
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
+_DATE: Final = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_TEST: Final = re.compile(r"tests/[\w/]+\.py::\w+")
+_LANGUAGES: Final = ("en", "es", "pt", "fr")
+_MAX_DAYS: Final = 36_500
+
+# Stated nowhere else, so that reading one is never mistaken for understanding it.
+_LATER_EFFECTS: Final = ("hold", "attach")
+_LATER_RED_LINES: Final = ("never_without_approval",)
+
+_RELEASE: Final = codes_pb2.OUTCOME_RELEASE
+_WITHHOLD: Final = codes_pb2.OUTCOME_WITHHOLD
+_EXISTENCE: Final = codes_pb2.DATA_CATEGORY_EXISTENCE
+_ASYLUM: Final = codes_pb2.DATA_CATEGORY_ASYLUM
+_RETENTION: Final = codes_pb2.OBLIGATION_RETENTION
+
+
+def read_rule(tree: Tree, mistakes: Mistakes, layer: Layer) -> Rule:
+    """Read one rule of a rulebook of this layer; what is wrong in it is noted, and the value then of no use."""
+    fields = Fields(
+        tree,
+        mistakes,
+        "a rule",
+        required=("id", "title", "law", "effect", "citation"),
+        optional=("when", "unless", "data", "obligations"),
+    )
+    effect = cast("Effect", _supported(fields, "effect", EFFECTS, _LATER_EFFECTS) or "deny")
+    restricts = effect != "allow"
+    citation = _citation(fields)
+    if effect == "allow" and not citation.verified:
+        mistakes.add(fields.place_of("citation"), "an allow must rest on a verified citation; this may limit or deny")
+    when = _conjunction(fields.tree("when"), mistakes, layer, unknown_may_be_named=restricts)
+    if effect == "allow" and not when:
+        mistakes.add(fields.place_of("when"), "an allow must say when")
+    unless = [
+        (each.place, _conjunction(each, mistakes, layer, unknown_may_be_named=not restricts))
+        for each in fields.items("unless")
+    ]
+    if restricts and any(DIMENSIONS[each.dimension].about == "subject" for each in when):
+        for place, exception in unless:
+            if all(DIMENSIONS[each.dimension].about == "request" for each in exception):
+                mistakes.add(place, "what the asker says never lifts the protection of a person; name what is recorded")
+    obligations, days = _obligations(fields)
+    return Rule(
+        id=fields.pattern("id", _ID, "an id has letters, digits, dots and hyphens, at most 32"),
+        titles=_titles(fields),
+        law=fields.text("law"),
+        effect=effect,
+        when=when,
+        unless=tuple(exception for _, exception in unless),
+        data=_data(fields, effect, layer, has_obligations=bool(obligations)),
+        obligations=obligations,
+        retention_days=days,
+        citation=citation,
+    )
+
+
+def read_red_line(tree: Tree, mistakes: Mistakes) -> RedLine:
+    """Read one red line."""
+    fields = Fields(
+        tree,
+        mistakes,
+        "a red line",
+        required=("id", "title", "law", "kind"),
+        optional=("when", "data", "at_most", "test"),
+    )
+    kind = cast("RedLineKind", _supported(fields, "kind", RED_LINE_KINDS, _LATER_RED_LINES))
+    needed = {"never_release": ("when", "data"), "structural": ("test",)}.get(kind, ())
+    for name in needed:
+        if name not in fields:
+            mistakes.add(fields.place, f"a red line of kind {kind} must have {name!r}")
+    for name in ("when", "data", "at_most", "test"):
+        if kind and name in fields and name not in (*needed, *(("at_most",) if kind == "never_release" else ())):
+            mistakes.add(fields.place_of(name), f"a red line of kind {kind} has no {name!r}")
+    named = fields.tree("data")
+    words = words_of(named, mistakes, "data", (*CATEGORY_NUMBERS, EVERYTHING)) if named else []
+    at_most = fields.word("at_most", [word for word in OUTCOME_NUMBERS if word != "release"])
+    return RedLine(
+        id=fields.pattern("id", _ID, "an id has letters, digits, dots and hyphens, at most 32"),
+        titles=_titles(fields),
+        law=fields.text("law"),
+        kind=kind,
+        when=_conjunction(fields.tree("when"), mistakes, "floor", unknown_may_be_named=True),
+        data=frozenset(category for _, word in words for category in _spelt_out(word)),
+        at_most=OUTCOME_NUMBERS[at_most] if at_most else _WITHHOLD,
+        test=fields.pattern("test", _TEST, "name the test as tests/path/file.py::test_name"),
+    )
+
+
+def _supported(fields: Fields, name: str, known: Collection[str], later: Collection[str]) -> str:
+    word = fields.word(name, (*known, *later))
+    if word in later:
+        fields.mistakes.add(fields.place_of(name), f"{name} {word} is not yet supported by this node")
+        return ""
+    return word
+
+
+def _titles(fields: Fields) -> dict[str, str]:
+    """A title in English, or one in each of several languages."""
+    tree = fields.tree("title")
+    if not isinstance(tree, Mapping):
+        return {"en": fields.text("title")}
+    titles = {}
+    for key, value in pairs_of(tree, fields.mistakes):
+        language = word_of(key, fields.mistakes, "language", _LANGUAGES)
+        titles[language] = text_of(value, fields.mistakes, "title")
+    if "en" not in titles:
+        fields.mistakes.add(tree.place, "a title must also be in English, as 'en'")
+    return titles
+
+
+def _citation(fields: Fields) -> Citation:
+    tree = fields.tree("citation")
+    if tree is None:
+        return Citation(verified=False)
+    inner = Fields(
+        tree, fields.mistakes, "a citation", required=("status",), optional=("verifier", "date", "text_sha256")
+    )
+    citation = Citation(
+        verified=inner.word("status", ("verified", "unverified")) == "verified",
+        verifier=inner.text("verifier"),
+        date=inner.pattern("date", _DATE, 'write the date in quotes, as "2026-03-01"'),
+        text_sha256=inner.pattern("text_sha256", _SHA256, "64 lower-case hexadecimal digits"),
+    )
+    if citation.verified:
+        for name in ("verifier", "date"):
+            if name not in inner:
+                fields.mistakes.add(inner.place, f"a verified citation must have {name!r}")
+    return citation
+
+
+# --- conditions ------------------------------------------------------------------------------------------------------
+
+
+def _conjunction(tree: Tree | None, mistakes: Mistakes, layer: Layer, *, unknown_may_be_named: bool) -> Conjunction:
+    if tree is None:
+        return ()
+    if not isinstance(tree, Mapping) or not tree.pairs:
+        mistakes.add(tree.place, "conditions are a mapping of dimensions to values, and not empty")
+        return ()
+    known = [each.name for each in DIMENSIONS.values() if layer != "outbound" or each.about == "request"]
+    found = []
+    for key, value in pairs_of(tree, mistakes):
+        if key.text in DIMENSIONS and key.text not in known:
+            mistakes.add(key.place, f"{key.text} is not known of an own query, so an outbound rule can't ask for it")
+        elif word_of(key, mistakes, "dimensions", known):
+            found.append(_condition(DIMENSIONS[key.text], value, mistakes, unknown_may_be_named=unknown_may_be_named))
+    return tuple(found)
+
+
+def _condition(dimension: Dimension, tree: Tree, mistakes: Mistakes, *, unknown_may_be_named: bool) -> Condition:
+    if not dimension.values:
+        return _bound(dimension, tree, mistakes)
+    negated = isinstance(tree, Mapping)
+    if isinstance(tree, Mapping):
+        inner = Fields(tree, mistakes, f"the condition on {dimension.name}", required=("not",))
+        tree = inner.tree("not") or Sequence(tree.place, ())
+    found = words_of(tree, mistakes, dimension.name, dimension.values)
+    for place, word in found:
+        if word == UNKNOWN and (negated or not unknown_may_be_named):
+            mistakes.add(place, f"{UNKNOWN} never helps release, so it can't be named here; it already counts as worst")
+    return Condition(dimension.name, frozenset(word for _, word in found), negated)
+
+
+def _bound(dimension: Dimension, tree: Tree, mistakes: Mistakes) -> Condition:
+    inner = Fields(tree, mistakes, f"the condition on {dimension.name}", required=("at_least",))
+    value = inner.tree("at_least")
+    number = integer_of(value, mistakes, "at_least", 0, _MAX_DAYS) if value else 0
+    if number not in AGE_BOUNDS:
+        bounds = ", ".join(map(str, AGE_BOUNDS))
+        mistakes.add(inner.place_of("at_least"), f"{dimension.name} is known in classes; use one of {bounds}")
+    return Condition(dimension.name, at_least=number)
+
+
+# --- data and obligations --------------------------------------------------------------------------------------------
+
+
+def _spelt_out(word: str, *, but: Collection[Category] = ()) -> list[Category]:
+    if word != EVERYTHING:
+        return [CATEGORY_NUMBERS[word]]
+    return [category for category in CATEGORY_NUMBERS.values() if category not in but]
+
+
+def _data(fields: Fields, effect: Effect, layer: Layer, *, has_obligations: bool) -> dict[Category, Outcome]:
+    tree, mistakes = fields.tree("data"), fields.mistakes
+    if effect == "deny":
+        if tree is not None:
+            mistakes.add(tree.place, "a deny withholds everything; to withhold some data, write limit")
+        return {}
+    if tree is None:
+        if effect == "allow" or not has_obligations:
+            mistakes.add(fields.place, f"an {effect} must have 'data'" if effect == "allow" else "this limits nothing")
+        return {}
+    if not isinstance(tree, Mapping) or not tree.pairs:
+        mistakes.add(tree.place, "data is a mapping of categories to outcomes, and not empty")
+        return {}
+    found: dict[Category, Outcome] = {}
+    for key, value in pairs_of(tree, mistakes):
+        word = word_of(key, mistakes, "data", (*CATEGORY_NUMBERS, EVERYTHING))
+        outcome = word_of(value, mistakes, "outcomes", tuple(OUTCOME_NUMBERS))
+        if not word or not outcome:
+            continue
+        level = OUTCOME_NUMBERS[outcome]
+        _note_level(key, level, effect, layer, mistakes)
+        # Tier 5 is blocked unless an allow names it; ASYLUM goes to no peer at all.
+        for category in _spelt_out(word, but=TIER_5 if effect == "allow" else ()):
+            if category in found:
+                mistakes.add(key.place, f"{EVERYTHING} and another category overlap; write two rules")
+                break
+            found[category] = level
+    return found
+
+
+def _note_level(key: Scalar, level: Outcome, effect: Effect, layer: Layer, mistakes: Mistakes) -> None:
+    if effect == "allow" and level == _WITHHOLD:
+        mistakes.add(key.place, "an allow can't withhold; leave the category out, or write limit")
+    if effect == "limit" and level == _RELEASE:
+        mistakes.add(key.place, "a limit to release limits nothing")
+    if effect == "allow" and key.text == codes_pb2.DataCategory.Name(_ASYLUM).removeprefix("DATA_CATEGORY_"):
+        mistakes.add(key.place, "data on asylum goes to no peer")
+    if CATEGORY_NUMBERS.get(key.text) == _EXISTENCE and level not in {_RELEASE, _WITHHOLD}:
+        mistakes.add(key.place, "EXISTENCE is told or not: release or withhold")
+    if layer == "outbound" and level not in {_RELEASE, _WITHHOLD}:
+        mistakes.add(key.place, "a selector leaves or does not: release or withhold")
+
+
+def _obligations(fields: Fields) -> tuple[frozenset[Obligation], int]:
+    tree = fields.tree("obligations")
+    if tree is None:
+        return frozenset(), 0
+    inner = Fields(tree, fields.mistakes, "obligations", optional=("retention_days", "flags"))
+    days = inner.integer("retention_days", 1, _MAX_DAYS)
+    flags = inner.tree("flags")
+    known = [word for word, number in OBLIGATION_NUMBERS.items() if number != _RETENTION]
+    words = words_of(flags, fields.mistakes, "flags", known) if flags else []
+    found = {OBLIGATION_NUMBERS[word] for _, word in words}
+    return frozenset(found | {_RETENTION} if days else found), days
