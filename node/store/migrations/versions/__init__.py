@@ -1,0 +1,1 @@
+"""The migrations, each named v<revision>_<what it does>.py."""

@@ -1,0 +1,223 @@
+"""Tables of the main database; those of the ledger are in `node.store.lines`.
+
+In the clear are ids, states, units, dates and lookup tokens, and nothing that policy decides on: whoever can write SQL
+can neither read nor turn a protective fact (it is inside `sealed`, see `node.store.vault`).
+"""
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+)
+
+metadata = MetaData(
+    # Named, so that a migration can drop what another one made, on both databases.
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+COUNTRY: Final = String(2)
+PSEUDONYM: Final = String(64)
+
+cases = Table(
+    "cases",
+    metadata,
+    Column("case_id", LargeBinary, primary_key=True),  # also names its data key
+    Column("revision", BigInteger, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("unit", String(64), nullable=False),
+    Column("review_us", BigInteger, nullable=False, index=True),
+    Column("written_us", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+case_revisions = Table(
+    "case_revisions",
+    metadata,
+    Column("case_id", LargeBinary, ForeignKey("cases.case_id"), primary_key=True),
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("written_us", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+"""Superseded revisions, byte for byte as they were."""
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("entry_id", LargeBinary, primary_key=True),
+    Column("case_id", LargeBinary, ForeignKey("cases.case_id"), nullable=False, index=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("unit", String(64), nullable=False),
+    Column("review_us", BigInteger, nullable=False, index=True),
+    Column("written_us", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+entry_revisions = Table(
+    "entry_revisions",
+    metadata,
+    Column("entry_id", LargeBinary, ForeignKey("entries.entry_id"), primary_key=True),
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("case_id", LargeBinary, nullable=False),
+    Column("written_us", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+"""Superseded revisions, byte for byte as they were: a past decision must stay explainable."""
+
+lookups = Table(
+    "lookups",
+    metadata,
+    Column("token", LargeBinary, primary_key=True),
+    Column("entry_id", LargeBinary, ForeignKey("entries.entry_id"), primary_key=True),
+    Index("ix_lookups_entry_id", "entry_id"),
+    sqlite_with_rowid=False,  # the key is the whole row, so a table beside its index would double it
+)
+
+bonds = Table(
+    "bonds",
+    metadata,
+    Column("subject_id", LargeBinary, ForeignKey("entries.entry_id"), primary_key=True),
+    Column("thing_id", LargeBinary, ForeignKey("entries.entry_id"), primary_key=True),
+    Index("ix_bonds_thing_id", "thing_id"),
+    sqlite_with_rowid=False,
+)
+"""Which entries inherit protection from which: links that inherit, ids alone, turned around to be found."""
+
+pending_changes = Table(
+    "pending_changes",
+    metadata,
+    Column("change_id", LargeBinary, primary_key=True),
+    Column("entry_id", LargeBinary, ForeignKey("entries.entry_id"), nullable=False, index=True),
+    Column("case_id", LargeBinary, nullable=False),
+    Column("base_revision", BigInteger, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("proposed_by", PSEUDONYM, nullable=False),
+    Column("proposed_us", BigInteger, nullable=False),
+    Column("decided_by", PSEUDONYM),
+    Column("decided_us", BigInteger),
+    Column("sealed", LargeBinary, nullable=False),  # the proposed Entry
+    Column("sealed_reason", LargeBinary, nullable=False),
+    CheckConstraint("decided_by IS NULL OR decided_by <> proposed_by", name="second_officer"),
+)
+"""Changes that would weaken protection, until a second officer has decided (SAFEGUARDS 8)."""
+
+officers = Table(
+    "officers",
+    metadata,
+    Column("officer", PSEUDONYM, primary_key=True),
+    Column("identity", String(255), nullable=False, unique=True),  # SPIFFE id in the client certificate
+    Column("unit", String(64), nullable=False),
+    Column("unit_type", SmallInteger, nullable=False),
+    Column("roles", SmallInteger, nullable=False),  # bit n: OfficerRole number n
+    Column("active", Boolean, nullable=False),
+    Column("enrolled_us", BigInteger, nullable=False),
+)
+
+focal_points = Table(
+    "focal_points",
+    metadata,
+    Column("key_id", LargeBinary, primary_key=True),
+    Column("name", PSEUDONYM, nullable=False, unique=True),
+    Column("public_key", LargeBinary, nullable=False, unique=True),
+    Column("enrolment", LargeBinary, nullable=False),  # SignedFocalEnrolment, as it came
+    Column("enrolled_us", BigInteger, nullable=False),
+    Column("active", Boolean, nullable=False),
+)
+
+pairings = Table(
+    "pairings",
+    metadata,
+    Column("peer", COUNTRY, primary_key=True),
+    Column("peer_root_key", LargeBinary, nullable=False),
+    Column("signed_us", BigInteger, nullable=False),
+    Column("signers", SmallInteger, nullable=False),  # different focal points whose signatures verified
+    Column("signed", LargeBinary, nullable=False),  # SignedPairing
+)
+
+trusted_root = Table(
+    "trusted_root",
+    metadata,
+    Column("id", SmallInteger, CheckConstraint("id = 1", name="one_root"), primary_key=True, autoincrement=False),
+    Column("version", BigInteger, nullable=False),
+    Column("root", LargeBinary, nullable=False),  # Root
+)
+
+directory = Table(
+    "directory",
+    metadata,
+    Column("id", SmallInteger, CheckConstraint("id = 1", name="one_directory"), primary_key=True, autoincrement=False),
+    Column("version", BigInteger, nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+    Column("signed", LargeBinary, nullable=False),  # SignedDirectory, as it came
+)
+
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("country", COUNTRY, primary_key=True),
+    # Hexadecimal, 40 digits: a CRL number has up to 20 octets (RFC 5280 §5.2.3), and digits of one length compare.
+    Column("number", String(40), nullable=False),
+    Column("crl", LargeBinary, nullable=False),  # DER
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("exchange_id", LargeBinary, primary_key=True),
+    Column("peer", COUNTRY, primary_key=True),  # an asker chooses its exchange ids, so two may choose the same
+    Column("entry_id", LargeBinary, ForeignKey("entries.entry_id"), primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("due_us", BigInteger, nullable=False, index=True),
+    Column("silent", Boolean, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+)
+
+life_queries = Table(
+    "life_queries",
+    metadata,
+    Column("exchange_id", LargeBinary, primary_key=True),
+    Column("peer", COUNTRY, primary_key=True),
+    Column("direction", SmallInteger, primary_key=True, autoincrement=False),
+    Column("due_us", BigInteger, nullable=False, index=True),
+    Column("acknowledged_us", BigInteger),
+    Column("acknowledged_by", PSEUDONYM),
+    Column("telephone", String(32)),
+)
+
+rulebooks = Table(
+    "rulebooks",
+    metadata,
+    Column("layer", String(16), primary_key=True),
+    Column("sha256", LargeBinary, primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("valid_from_us", BigInteger, nullable=False),
+    Column("valid_until_us", BigInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("activated_us", BigInteger, nullable=False),
+)
+"""Every rulebook that ever was in force, since past decisions are replayed under theirs."""
+
+active_rulebooks = Table(
+    "active_rulebooks",
+    metadata,
+    Column("layer", String(16), primary_key=True),
+    Column("sha256", LargeBinary, nullable=False),
+    ForeignKeyConstraint(["layer", "sha256"], ["rulebooks.layer", "rulebooks.sha256"]),
+)
