@@ -20,7 +20,7 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/.runtime ## three countries on this machine, and a tour; with ONCE=1 it ends by itself
-	@$(BIN)/python -m node.main demo $(if $(filter-out 0,$(ONCE)),--once)
+	@$(BIN)/enlace demo $(if $(filter-out 0,$(ONCE)),--once)
 
 test: check tour suite ## everything: check, the tour once, all tests with branch coverage
 
@@ -66,7 +66,7 @@ wire: $(VENV)/.dev
 	$(BIN)/buf breaking --against proto/enlace.binpb
 
 tour: $(VENV)/.runtime
-	@$(BIN)/python -m node.main demo --once
+	@$(BIN)/enlace demo --once
 
 # A file's tests stay on one worker, so that its nodes and databases start once. A test that hangs shows where.
 suite: $(VENV)/.dev
