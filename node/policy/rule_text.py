@@ -78,6 +78,8 @@ def read_rule(tree: Tree, mistakes: Mistakes, layer: Layer) -> Rule:
             if all(DIMENSIONS[each.dimension].about == "request" for each in exception):
                 mistakes.add(place, "what the asker says never lifts the protection of a person; name what is recorded")
     obligations, days = _obligations(fields)
+    if obligations and (layer == "outbound" or effect == "deny"):
+        mistakes.add(fields.place_of("obligations"), "obligations go with data that leaves an answer; here is none")
     return Rule(
         id=fields.pattern("id", _ID, "an id has letters, digits, dots and hyphens, at most 32"),
         titles=_titles(fields),
