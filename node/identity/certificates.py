@@ -70,6 +70,30 @@ class Peer:
     issuer_serials: frozenset[int] = frozenset()
 
 
+def parse_chain(pem: bytes) -> tuple[x509.Certificate, ...]:
+    """Return the certificates in a PEM text, in their order; at least one.
+
+    Raises:
+        CertificateInvalidError: there is none, or one can't be read.
+    """
+    try:
+        return tuple(x509.load_pem_x509_certificates(pem))
+    except (ValueError, x509.InvalidVersion) as error:
+        raise CertificateInvalidError("the certificate can't be read") from error
+
+
+def parse_certificate(der: bytes) -> x509.Certificate:
+    """Return the certificate in DER.
+
+    Raises:
+        CertificateInvalidError: it can't be read.
+    """
+    try:
+        return x509.load_der_x509_certificate(der)
+    except (ValueError, x509.InvalidVersion) as error:
+        raise CertificateInvalidError("the certificate can't be read") from error
+
+
 def claimed_identity(leaf: x509.Certificate) -> SpiffeId:
     """Return whom a certificate claims to belong to, unverified, so that the caller can choose the country's roots.
 
@@ -128,7 +152,7 @@ def verify_authority(authority: x509.Certificate, country: str, federation: str)
     """Check that a certificate may issue for this country and can issue for no other.
 
     Raises:
-        CertificateInvalidError: it may not, it is not confined to that country, or it has another form than the profile.
+        CertificateInvalidError: it may not, is not confined to that country, or has another form than the profile.
     """
     domain = authority_domain(authority)
     if domain != TrustDomain(country, federation):
@@ -186,9 +210,9 @@ def _paths(
 
 
 def _is_issued(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
-    if certificate.issuer != authority.subject or not _has_accepted_key(authority):
-        return False
     try:
+        if certificate.issuer != authority.subject or not _has_accepted_key(authority):
+            return False
         certificate.verify_directly_issued_by(authority)
     except (ValueError, TypeError, InvalidSignature):
         return False

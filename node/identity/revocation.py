@@ -43,14 +43,14 @@ def parse_crl(der: bytes, issuers: Sequence[x509.Certificate]) -> RevocationList
         CertificateInvalidError: another signed it, or it is not a complete list with a number and an end.
     """
     try:
+        # The library reads names, extensions and entries only when asked, so malformed ones surface here.
         listed = x509.load_der_x509_crl(der)
-        # The library reads extensions and entries only when asked, so malformed ones surface here.
         numbered = [(each.oid, each.critical, each.value) for each in listed.extensions]
         serials = frozenset(each.serial_number for each in listed)
         critical_entries = any(each.critical for entry in listed for each in entry.extensions)
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        issuer = _issuer(listed, issuers)
+    except (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise CertificateInvalidError("the revocation list can't be read") from error
-    issuer = _issuer(listed, issuers)
     numbers = [value.crl_number for _, _, value in numbered if isinstance(value, x509.CRLNumber)]
     if len(numbers) != 1 or numbers[0] > _MAX_NUMBER:
         raise CertificateInvalidError("the revocation list has no number that fits 64 bits")
