@@ -5,29 +5,35 @@ the same tick. Silence is denial: an error on the way is a refusal with a line, 
 """
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import structlog
 from google.protobuf.message import DecodeError
 from sqlalchemy import Connection
 
-from node.errors import MalformedError
-from node.federation.envelope import Opened, Sealed, Signer, new_salt, open_envelope, seal
-from node.federation.lines import ANSWER_BODY, QUERY_BODY, line_of, private_of
+from node.errors import MalformedError, MisdirectedError
+from node.federation import metrics
+from node.federation.envelope import Opened, Sealed, new_salt, open_envelope, seal
+from node.federation.finding import Finding
+from node.federation.lines import ANSWER_BODY, QUERY_BODY, line_of, private_of, replay_key
 from node.federation.standing import Standing
 from node.identity.certificates import Peer
-from node.policy.decide import Decision
+from node.policy.decide import ENTRY, HELD_SILENTLY, HIT, INVISIBLE, Decision
 from node.policy.facts import derive_facts, encode_facts
 from node.policy.query import verify_query
-from node.policy.redact import redact, withheld_categories
-from node.records.lookup import selector_tokens
-from node.store.entries import FoundEntry
-from node.store.writer import Writer
-from node.wire.codes_pb2 import Urgency
-from node.wire.envelope_pb2 import StatementType
+from node.policy.redact import redact
+from node.store import holds, life
+from node.store.vault import Vault
+from node.store.writer import Priority, Writer
+from node.wire.codes_pb2 import Outcome, Purpose, UnitType, Urgency
+from node.wire.entry_pb2 import Entry
+from node.wire.envelope_pb2 import Statement, StatementType
 from node.wire.exchange_pb2 import Answer, Body, Grant, Hit, HitOnly, Query, QueryRequest, QueryResponse, Terms
-from node.wire.ledger_pb2 import Decisions, EntryDecision, EntryOutcome, LeafPrivate
+from node.wire.ledger_pb2 import Decisions, Direction, EntryDecision, EntryOutcome
 
 log = structlog.get_logger()
 
@@ -35,17 +41,37 @@ PAGE_ENTRIES = 10
 # More matches than this are not considered, nor told: a selector that finds so many is no lead.
 CONSIDERED_ENTRIES = 64
 TICK_S = 0.005
-ACKNOWLEDGE_WITHIN_US = 15 * 60 * 1_000_000
+ACKNOWLEDGE_WITHIN_US = 15 * 60 * 1_000_000  # a LIFE query, by a human
+VISIBLE = frozenset({ENTRY, HIT})
+NEVER_LAWFUL = frozenset(
+    {
+        Purpose.PURPOSE_IMMIGRATION_ENFORCEMENT,
+        Purpose.PURPOSE_ASYLUM_DECISION,
+        Purpose.PURPOSE_POLITICAL,
+        Purpose.PURPOSE_COMMERCIAL,
+    }
+)
+DUE_US = {
+    Urgency.URGENCY_LIFE: 2 * 3_600_000_000,
+    Urgency.URGENCY_URGENT: 8 * 3_600_000_000,
+    Urgency.URGENCY_PRIORITY: 3 * 86_400_000_000,
+    Urgency.URGENCY_ROUTINE: 7 * 86_400_000_000,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
     """An entry that matched, what was decided on it, and the facts it was decided on."""
 
-    found: FoundEntry
+    entry: Entry
     decision: Decision
     facts: bytes
     handle: bytes  # what this recipient knows the entry by
+
+    @property
+    def is_visible(self) -> bool:
+        """Whether the recipient sees anything of it."""
+        return self.decision.outcome in VISIBLE
 
 
 @dataclass(slots=True)
@@ -53,7 +79,8 @@ class Answering:
     """Answers queries of peers."""
 
     standing: Standing
-    records: Records
+    finding: Finding
+    vault: Vault
     writer: Writer
     clock: Callable[[], int]
     window_us: int
@@ -64,16 +91,207 @@ class Answering:
         Raises:
             EnvelopeError, IdentityError, LedgerError, StoreError: nothing leaves.
         """
-        loop = asyncio.get_running_loop()
-        arrived = loop.time()
+        arrived = time.perf_counter()
         now_us = self.clock()
         opened = self._opened(data, peer, now_us)
         self.standing.trust.verify_paired(peer.country)
         query = opened.body.query
         verify_query(query)
-        found = await self.records.find(query.selectors, peer.country)
+        refusal = self._refusal(query, peer.country, now_us)
+        found = () if refusal else await self.finding.find(query.selectors, peer.country, CONSIDERED_ENTRIES)
         judged = self._judged(found, query, peer.country, now_us)
-        sealed, line_parts = self._sealed(opened, judged, now_us)
-        await self._logged(...)
-        await _until_tick(loop, arrived)
+        page = _page(judged, query.page)
+        answer = self._answer(page, judged, query, now_us, refused=bool(refusal))
+        sealed = seal(
+            self.standing.signer,
+            statement_type=StatementType.STATEMENT_TYPE_ANSWER,
+            exchange_id=opened.statement.exchange_id,
+            recipient=peer.country,
+            body=Body(salt=new_salt(), answer=answer),
+            now_us=now_us,
+            directory_version=self.standing.trust.directory.version,
+            answered=opened,
+        )
+        await self._log(opened, sealed, judged, page, refusal)
+        metrics.ANSWERS.labels(peer.country).inc()
+        await _until_tick(arrived)
         return QueryResponse(envelope=sealed.envelope).SerializeToString()
+
+    def _opened(self, data: bytes, peer: Peer, now_us: int) -> Opened:
+        try:
+            envelope = QueryRequest.FromString(data).envelope
+        except DecodeError:
+            raise MalformedError("the request is not a message of the contract") from None
+        opened = open_envelope(
+            envelope,
+            expected=StatementType.STATEMENT_TYPE_QUERY,
+            sender=peer.country,
+            recipient=self.standing.country,
+            public_key=self.standing.trust.directory.signing_key,
+            now_us=now_us,
+            window_us=self.window_us,
+        )
+        if opened.statement.node != peer.name:
+            raise MisdirectedError("the statement is by another node than the one on the connection")
+        if not opened.body.HasField("query"):
+            raise MalformedError("the body holds no query")
+        return opened
+
+    def _refusal(self, query: Query, peer: str, now_us: int) -> str:
+        """Return why the query is refused as a whole, for the private part; empty when it is not.
+
+        Only what follows from the query itself may refuse it: a refusal that depended on the records would tell.
+        """
+        if query.purpose in NEVER_LAWFUL or query.asker.unit_type == UnitType.UNIT_TYPE_IMMIGRATION:
+            return "PURPOSE"
+        if query.instrument not in {each.id for each in self.standing.instruments_with(peer, now_us)}:
+            return "NO_INSTRUMENT"
+        return ""
+
+    def _judged(self, found: Sequence[Entry], query: Query, peer: str, now_us: int) -> list[Judged]:
+        if not found:
+            return []
+        policy = self.standing.policy_for(peer)
+        kinds = [each.kind for each in self.standing.instruments_with(peer, now_us) if each.id == query.instrument]
+        judged = []
+        for entry in found:
+            facts = derive_facts(
+                recipient=peer, query=query, entry=entry, instruments=kinds, paired=True, now_us=now_us
+            )
+            decision = policy.decide(facts, now_us)
+            if decision.red_lines_crossed:
+                # The rules would have crossed it, and the line held: somebody has to look at the rules.
+                metrics.RED_LINES.inc()
+                log.error("red_line_held", peer=peer, red_lines=decision.red_lines_crossed)
+            judged.append(Judged(entry, decision, encode_facts(facts), self.vault.handle_for(peer, entry.entry_id)))
+        judged.sort(key=lambda each: each.handle)  # random to the recipient
+        return judged
+
+    def _answer(
+        self, page: Sequence[Judged], judged: Sequence[Judged], query: Query, now_us: int, *, refused: bool
+    ) -> Answer:
+        visible = sum(each.is_visible for each in judged)
+        answer = Answer(refused=refused, truncated=visible > (query.page + 1) * PAGE_ENTRIES)
+        if query.urgency == Urgency.URGENCY_LIFE:
+            answer.acknowledge_by_us = now_us + ACKNOWLEDGE_WITHIN_US
+        handles = {each.entry.entry_id: each.handle for each in page if each.decision.outcome == ENTRY}
+        for each in page:
+            answer.hits.append(self._hit(each, query, handles))
+        return answer
+
+    def _hit(self, judged: Judged, query: Query, handles: Mapping[bytes, bytes]) -> Hit:
+        terms, grants = _told(judged.decision)
+        if judged.decision.outcome != ENTRY:
+            return Hit(hit=HitOnly(handle=judged.handle, terms=terms, grants=grants))
+        released = self._redacted(judged, query)
+        released.terms.CopyFrom(terms)
+        released.grants.extend(grants)
+        for link in judged.entry.links:
+            to_handle = handles.get(link.to_entry_id)
+            if to_handle is not None:
+                released.links.add(kind=link.kind, to_handle=to_handle)
+        return Hit(entry=released)
+
+    async def _log(
+        self, opened: Opened, sealed: Sealed, judged: Sequence[Judged], page: Sequence[Judged], refusal: str
+    ) -> None:
+        statement, query = opened.statement, opened.body.query
+        private = private_of(query)
+        private.reason = refusal
+        private.floor_sha256 = self.standing.floor_sha256
+        private.release_sha256 = self.standing.release_sha256
+        decisions = Decisions()
+        outcomes: Counter[int] = Counter()
+        on_page = {each.handle for each in page}
+        for each in judged:
+            outcome = each.decision.outcome
+            if each.is_visible and each.handle not in on_page:
+                outcome = EntryOutcome.ENTRY_OUTCOME_NEXT_PAGE
+            outcomes[outcome] += 1
+            line = decisions.entries.add()
+            line.MergeFrom(_decided(each.decision))
+            line.entry_id, line.revision, line.outcome = each.entry.entry_id, each.entry.revision, outcome
+            line.facts, line.handle = each.facts, each.handle
+        private.released, private.hits = outcomes[ENTRY], outcomes[HIT]
+        private.held, private.invisible = outcomes[HELD_SILENTLY], outcomes[INVISIBLE]
+        line = line_of(
+            sealed.shared,
+            private,
+            exchange_id=statement.exchange_id,
+            now_us=self.clock(),
+            decisions=decisions,
+            replay_key=replay_key(statement),
+            sent=sealed,
+            bodies=((QUERY_BODY, opened.body_bytes), (ANSWER_BODY, sealed.body)),
+        )
+        changes = self._changes(statement, query, judged, self.clock())
+        if changes is None:
+            await self.writer.append(line)
+        else:
+            await asyncio.wrap_future(self.writer.submit(changes, [line], Priority.ANSWER))
+
+    def _changes(
+        self, statement: Statement, query: Query, judged: Sequence[Judged], now_us: int
+    ) -> Callable[[Connection], None] | None:
+        """Return what else this exchange writes, with its line: entries held for the focal point, a LIFE notice."""
+        held = [each.entry.entry_id for each in judged if each.decision.outcome == HELD_SILENTLY]
+        is_life = query.urgency == Urgency.URGENCY_LIFE
+        if not held and not is_life:
+            return None
+        due_us = now_us + DUE_US.get(query.urgency, DUE_US[Urgency.URGENCY_ROUTINE])
+
+        def change(connection: Connection) -> None:
+            for entry_id in held:
+                holds.put(
+                    connection,
+                    exchange_id=statement.exchange_id,
+                    peer=statement.sender,
+                    entry_id=entry_id,
+                    at_us=now_us,
+                    due_us=due_us,
+                    silent=True,
+                )
+            if is_life:
+                life.expect(
+                    connection,
+                    exchange_id=statement.exchange_id,
+                    peer=statement.sender,
+                    direction=Direction.DIRECTION_RECEIVED,
+                    due_us=now_us + ACKNOWLEDGE_WITHIN_US,
+                )
+
+        return change
+
+
+def _page(judged: Sequence[Judged], page: int) -> Sequence[Judged]:
+    visible = [each for each in judged if each.is_visible]
+    return visible[page * PAGE_ENTRIES : (page + 1) * PAGE_ENTRIES]
+
+
+@lru_cache(maxsize=4_096)
+def _told(decision: Decision) -> tuple[Terms, tuple[Grant, ...]]:
+    """Return what the recipient is told of a decision: its obligations and the rules that granted."""
+    terms = Terms(obligations=decision.obligations, retention_days=decision.retention_days)
+    grants = tuple(
+        Grant(rule=each.rule, law=each.law, category=each.category, outcome=each.outcome) for each in decision.grants
+    )
+    return terms, grants
+
+
+@lru_cache(maxsize=4_096)
+def _decided(decision: Decision) -> EntryDecision:
+    """Return what the ledger keeps of a decision."""
+    return EntryDecision(
+        rules=decision.fired,
+        released=decision.bits(Outcome.OUTCOME_RELEASE),
+        generalised=decision.bits(Outcome.OUTCOME_GENERALISE),
+        pseudonymised=decision.bits(Outcome.OUTCOME_PSEUDONYMISE),
+        masked=decision.bits(Outcome.OUTCOME_MASK),
+        withheld=decision.bits(Outcome.OUTCOME_WITHHOLD),
+    )
+
+
+async def _until_tick(arrived: float) -> None:
+    """Wait until a whole number of ticks has passed since the arrival, so that work done doesn't show as time."""
+    passed = time.perf_counter() - arrived
+    await asyncio.sleep(TICK_S - passed % TICK_S)

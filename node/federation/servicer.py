@@ -13,7 +13,14 @@ from dataclasses import dataclass, field
 import grpc
 from google.protobuf.message import DecodeError
 
-from node.errors import CertificateInvalidError, EnlaceError, LedgerError, MalformedError, OverloadedError, TooLargeError
+from node.errors import (
+    CertificateInvalidError,
+    EnlaceError,
+    LedgerError,
+    MalformedError,
+    OverloadedError,
+    TooLargeError,
+)
 from node.federation import channels
 from node.federation.acknowledging import Acknowledging
 from node.federation.answering import Answering

@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 
 from cryptography import x509
 
-from node.errors import CertificateInvalidError, CertificateRevokedError, NotPairedError, UnknownMemberError
+from node.errors import CertificateInvalidError, NotPairedError, UnknownMemberError
 from node.identity.certificates import Peer, claimed_identity, verify_chain
 from node.identity.directory import TrustedDirectory
+from node.identity.revocation import verify_not_revoked
 
 CACHED_CERTIFICATES = 1_024
 
@@ -57,8 +58,7 @@ class Trust:
         """
         if now_us >= peer.not_after_us:
             raise CertificateInvalidError(f"the certificate of {peer.country}/{peer.name} has expired")
-        if peer.serial in self.revoked.get(peer.country, frozenset()):
-            raise CertificateRevokedError(f"the certificate of {peer.country}/{peer.name} is revoked")
+        verify_not_revoked(peer, self.revoked.get(peer.country, frozenset()))
 
     def _validated(self, chain: bytes, now_us: int) -> Peer:
         try:
@@ -66,6 +66,8 @@ class Trust:
         except ValueError as error:
             raise CertificateInvalidError("the certificate can't be read") from error
         claimed = claimed_identity(leaf)
+        if claimed.kind != "node":
+            raise CertificateInvalidError("the certificate is not a node's")
         if claimed.federation != self.directory.federation:
             raise UnknownMemberError(f"{claimed.country} claims another federation")
         return verify_chain(

@@ -1,0 +1,142 @@
+"""What keeps trust current between peers: the directory, and each country's own revocation list.
+
+Neither discloses anything about a case. A directory verifies by itself, so any peer may bring it; a revocation list
+comes from its own country alone.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError
+
+from node.errors import DirectoryError, MalformedError
+from node.federation.channels import GET_DIRECTORY, PUSH_REVOCATIONS, Channels
+from node.federation.lines import local_line
+from node.federation.standing import Standing
+from node.identity.certificates import Peer
+from node.identity.revocation import RevocationList, parse_crl
+from node.store import directories
+from node.store.writer import Writer
+from node.wire.desk_pb2 import PeerOutcome
+from node.wire.exchange_pb2 import (
+    GetDirectoryRequest,
+    GetDirectoryResponse,
+    PushRevocationsRequest,
+    PushRevocationsResponse,
+)
+from node.wire.ledger_pb2 import LeafKind, LeafPrivate
+
+log = structlog.get_logger()
+
+CALL_S = 5.0
+
+
+@dataclass(slots=True)
+class Distribution:
+    """Serves, fetches and accepts directories and revocation lists."""
+
+    standing: Standing
+    channels: Channels
+    writer: Writer
+    clock: Callable[[], int]
+    # Two directories that arrive at once are judged one after the other, each against what is then in force.
+    _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    # --- as a server ---
+
+    async def directory(self, data: bytes, peer: Peer) -> bytes:
+        """Answer a GetDirectoryRequest of any member, paired or not: a new member needs it most."""
+        del peer
+        try:
+            request = GetDirectoryRequest.FromString(data)
+        except DecodeError:
+            raise MalformedError("the request is not a message of the contract") from None
+        held = self.standing.trust.directory
+        newer = held.version > request.have_version
+        return GetDirectoryResponse(signed_directory=held.signed if newer else b"").SerializeToString()
+
+    async def revocations(self, data: bytes, peer: Peer) -> bytes:
+        """Store the caller's own revocation list; it counts from the next call on, open connections included."""
+        try:
+            crl = PushRevocationsRequest.FromString(data).crl
+        except DecodeError:
+            raise MalformedError("the request is not a message of the contract") from None
+        listed = await self.store_revocations(peer.country, crl)
+        return PushRevocationsResponse(crl_number=listed.number).SerializeToString()
+
+    # --- as this node ---
+
+    async def store_revocations(self, country: str, crl: bytes) -> RevocationList:
+        """Verify a country's list, log and store it, and put it in force.
+
+        Raises:
+            CertificateInvalidError: another signed it.
+            DirectoryRollbackError: its number is lower than the one held.
+        """
+        listed = parse_crl(crl, self.standing.trust.directory.roots(country))
+        async with self._one_at_a_time:
+            now_us = self.clock()
+            private = LeafPrivate(reason=f"CRL {listed.number}", subject=listed.digest)
+            line = local_line(LeafKind.LEAF_KIND_REVOCATIONS, private, self.standing.signer, now_us, peer=country)
+            await asyncio.wrap_future(
+                self.writer.submit(lambda connection: directories.put_crl(connection, listed, crl, now_us), [line])
+            )
+            self.standing.revoke(country, listed.serials)
+        return listed
+
+    async def accept_directory(self, signed_directory: bytes) -> int:
+        """Verify a directory, log and store it, put it in force, and return its version.
+
+        Raises:
+            DirectoryError: it is not a successor of the one in force.
+        """
+        async with self._one_at_a_time:
+            now_us = self.clock()
+            successor = self.standing.trust.directory.updated(signed_directory, now_us)
+            if successor.version > self.standing.trust.directory.version:
+                private = LeafPrivate(reason=f"VERSION {successor.version}", subject=successor.digest)
+                line = local_line(LeafKind.LEAF_KIND_DIRECTORY, private, self.standing.signer, now_us)
+                await asyncio.wrap_future(
+                    self.writer.submit(
+                        lambda connection: directories.put_directory(connection, successor, now_us), [line]
+                    )
+                )
+                self.standing.follow(successor)
+        return self.standing.trust.directory.version
+
+    async def fetch_directories(self) -> int:
+        """Ask every peer for a newer directory, accept the newest that verifies, and return the version in force."""
+        trust = self.standing.trust
+        request = GetDirectoryRequest(have_version=trust.directory.version).SerializeToString()
+        peers = [record.country for record in trust.directory.members() if record.country != self.standing.country]
+        for data in await asyncio.gather(*[self._called(peer, GET_DIRECTORY, request) for peer in peers]):
+            if not data:
+                continue
+            try:
+                signed = GetDirectoryResponse.FromString(data).signed_directory
+                if signed:
+                    await self.accept_directory(signed)
+            except (DecodeError, DirectoryError) as error:
+                log.warning("directory_not_accepted", kind=type(error).__name__)
+        return self.standing.trust.directory.version
+
+    async def push_revocations(self, crl: bytes) -> dict[str, PeerOutcome.ValueType]:
+        """Bring this country's revocation list to every peer, and return how that ended with each."""
+        request = PushRevocationsRequest(crl=crl).SerializeToString()
+        members = self.standing.trust.directory.members()
+        peers = [record.country for record in members if record.country != self.standing.country]
+        replies = await asyncio.gather(*[self._called(peer, PUSH_REVOCATIONS, request) for peer in peers])
+        return {
+            peer: PeerOutcome.PEER_OUTCOME_UNREACHABLE if reply is None else PeerOutcome.PEER_OUTCOME_ANSWERED
+            for peer, reply in zip(peers, replies, strict=True)
+        }
+
+    async def _called(self, peer: str, method: str, request: bytes) -> bytes | None:
+        try:
+            return await self.channels.call(self.standing.trust, peer, method, request, CALL_S)
+        except grpc.aio.AioRpcError as error:
+            log.warning("peer_not_reached", peer=peer, method=method, status=error.code().name)
+            return None

@@ -1,0 +1,18 @@
+"""Counters and gauges for Prometheus; their labels are countries and outcomes, never anything about a person."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+ANSWERS = Counter("enlace_answers_total", "Queries of peers answered", ["peer"])
+REJECTED = Counter("enlace_rejected_total", "Messages of identified peers that were refused", ["peer", "reason"])
+UNIDENTIFIED = Counter("enlace_unidentified_total", "Callers whose certificate was not accepted")
+ASKED = Counter("enlace_asked_total", "Queries put to peers, by how they ended", ["peer", "outcome"])
+ANSWER_SECONDS = Histogram(
+    "enlace_answer_seconds",
+    "Time from a query's arrival to its durable line",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0),
+)
+RED_LINES = Counter("enlace_red_lines_held_total", "Entries that the rules would have let cross a red line")
+LEDGER_SIZE = Gauge("enlace_ledger_size", "Lines in the ledger")
+DIRECTORY_EXPIRES = Gauge("enlace_directory_expires_seconds", "When the directory in force ends, seconds since 1970")
+CERTIFICATE_EXPIRES = Gauge("enlace_certificate_expires_seconds", "When the node's certificate ends, likewise")
+RULEBOOK_IN_FORCE = Gauge("enlace_rulebook_in_force", "1 where a valid rulebook is in force", ["layer"])
