@@ -66,10 +66,12 @@ class Chain:
         """Compare the last line, at `index`, with the link that the head keeps."""
         if self._computed == last_link:
             self.found[index] = f"the link kept beside line {index} is damaged"
+        elif self._link in (None, last_link):
+            return
         elif self._undecided is not None:
             self._accuse(self._undecided)
-        elif self._link not in (None, last_link) and not self._broken:
-            self.found.setdefault(index, f"line {index} is not the one that the head was written with")
+        else:
+            self.found.setdefault(index, f"the link kept beside line {index} is not the one in the head")
 
     def _mend(self) -> None:
         self._broken, self._undecided = False, None
