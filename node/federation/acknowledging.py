@@ -20,9 +20,10 @@ from node.federation.lines import line_of, replay_key, shared_of_received
 from node.federation.standing import Standing
 from node.identity.certificates import Peer
 from node.store import life
+from node.store.lines import Line
 from node.store.writer import Writer
 from node.wire.envelope_pb2 import Envelope, StatementType
-from node.wire.exchange_pb2 import AcknowledgeRequest, AcknowledgeResponse, Acknowledgement, Body, Receipt
+from node.wire.exchange_pb2 import Acknowledgement, AcknowledgeRequest, AcknowledgeResponse, Body, Receipt
 from node.wire.ledger_pb2 import Direction, LeafKind, LeafPrivate
 
 CALL_S = 5.0
@@ -52,13 +53,13 @@ class Acknowledging:
         acknowledgement = Acknowledgement(exchange_id=query_id, officer=private.officer, telephone=telephone)
         sealed = self._sealed(
             StatementType.STATEMENT_TYPE_ACKNOWLEDGEMENT,
-            exchange_id,
-            peer,
             Body(acknowledgement=acknowledgement),
-            now_us,
+            exchange_id=exchange_id,
+            peer=peer,
+            now_us=now_us,
         )
-        received = Direction.DIRECTION_RECEIVED
-        await self._log(sealed, private, exchange_id, acknowledgement, peer, received, now_us)
+        line = line_of(sealed.shared, private, exchange_id=exchange_id, now_us=now_us, sent=sealed)
+        await self._log(line, acknowledgement, peer, Direction.DIRECTION_RECEIVED, now_us)
         request = AcknowledgeRequest(envelope=sealed.envelope).SerializeToString()
         try:
             data = await self.channels.call(self.standing.trust, peer, ACKNOWLEDGE, request, CALL_S)
@@ -91,23 +92,32 @@ class Acknowledging:
         if len(acknowledgement.officer) > LONGEST_OFFICER or len(acknowledgement.telephone) > LONGEST_TELEPHONE:
             raise MalformedError("the acknowledgement's officer or telephone is too long")
         exchange_id = opened.statement.exchange_id
-        receipt = Body(receipt=Receipt(exchange_id=exchange_id))
         sealed = self._sealed(
-            StatementType.STATEMENT_TYPE_RECEIPT, exchange_id, peer.country, receipt, now_us, answered=opened
+            StatementType.STATEMENT_TYPE_RECEIPT,
+            Body(receipt=Receipt(exchange_id=exchange_id)),
+            exchange_id=exchange_id,
+            peer=peer.country,
+            now_us=now_us,
+            answered=opened,
         )
-        private = LeafPrivate(subject=acknowledgement.exchange_id)
-        sent = Direction.DIRECTION_SENT
-        await self._log(
-            sealed, private, exchange_id, acknowledgement, peer.country, sent, now_us, replay_key(opened.statement)
+        line = line_of(
+            sealed.shared,
+            LeafPrivate(subject=acknowledgement.exchange_id),
+            exchange_id=exchange_id,
+            now_us=now_us,
+            sent=sealed,
+            replay_key=replay_key(opened.statement),
         )
+        await self._log(line, acknowledgement, peer.country, Direction.DIRECTION_SENT, now_us)
         return AcknowledgeResponse(envelope=sealed.envelope).SerializeToString()
 
     def _sealed(
         self,
         statement_type: StatementType.ValueType,
+        body: Body,
+        *,
         exchange_id: bytes,
         peer: str,
-        body: Body,
         now_us: int,
         answered: Opened | None = None,
     ) -> Sealed:
@@ -139,14 +149,11 @@ class Acknowledging:
 
     async def _log(
         self,
-        sealed: Sealed,
-        private: LeafPrivate,
-        exchange_id: bytes,
+        line: Line,
         acknowledgement: Acknowledgement,
         peer: str,
         direction: Direction.ValueType,
         now_us: int,
-        replay: bytes | None = None,
     ) -> None:
         """Log the message and mark the LIFE query acknowledged in one transaction; `direction` is the query's."""
 
@@ -161,5 +168,4 @@ class Acknowledging:
                 now_us=now_us,
             )
 
-        line = line_of(sealed.shared, private, exchange_id=exchange_id, now_us=now_us, sent=sealed, replay_key=replay)
         await asyncio.wrap_future(self.writer.submit(change, [line]))

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import structlog
 from google.protobuf.message import DecodeError
@@ -24,15 +24,15 @@ from node.federation.standing import Standing
 from node.identity.certificates import Peer
 from node.policy.decide import ENTRY, HELD_SILENTLY, HIT, INVISIBLE, Decision
 from node.policy.facts import derive_facts, encode_facts
-from node.policy.query import verify_query
-from node.policy.redact import redact
+from node.policy.outbound import verify_query
+from node.policy.redact import Pseudonym, hit_only, redact
 from node.store import holds, life
 from node.store.vault import Vault
 from node.store.writer import Priority, Writer
 from node.wire.codes_pb2 import Outcome, Purpose, UnitType, Urgency
 from node.wire.entry_pb2 import Entry
 from node.wire.envelope_pb2 import Statement, StatementType
-from node.wire.exchange_pb2 import Answer, Body, Grant, Hit, HitOnly, Query, QueryRequest, QueryResponse, Terms
+from node.wire.exchange_pb2 import Answer, Body, Hit, Query, QueryRequest, QueryResponse
 from node.wire.ledger_pb2 import Decisions, Direction, EntryDecision, EntryOutcome
 
 log = structlog.get_logger()
@@ -101,7 +101,7 @@ class Answering:
         found = () if refusal else await self.finding.find(query.selectors, peer.country, CONSIDERED_ENTRIES)
         judged = self._judged(found, query, peer.country, now_us)
         page = _page(judged, query.page)
-        answer = self._answer(page, judged, query, now_us, refused=bool(refusal))
+        answer = self._answer(peer.country, query, page=page, judged=judged, now_us=now_us, refused=bool(refusal))
         sealed = seal(
             self.standing.signer,
             statement_type=StatementType.STATEMENT_TYPE_ANSWER,
@@ -168,24 +168,31 @@ class Answering:
         return judged
 
     def _answer(
-        self, page: Sequence[Judged], judged: Sequence[Judged], query: Query, now_us: int, *, refused: bool
+        self,
+        peer: str,
+        query: Query,
+        *,
+        page: Sequence[Judged],
+        judged: Sequence[Judged],
+        now_us: int,
+        refused: bool,
     ) -> Answer:
         visible = sum(each.is_visible for each in judged)
         answer = Answer(refused=refused, truncated=visible > (query.page + 1) * PAGE_ENTRIES)
         if query.urgency == Urgency.URGENCY_LIFE:
             answer.acknowledge_by_us = now_us + ACKNOWLEDGE_WITHIN_US
         handles = {each.entry.entry_id: each.handle for each in page if each.decision.outcome == ENTRY}
+        pseudonym = partial(self.vault.pseudonym, peer)
         for each in page:
-            answer.hits.append(self._hit(each, query, handles))
+            answer.hits.append(self._hit(each, query, pseudonym, handles))
         return answer
 
-    def _hit(self, judged: Judged, query: Query, handles: Mapping[bytes, bytes]) -> Hit:
-        terms, grants = _told(judged.decision)
+    def _hit(self, judged: Judged, query: Query, pseudonym: Pseudonym, handles: Mapping[bytes, bytes]) -> Hit:
         if judged.decision.outcome != ENTRY:
-            return Hit(hit=HitOnly(handle=judged.handle, terms=terms, grants=grants))
-        released = self._redacted(judged, query)
-        released.terms.CopyFrom(terms)
-        released.grants.extend(grants)
+            return Hit(hit=hit_only(judged.decision, handle=judged.handle))
+        released = redact(
+            judged.entry, judged.decision, purpose=query.purpose, handle=judged.handle, pseudonym=pseudonym
+        )
         for link in judged.entry.links:
             to_handle = handles.get(link.to_entry_id)
             if to_handle is not None:
@@ -266,16 +273,6 @@ class Answering:
 def _page(judged: Sequence[Judged], page: int) -> Sequence[Judged]:
     visible = [each for each in judged if each.is_visible]
     return visible[page * PAGE_ENTRIES : (page + 1) * PAGE_ENTRIES]
-
-
-@lru_cache(maxsize=4_096)
-def _told(decision: Decision) -> tuple[Terms, tuple[Grant, ...]]:
-    """Return what the recipient is told of a decision: its obligations and the rules that granted."""
-    terms = Terms(obligations=decision.obligations, retention_days=decision.retention_days)
-    grants = tuple(
-        Grant(rule=each.rule, law=each.law, category=each.category, outcome=each.outcome) for each in decision.grants
-    )
-    return terms, grants
 
 
 @lru_cache(maxsize=4_096)

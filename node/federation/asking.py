@@ -20,8 +20,7 @@ from node.federation.channels import QUERY, Channels
 from node.federation.envelope import Opened, Sealed, new_salt, open_envelope, seal
 from node.federation.lines import ANSWER_BODY, QUERY_BODY, line_of, private_of, shared_of_event, shared_of_received
 from node.federation.standing import Standing
-from node.policy.outbound import decide_outbound
-from node.policy.query import verify_query
+from node.policy.outbound import decide_outbound, verify_query
 from node.store.writer import Writer
 from node.wire.codes_pb2 import Urgency
 from node.wire.desk_pb2 import PeerOutcome, SearchResponse
@@ -102,10 +101,18 @@ class Asking:
         await asyncio.gather(*self._under_way)
 
     async def _refused(self, query: Query, peer: str) -> SearchResponse | None:
+        now_us = self.clock()
         try:
-            self.standing.trust.directory.verify_in_force(self.clock())
+            self.standing.trust.directory.verify_in_force(now_us)
             self.standing.trust.verify_paired(peer)
-            decide_outbound(self.standing.outbound, query, peer, self.clock())
+            decide_outbound(
+                self.standing.outbound,
+                query,
+                recipient=peer,
+                instruments=[each.kind for each in self.standing.instruments_with(peer, now_us)],
+                paired=True,
+                now_us=now_us,
+            )
         except EnlaceError as error:
             await self._deny(query, peer, error)
             return SearchResponse(

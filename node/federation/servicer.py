@@ -11,13 +11,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import grpc
-from google.protobuf.message import DecodeError
 
 from node.errors import (
     CertificateInvalidError,
     EnlaceError,
     LedgerError,
-    MalformedError,
     OverloadedError,
     TooLargeError,
 )
@@ -30,7 +28,6 @@ from node.federation.lines import line_of, shared_of_event
 from node.federation.standing import Standing
 from node.identity.certificates import Peer
 from node.store.writer import Writer
-from node.wire.exchange_pb2 import QueryRequest
 from node.wire.ledger_pb2 import Direction, LeafKind, LeafPrivate
 
 UseCase = Callable[[bytes, Peer], Awaitable[bytes]]
