@@ -1,8 +1,6 @@
 """The main database: SQLite in the data directory, or PostgreSQL, by URL.
 
-SQLite has one serving process, held by a lock on a file beside the database; several processes mean PostgreSQL. A
-transaction that SQLAlchemy begins takes the right to write at once (BEGIN IMMEDIATE): one that began by reading could
-not go on to write after another has written, whatever it waited.
+SQLite has one serving process, held by a lock on a file beside the database; several processes mean PostgreSQL.
 """
 
 import asyncio
@@ -13,36 +11,34 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Concatenate, Final, ParamSpec, Self, TypeVar
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, Self, TypeVar
 
-from sqlalchemy import URL, ClauseElement, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+from sqlalchemy import URL, ClauseElement, Connection, Engine
+from sqlalchemy.engine.interfaces import DBAPICursor
 
 from node.errors import NewerDatabaseError, StoreError, StoreLockedError
+from node.store.engines import (
+    READING,
+    is_sqlite,
+    opening,
+    parse_url,
+    postgresql_engine,
+    postgresql_quick_engine,
+    sqlite_engine,
+    sqlite_path,
+    verify_durable,
+)
 from node.store.migrations import HEAD, KNOWN, current_revision, upgrade
 from node.store.prepared import Prepared
+
+if TYPE_CHECKING:
+    from sqlalchemy.pool import PoolProxiedConnection
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 THREADS: Final = 6
 """Threads for work that is not quick enough for the event loop."""
-
-# Per connection. FULL: a commit that returned survives power loss, on which "no log, no disclosure" rests; in WAL mode
-# NORMAL does not promise that (sqlite.org/pragma.html#pragma_synchronous).
-_PRAGMAS: Final = (
-    "PRAGMA synchronous = FULL",
-    "PRAGMA foreign_keys = ON",
-    "PRAGMA busy_timeout = 5000",
-    "PRAGMA cache_size = -16000",  # KiB
-    "PRAGMA mmap_size = 268435456",
-    "PRAGMA temp_store = MEMORY",  # what is sorted stays out of temporary files
-    "PRAGMA trusted_schema = OFF",
-)
-_READING: Final = "enlace_reading"
 
 
 class Database:
@@ -57,7 +53,7 @@ class Database:
         self._cursor: DBAPICursor | None = None
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="store")
         # On PostgreSQL a look-up is one statement, so it needs no transaction, whose end would be another round trip.
-        self._quick = engine if self.is_sqlite else _quick_engine(url)
+        self._quick = engine if self.is_sqlite else postgresql_quick_engine(url)
 
     @classmethod
     def open(cls, url: str, *, create: bool = False) -> Self:
@@ -73,13 +69,16 @@ class Database:
             StoreError: the URL is none of the two, nothing is there and nothing was to be made, or it can't be opened.
         """
         parsed, lock = parse_url(url), None
-        if parsed.get_backend_name() == "sqlite":
-            path = _sqlite_path(parsed)
+        if is_sqlite(parsed):
+            path = sqlite_path(parsed)
             if not create and not path.exists():
                 raise StoreError(f"{path} does not exist: make the node with `enlace init` first")
             lock = _locked(path)
-        with _closed_on_failure(cls(parsed, _engine(parsed), lock)) as self, self.engine.begin() as connection:
-            _verify_durable(connection)
+            self = cls(parsed, sqlite_engine(parsed), lock)
+        else:
+            self = cls(parsed, postgresql_engine(parsed), None)
+        with opening(parsed, self.close), self.engine.begin() as connection:
+            verify_durable(connection)
             _bring_up(connection, create=create)
         return self
 
@@ -92,19 +91,16 @@ class Database:
             StoreError: it is missing, older than this version, or can't be opened.
         """
         parsed = parse_url(url)
-        if parsed.get_backend_name() == "sqlite" and not _sqlite_path(parsed).is_file():
-            raise StoreError(f"{_sqlite_path(parsed)} does not exist")
-        with (
-            _closed_on_failure(cls(parsed, _engine(parsed, read_only=True), None)) as self,
-            self.reading() as connection,
-        ):
+        engine = sqlite_engine if is_sqlite(parsed) else postgresql_engine
+        self = cls(parsed, engine(parsed, read_only=True), None)
+        with opening(parsed, self.close), self.reading() as connection:
             verify_revision(current_revision(connection))
         return self
 
     @property
     def is_sqlite(self) -> bool:
         """Tell whether look-ups run inline on the event loop."""
-        return self.url.get_backend_name() == "sqlite"
+        return is_sqlite(self.url)
 
     def prepare(self, statement: ClauseElement) -> Prepared:
         """Compile a statement of the hot path for this database."""
@@ -113,7 +109,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Yield a connection on one snapshot, for the thread that asks; nothing written through it is kept."""
-        with self.engine.connect().execution_options(**{_READING: True}) as connection:
+        with self.engine.connect().execution_options(**{READING: True}) as connection:
             yield connection
 
     def reader(self) -> DBAPICursor:
@@ -169,26 +165,6 @@ class Database:
         self.close()
 
 
-_Database = TypeVar("_Database", bound=Database)
-
-
-def parse_url(url: str) -> URL:
-    """Read the URL of a database.
-
-    Raises:
-        StoreError: it is neither of SQLite with a file nor of PostgreSQL.
-    """
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        raise StoreError("a database's URL is not well formed") from error
-    if parsed.drivername in {"postgresql", "postgresql+psycopg"}:
-        return parsed.set(drivername="postgresql+psycopg")
-    if parsed.drivername == "sqlite" and parsed.database and parsed.database != ":memory:":
-        return parsed
-    raise StoreError(f"{parsed.drivername} is no database for a node: give sqlite:////path/file or postgresql://…")
-
-
 def verify_revision(revision: str | None) -> None:
     """Check that a database has exactly the tables that this code reads.
 
@@ -214,98 +190,14 @@ def _bring_up(connection: Connection, *, create: bool) -> None:
         upgrade(connection)
 
 
-def _verify_durable(connection: Connection) -> None:
-    if connection.dialect.name != "postgresql":
-        return
-    setting = connection.execute(text("SHOW synchronous_commit")).scalar_one()
-    if setting == "off":
-        raise StoreError("PostgreSQL has synchronous_commit = off: what left could be lost from the ledger")
-
-
-@contextmanager
-def _closed_on_failure(database: _Database) -> Iterator[_Database]:
-    """Close again what could not be opened, and say why without quoting a value or a password."""
-    try:
-        yield database
-    except SQLAlchemyError as error:
-        database.close()
-        url = database.url
-        where = url.database if database.is_sqlite else f"{url.host or 'local'}/{url.database}"
-        reason = str(getattr(error, "orig", None) or type(error).__name__).strip().partition("\n")[0]
-        raise StoreError(f"the database {where} can't be opened: {reason}") from error
-    except StoreError:
-        database.close()
-        raise
-
-
-def _sqlite_path(url: URL) -> Path:
-    if url.database is None:
-        raise StoreError("a SQLite URL names no file")
-    return Path(url.database)
-
-
 def _locked(path: Path) -> int:
-    """Lock the file beside the database, and make the database private before SQLite makes it readable."""
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}") from error
+        raise StoreError(f"{path}.lock: {error.strerror}") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(lock)
         raise StoreLockedError(f"another process serves {path}; stop it first, or use PostgreSQL") from error
     return lock
-
-
-def _engine(url: URL, *, read_only: bool = False) -> Engine:
-    if url.get_backend_name() == "sqlite":
-        return _sqlite_engine(_sqlite_path(url), read_only=read_only)
-    options = {"postgresql_readonly": True} if read_only else {}
-    return create_engine(
-        url,
-        pool_size=THREADS + 2,
-        pool_pre_ping=True,
-        hide_parameters=True,  # an error's text must not quote values of records
-        execution_options=options,
-        connect_args={"connect_timeout": 5, "application_name": "enlace"},
-    )
-
-
-def _quick_engine(url: URL) -> Engine:
-    return create_engine(
-        url,
-        pool_size=THREADS,
-        pool_pre_ping=True,
-        pool_reset_on_return=None,
-        hide_parameters=True,
-        isolation_level="AUTOCOMMIT",
-        connect_args={"connect_timeout": 5, "application_name": "enlace look-ups"},
-    )
-
-
-def _sqlite_engine(path: Path, *, read_only: bool) -> Engine:
-    # A copy without its WAL is whole; opening it as immutable works also where the folder can't be written.
-    wal = path.with_name(f"{path.name}-wal").exists()
-    mode = "mode=rw" if not read_only else "mode=ro" if wal else "mode=ro&immutable=1"
-    engine = create_engine(
-        f"sqlite:///file:{quote(str(path))}?{mode}&uri=true",
-        pool_size=THREADS + 2,
-        hide_parameters=True,
-        connect_args={"isolation_level": None, "cached_statements": 256},  # transactions begin below, not in the driver
-    )
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-        cursor = connection.cursor()
-        for pragma in _PRAGMAS if read_only else ("PRAGMA journal_mode = WAL", *_PRAGMAS):
-            cursor.execute(pragma)
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        reads = read_only or connection.get_execution_options().get(_READING, False)
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
-
-    return engine

@@ -1,0 +1,177 @@
+"""The key store: wrapped data keys, in a database of their own with backups of their own.
+
+Erasing a key erases what it encrypts from every backup of the main database, at the latest when the last backup of the
+key store that still has it is gone: after 30 days. A key is durable here before anything is encrypted under it, since
+the other order could lose what was logged.
+"""
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Final, Self
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Engine,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    bindparam,
+    insert,
+    inspect,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from node.errors import DecryptionError, KeyErasedError, NewerDatabaseError, StoreError
+from node.store.engines import (
+    PRAGMAS,
+    READING,
+    is_sqlite,
+    opening,
+    parse_url,
+    postgresql_engine,
+    sqlite_engine,
+    sqlite_path,
+    verify_durable,
+)
+
+FORMAT: Final = 1
+
+metadata = MetaData()
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("key_id", LargeBinary, primary_key=True),
+    Column("wrapped", LargeBinary),  # NULL: erased, and never to be made again under this id
+    Column("erased_us", BigInteger),
+    CheckConstraint("(wrapped IS NULL) = (erased_us IS NOT NULL)", name="erased_or_not"),
+    sqlite_with_rowid=False,
+)
+
+key_format = Table("key_format", metadata, Column("format", SmallInteger, primary_key=True, autoincrement=False))
+
+_PUT: Final = insert(keys)
+_GET: Final = select(keys.c.key_id, keys.c.wrapped).where(keys.c.key_id.in_(bindparam("ids", expanding=True)))
+_ERASE: Final = (
+    update(keys)
+    .where(keys.c.key_id == bindparam("id"), keys.c.wrapped.is_not(None))
+    .values(wrapped=None, erased_us=bindparam("at_us"))
+)
+
+
+class KeyStore:
+    """An open key store; usable from any thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Take what `open` has opened."""
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._reader = engine.connect().execution_options(**{READING: True})
+
+    @classmethod
+    def open(cls, url: str, *, create: bool = False) -> Self:
+        """Open the key store, a SQLite file or a PostgreSQL database that is not the main one.
+
+        Raises:
+            NewerDatabaseError: a newer version of the node has written it.
+            StoreError: nothing is there and nothing was to be made, or it can't be opened.
+        """
+        parsed = parse_url(url)
+        if is_sqlite(parsed):
+            if not create and not sqlite_path(parsed).exists():
+                raise StoreError(f"{sqlite_path(parsed)} does not exist: restore the key store, or make the node anew")
+            # What is erased is overwritten, not only unlinked.
+            engine = sqlite_engine(parsed, pragmas=(*PRAGMAS, "PRAGMA secure_delete = ON"))
+        else:
+            engine = postgresql_engine(parsed)
+        with opening(parsed, engine.dispose):
+            with engine.begin() as connection:
+                verify_durable(connection)
+                if create and not inspect(connection).has_table("keys"):
+                    metadata.create_all(connection)
+                    connection.execute(insert(key_format).values(format=FORMAT))
+                found = connection.execute(select(key_format.c.format)).scalar_one()
+            if found != FORMAT:
+                raise NewerDatabaseError(f"the key store has format {found}, and this node knows {FORMAT}")
+            return cls(engine)
+
+    def put(self, wrapped: Sequence[tuple[bytes, bytes]]) -> None:
+        """Add keys, each an id and the wrapped key; they are durable when this returns.
+
+        Raises:
+            StoreError: an id is taken, also by a key that was erased; or they can't be written. None was added.
+        """
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(_PUT, [{"key_id": key_id, "wrapped": key} for key_id, key in wrapped])
+        except IntegrityError as error:
+            raise StoreError("a key of this id exists, or was erased") from error
+        except SQLAlchemyError as error:
+            raise StoreError("keys could not be written to the key store") from error
+
+    def get(self, key_id: bytes) -> bytes:
+        """Return a wrapped key.
+
+        Raises:
+            KeyErasedError: it was erased.
+            DecryptionError: there never was one, or this key store is older than the record.
+            StoreError: the key store can't be read.
+        """
+        found = self.get_many((key_id,))
+        if key_id not in found:
+            raise DecryptionError("the key store has no key for this record")
+        wrapped = found[key_id]
+        if wrapped is None:
+            raise KeyErasedError("the key of this record was erased")
+        return wrapped
+
+    def get_many(self, key_ids: Iterable[bytes]) -> dict[bytes, bytes | None]:
+        """Return those of the keys that there are, None for those that were erased."""
+        try:
+            with self._lock, self._reader.begin():
+                rows = self._reader.execute(_GET, {"ids": list(key_ids)}).all()
+        except SQLAlchemyError as error:
+            raise StoreError("the key store can't be read") from error
+        return {row.key_id: row.wrapped for row in rows}
+
+    def erase(self, key_ids: Iterable[bytes], at_us: int) -> int:
+        """Erase keys for ever; of each a tombstone remains. Returns how many there were to erase.
+
+        On SQLite their bytes are overwritten and the write-ahead log is cut off; on PostgreSQL they are vacuumed, and
+        its own log keeps them for as long as it is archived.
+        """
+        try:
+            with self._engine.begin() as connection:
+                erased = sum(connection.execute(_ERASE, {"id": key, "at_us": at_us}).rowcount for key in key_ids)
+            with self._lock, self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                sqlite = connection.dialect.name == "sqlite"
+                connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)" if sqlite else "VACUUM keys"))
+        except SQLAlchemyError as error:
+            raise StoreError("keys could not be erased from the key store") from error
+        return erased
+
+    def list_keys(self) -> Iterator[tuple[bytes, int | None]]:
+        """Yield each key's id, and when it was erased (UTC microseconds) or None."""
+        with self._engine.connect().execution_options(**{READING: True}, yield_per=1000) as connection:
+            for row in connection.execute(select(keys.c.key_id, keys.c.erased_us).order_by(keys.c.key_id)):
+                yield row.key_id, row.erased_us
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._reader.close()
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
