@@ -1,13 +1,6 @@
 """What a directory must be to be believed; each way of not being so is a case of its own."""
 
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
-from functools import cache
-
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,188 +14,31 @@ from node.errors import (
     SignatureError,
     UnknownMemberError,
 )
-from node.identity.directory import (
-    DAY_US,
-    DIRECTORY_TYPE,
-    LIFETIME_US,
-    MAX_DIRECTORY_BYTES,
-    TrustedDirectory,
-    build_directory,
-    sign_directory,
-)
+from node.identity.directory import DAY_US, DIRECTORY_TYPE, LIFETIME_US, MAX_DIRECTORY_BYTES, TrustedDirectory
 from node.identity.keys import key_id, public_key, sign
-from node.identity.members import sign_member
-from node.identity.stewards import ROOT_TYPE, build_root, sign_root
-from node.wire.codes_pb2 import Crime, InstrumentKind, Obligation
-from node.wire.directory_pb2 import (
-    Directory,
-    Instrument,
-    MemberRecord,
-    Node,
-    NodeKey,
-    Root,
-    SignedDirectory,
-    SignedMember,
-    SignedRoot,
-    StewardKey,
-    StewardSignature,
+from node.identity.stewards import ROOT_TYPE
+from node.wire.codes_pb2 import Obligation
+from node.wire.directory_pb2 import SignedDirectory, SignedRoot, StewardSignature
+from tests.directories import (
+    FIRST,
+    FLOOR,
+    HELD,
+    NOW_US,
+    PINNED,
+    ROOT,
+    ROTATION,
+    altered,
+    authority,
+    directory,
+    key,
+    member,
+    record,
+    resigned,
+    rotation,
+    signed_by_two,
+    unsigned_change,
 )
-
-FEDERATION = "enlace.example"
-NOW_US = 1_772_000_000_000_000
-FLOOR = b"rulebook: FLOOR\n"
-
-
-def key(name: str) -> bytes:
-    return name.encode().ljust(32, b".")
-
-
-@cache
-def authority(country: str, generation: int = 0) -> bytes:
-    host = f"{country.lower()}.{FEDERATION}"
-    private = ec.derive_private_key(int.from_bytes(f"{country}{generation}".encode()), ec.SECP256R1())
-    return certificate(private, host)
-
-
-def certificate(private: ec.EllipticCurvePrivateKey, host: str) -> bytes:
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
-    usage = dict.fromkeys(
-        ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only"), False
-    )
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(private.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(datetime(2026, 1, 1, tzinfo=UTC))
-        .not_valid_after(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=3_650))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
-        .add_extension(
-            x509.KeyUsage(digital_signature=False, key_cert_sign=True, crl_sign=True, decipher_only=False, **usage),
-            critical=True,
-        )
-        .add_extension(
-            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"spiffe://{host}")]), critical=False
-        )
-        .add_extension(x509.NameConstraints([x509.UniformResourceIdentifier(host)], None), critical=True)
-    )
-    return built.sign(private, SHA256()).public_bytes(Encoding.DER)
-
-
-def record(country: str, number: int = 1) -> MemberRecord:
-    name = f"{country.lower()}-1"
-    return MemberRecord(
-        country=country,
-        number=number,
-        ca_certificates=[authority(country)],
-        nodes=[
-            Node(
-                name=name,
-                endpoint=f"{name}.example:7443",
-                server_name=f"{name}.{country.lower()}.{FEDERATION}",
-                signing_keys=[
-                    NodeKey(
-                        public_key=public_key(key(f"{country} node")),
-                        valid_from_us=NOW_US - DAY_US,
-                        valid_until_us=NOW_US + DAY_US,
-                    )
-                ],
-            )
-        ],
-        duty_telephone="+502 2411 9911",
-        accepted=[Obligation.OBLIGATION_NO_ONWARD, Obligation.OBLIGATION_RETENTION],
-        protocols=[1],
-        treaties=["UNTOC"],
-    )
-
-
-def member(country: str, number: int = 1, root: str = "root") -> SignedMember:
-    return sign_member(record(country, number), key(f"{country} {root}"))
-
-
-def altered(country: str, alter: Callable[[MemberRecord], object]) -> SignedMember:
-    changed = record(country, 2)
-    alter(changed)
-    return sign_member(changed, key(f"{country} root"))
-
-
-def instrument(**changes: object) -> Instrument:
-    values: dict[str, object] = {
-        "id": "UNTOC",
-        "kind": InstrumentKind.INSTRUMENT_KIND_TREATY,
-        "title": "United Nations Convention against Transnational Organized Crime",
-        "parties": ["GT", "MX"],
-        "valid_from_us": NOW_US - DAY_US,
-        "valid_until_us": NOW_US + DAY_US,
-        "crimes": [Crime.CRIME_TRAFFICKING],
-    }
-    return Instrument(**{**values, **changes})  # type: ignore[arg-type]
-
-
-def stewards(*names: str) -> dict[str, bytes]:
-    return {name: public_key(key(name)) for name in names}
-
-
-ROOT = build_root(federation=FEDERATION, version=1, threshold=2, stewards=stewards("ana", "bea", "caro"))
-
-
-def rotation(version: int, names: Iterable[str], signers: Iterable[str], threshold: int = 2) -> SignedRoot:
-    root = build_root(federation=FEDERATION, version=version, threshold=threshold, stewards=stewards(*names))
-    signed = SignedRoot(root=root)
-    for name in signers:
-        signed = sign_root(signed, key(name))
-    return signed
-
-
-ROTATION = rotation(2, ["bea", "caro", "dora"], ["ana", "bea", "dora"])
-
-
-def directory(
-    version: int = 4,
-    *,
-    members: Iterable[SignedMember] | None = None,
-    instruments: Iterable[Instrument] | None = None,
-    signers: Iterable[str] = ("ana", "bea"),
-    rotations: Iterable[SignedRoot] = (),
-    root: bytes = ROOT,
-    issued_us: int = NOW_US,
-    lifetime_us: int = LIFETIME_US,
-    floor: bytes = FLOOR,
-    demonstration: bool = False,
-) -> bytes:
-    signed = build_directory(
-        root,
-        version=version,
-        issued_us=issued_us,
-        lifetime_us=lifetime_us,
-        members=[member("GT"), member("MX"), member("US")] if members is None else members,
-        instruments=[instrument()] if instruments is None else instruments,
-        floor_rulebook=floor,
-        demonstration=demonstration,
-        rotations=rotations,
-    )
-    for name in signers:
-        signed = sign_directory(signed, key(name))
-    return signed.SerializeToString()
-
-
-def resigned(data: bytes, alter: Callable[[Directory], object]) -> bytes:
-    """Return the directory altered and signed anew by two stewards."""
-    signed = SignedDirectory.FromString(data)
-    inner = Directory.FromString(signed.directory)
-    alter(inner)
-    return signed_by_two(SignedDirectory(directory=inner.SerializeToString(), roots=signed.roots))
-
-
-def signed_by_two(signed: SignedDirectory) -> bytes:
-    return sign_directory(sign_directory(signed, key("ana")), key("bea")).SerializeToString()
-
-
-PINNED = TrustedDirectory.pinned(ROOT)
-FIRST = directory(3)
-HELD = PINNED.updated(FIRST, NOW_US)
-
+from tests.pki import FEDERATION
 
 # --- accepted ---------------------------------------------------------------------------------------------------------
 
@@ -405,233 +241,6 @@ REFUSED = {
 def test_a_directory_is_refused(data: bytes, error: type[DirectoryError], reason: str) -> None:
     with pytest.raises(error, match=reason):
         HELD.updated(data, NOW_US)
-
-
-# --- refused: roots ---------------------------------------------------------------------------------------------------
-
-SECOND = ["bea", "caro", "dora"]
-
-
-def rooted(*rotations: SignedRoot, signers: Iterable[str] = ("bea", "caro")) -> bytes:
-    signed = SignedDirectory.FromString(directory(signers=[]))
-    inner = Directory.FromString(signed.directory)
-    inner.root_version = len(rotations) + 1
-    signed = SignedDirectory(directory=inner.SerializeToString(), roots=rotations)
-    for name in signers:
-        signed = sign_directory(signed, key(name))
-    return signed.SerializeToString()
-
-
-def rotated(
-    *, version: int = 2, threshold: int = 2, federation: str = FEDERATION, keys: list[StewardKey] | None = None
-) -> SignedRoot:
-    """Return a root that everybody signed, whatever is in it."""
-    own = keys_of(*((name, name) for name in SECOND)) if keys is None else keys
-    root = Root(version=version, threshold=threshold, federation=federation, keys=own)
-    signed = SignedRoot(root=root.SerializeToString())
-    for name in ("ana", *SECOND):
-        signed = sign_root(signed, key(name))
-    return signed
-
-
-def keys_of(*pairs: tuple[str, str]) -> list[StewardKey]:
-    return [StewardKey(steward=name, public_key=public_key(key(owner))) for name, owner in pairs]
-
-
-THIRD = rotation(3, ["caro", "dora"], SECOND)
-
-ROOTS_REFUSED = {
-    "without the old threshold": (
-        rooted(rotation(2, SECOND, ["caro", "dora"])),
-        DirectorySignatureError,
-        "signed by 1 stewards of root 1,",
-    ),
-    "without the new threshold": (
-        rooted(rotation(2, ["bea", "dora", "eva"], ["ana", "bea"])),
-        DirectorySignatureError,
-        "signed by 1 stewards of root 2,",
-    ),
-    "unsigned": (rooted(rotation(2, SECOND, [])), DirectorySignatureError, "signed by 0 "),
-    "skipped": (rooted(THIRD), DirectoryMalformedError, "root 3 can't follow root 1"),
-    "out of order": (rooted(ROTATION, THIRD, ROTATION), DirectoryMalformedError, "root 2 can't follow root 3"),
-    "another federation's": (rooted(rotated(federation="x.example")), DirectoryMalformedError, "another federation"),
-    "no federation": (rooted(rotated(federation="-")), DirectoryMalformedError, "no federation"),
-    "another than was pinned": (rooted(rotation(1, SECOND, SECOND)), DirectoryRollbackError, "pinned"),
-    "signed by those who left": (rooted(ROTATION, signers=["ana", "bea"]), DirectorySignatureError, "signed by 1 "),
-    "no version": (rooted(rotated(version=0)), DirectoryMalformedError, "no version"),
-    "threshold of one": (rooted(rotated(threshold=1)), DirectoryMalformedError, "threshold of 1"),
-    "threshold of none": (rooted(rotated(threshold=0)), DirectoryMalformedError, "threshold of 0"),
-    "threshold beyond its keys": (rooted(rotated(threshold=4)), DirectoryMalformedError, "threshold of 4"),
-    "a key twice": (
-        rooted(rotated(keys=keys_of(("bea", "bea"), ("caro", "bea")))),
-        DirectoryMalformedError,
-        "a key twice",
-    ),
-    "a steward with two keys": (
-        rooted(rotated(keys=keys_of(("bea", "bea"), ("bea", "caro")))),
-        DirectoryMalformedError,
-        "a steward twice",
-    ),
-    "a steward without a name": (
-        rooted(rotated(keys=keys_of(("", "bea"), ("caro", "caro")))),
-        DirectoryMalformedError,
-        "no proper name",
-    ),
-    "a short key": (rooted(rotated(keys=[StewardKey(public_key=b"x")])), DirectoryMalformedError, "32 bytes"),
-    "malformed": (rooted(SignedRoot(root=b"\xff")), DirectoryMalformedError, "not a message"),
-}
-
-
-@pytest.mark.parametrize(("data", "error", "reason"), ROOTS_REFUSED.values(), ids=ROOTS_REFUSED.keys())
-def test_a_root_is_refused(data: bytes, error: type[DirectoryError], reason: str) -> None:
-    with pytest.raises(error, match=reason):
-        HELD.updated(data, NOW_US)
-
-
-def test_a_root_once_seen_is_never_left_out_or_replaced() -> None:
-    held = HELD.updated(rooted(ROTATION), NOW_US)
-    with pytest.raises(DirectoryRollbackError):
-        held.updated(directory(5), NOW_US)
-    with pytest.raises(DirectoryRollbackError):
-        held.updated(rooted(rotation(2, [*SECOND, "eva"], ["ana", *SECOND])), NOW_US)
-
-
-# --- refused: members -------------------------------------------------------------------------------------------------
-
-
-def unsigned_change() -> SignedMember:
-    """Return what stewards could make of a record without the member."""
-    own = member("MX")
-    changed = record("MX", 2)
-    changed.nodes[0].endpoint = "elsewhere.example:1"
-    return SignedMember(record=changed.SerializeToString(), root_key=own.root_key, signature=own.signature)
-
-
-def again_certified(country: str, host: str) -> bytes:
-    """Return a certificate of `host` for the key that is another country's CA."""
-    return certificate(ec.derive_private_key(int.from_bytes(f"{country}0".encode()), ec.SECP256R1()), host)
-
-
-def mx(alter: Callable[[MemberRecord], object]) -> list[SignedMember]:
-    return [member("GT"), altered("MX", alter)]
-
-
-def signing_with(owner: str) -> list[SignedMember]:
-    return mx(lambda r: setattr(r.nodes[0].signing_keys[0], "public_key", public_key(key(owner))))
-
-
-FORGED: dict[str, list[SignedMember]] = {
-    "changed without its own signature": [member("GT"), unsigned_change()],
-    "no signature": [SignedMember(record=record("MX").SerializeToString())],
-    "another member's signature under its own key": [
-        SignedMember(record=member("MX").record, root_key=member("MX").root_key, signature=member("GT").signature)
-    ],
-}
-
-
-@pytest.mark.parametrize("members", FORGED.values(), ids=FORGED.keys())
-def test_stewards_can_not_speak_for_a_member(members: list[SignedMember]) -> None:
-    with pytest.raises(DirectorySignatureError, match="the record of MX is not signed by its own root key"):
-        HELD.updated(directory(members=members, instruments=[]), NOW_US)
-
-
-def called_elsewhere() -> SignedMember:
-    changed = record("MX", 5)
-    changed.duty_telephone = "+52 555 000 0000"
-    return sign_member(changed, key("MX root"))
-
-
-REPEATED: dict[str, tuple[SignedMember, str]] = {
-    "number fell": (member("MX", 4), "has the number 4, after 5"),
-    "changed without a new number": (called_elsewhere(), "without a new number"),
-    "root key changed without a new number": (member("MX", 5, root="other"), "without a new number"),
-}
-
-
-@pytest.mark.parametrize(("repeated", "reason"), REPEATED.values(), ids=REPEATED.keys())
-def test_a_record_never_goes_back(repeated: SignedMember, reason: str) -> None:
-    held = HELD.updated(directory(members=[member("GT"), member("MX", 5)]), NOW_US)
-    with pytest.raises(DirectoryRollbackError, match=reason):
-        held.updated(directory(5, members=[member("GT"), repeated], instruments=[]), NOW_US)
-
-
-MEMBERS_REFUSED: dict[str, tuple[list[SignedMember], str]] = {
-    "twice": ([member("MX"), member("MX", 2)], "MX is in the directory twice"),
-    "two with one CA": (
-        mx(lambda r: r.ca_certificates.append(again_certified("GT", f"mx.{FEDERATION}"))),
-        "GT and MX have the same CA key",
-    ),
-    "another country's CA": (mx(lambda r: r.ca_certificates.append(authority("GT"))), "not MX's own"),
-    "CA of another federation": (
-        mx(lambda r: r.ca_certificates.append(again_certified("MX", "mx.x.example"))),
-        "not MX's own",
-    ),
-    "two with one root key": (
-        [sign_member(record("GT", 2), key("one")), sign_member(record("MX", 2), key("one"))],
-        "GT and MX have the same Ed25519 key",
-    ),
-    "two with one signing key": (signing_with("GT node"), "GT and MX have the same Ed25519 key"),
-    "one's signing key the other's root key": (signing_with("GT root"), "GT and MX have the same Ed25519 key"),
-    "root key also signs for a node": (signing_with("MX root"), "MX has a node name or a key twice"),
-    "two with one node name": (mx(lambda r: setattr(r.nodes[0], "name", "gt-1")), "have the same node name"),
-    "one node twice": (mx(lambda r: r.nodes.append(r.nodes[0])), "MX has a node name or a key twice"),
-    "no CA": (mx(lambda r: r.ClearField("ca_certificates")), "no CA certificate"),
-    "unreadable CA": (mx(lambda r: r.ca_certificates.append(b"\x30\x00")), "not MX's own"),
-    "huge CA": (mx(lambda r: r.ca_certificates.append(bytes(5_000))), "too large"),
-    "no country": (mx(lambda r: setattr(r, "country", "mx")), "no country"),
-    "no number": (mx(lambda r: setattr(r, "number", 0)), "no number"),
-    "the last number there is": (mx(lambda r: setattr(r, "number", (1 << 64) - 1)), "too large"),
-    "no node": (mx(lambda r: r.ClearField("nodes")), "no node"),
-    "a node without a proper name": (mx(lambda r: setattr(r.nodes[0], "name", "MX 1\x1b")), "name is malformed"),
-    "no port": (mx(lambda r: setattr(r.nodes[0], "endpoint", "mx-1.example")), "host:port"),
-    "no such port": (mx(lambda r: setattr(r.nodes[0], "endpoint", "mx-1.example:70000")), "host:port"),
-    "a wildcard": (mx(lambda r: setattr(r.nodes[0], "server_name", "*.example")), "no DNS name"),
-    "no signing key": (mx(lambda r: r.nodes[0].ClearField("signing_keys")), "no signing key"),
-    "short signing key": (
-        mx(lambda r: setattr(r.nodes[0].signing_keys[0], "public_key", b"short")),
-        "32 bytes",
-    ),
-    "signing key ends before it begins": (
-        mx(lambda r: setattr(r.nodes[0].signing_keys[0], "valid_until_us", 1)),
-        "ends before it begins",
-    ),
-    "no duty telephone": (mx(lambda r: setattr(r, "duty_telephone", "")), "telephone"),
-    "no protocol": (mx(lambda r: r.ClearField("protocols")), "no protocol"),
-    "an obligation without a name": (mx(lambda r: r.accepted.append(Obligation.OBLIGATION_UNKNOWN)), "no name"),
-    "a treaty without an id": (mx(lambda r: r.treaties.append("")), "id is malformed"),
-    "oversized": (mx(lambda r: r.treaties.append("x" * 40_000)), "larger than"),
-    "malformed": ([SignedMember(record=b"\xff")], "not a message"),
-    "too many": ([SignedMember()] * 65, "more than 64 members"),
-}
-
-
-@pytest.mark.parametrize(("members", "reason"), MEMBERS_REFUSED.values(), ids=MEMBERS_REFUSED.keys())
-def test_a_member_is_refused(members: list[SignedMember], reason: str) -> None:
-    with pytest.raises(DirectoryMalformedError, match=reason):
-        HELD.updated(directory(members=members, instruments=[]), NOW_US)
-
-
-# --- refused: instruments ---------------------------------------------------------------------------------------------
-
-INSTRUMENTS_REFUSED = {
-    "party that is no member": ([instrument(parties=["GT", "BR"])], "BR is not a member"),
-    "one party": ([instrument(parties=["GT"])], "between two states"),
-    "one party twice": ([instrument(parties=["GT", "GT"])], "between two states"),
-    "party that does not say so itself": ([instrument(id="MLAT-GT-MX")], "GT does not say that it is party"),
-    "no id": ([instrument(id="")], "no proper id"),
-    "one id twice": ([instrument(), instrument()], "twice"),
-    "no kind": ([instrument(kind=InstrumentKind.INSTRUMENT_KIND_UNKNOWN)], "no kind"),
-    "crime without a name": ([instrument(crimes=[Crime.CRIME_UNKNOWN])], "crime that has no name"),
-    "no title": ([instrument(title="")], "title"),
-    "ends before it begins": ([instrument(valid_until_us=1)], "ends before"),
-    "too many": ([instrument()] * 129, "more than 128 instruments"),
-}
-
-
-@pytest.mark.parametrize(("instruments", "reason"), INSTRUMENTS_REFUSED.values(), ids=INSTRUMENTS_REFUSED.keys())
-def test_an_instrument_is_refused(instruments: list[Instrument], reason: str) -> None:
-    with pytest.raises(DirectoryMalformedError, match=reason):
-        HELD.updated(directory(instruments=instruments), NOW_US)
 
 
 # --- every byte counts ------------------------------------------------------------------------------------------------
