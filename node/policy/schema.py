@@ -80,7 +80,7 @@ KIND_BY_FIELD: Final[Mapping[str, str]] = MappingProxyType(
 
 CATEGORIES_BY_KIND: Final[Mapping[str, frozenset[Category]]] = MappingProxyType(
     {
-        _kind_name(field): frozenset(category_of(part) for part in message_of(field).fields)
+        _kind_name(field): frozenset(category_of(part) for part in message_of(field).fields if not is_internal(part))
         for field in entity_fields(entry_pb2.Entry.DESCRIPTOR)
     }
 )
@@ -129,10 +129,15 @@ def _field_mistakes(field: FieldDescriptor) -> Iterator[str]:
         yield f"{field.full_name}: free text is a string without a generaliser"
     if not _generaliser_fits(field):
         yield f"{field.full_name}: its generaliser does not fit its type"
-    if field.message_type is None or is_value(field.message_type):
+    if field.message_type is not None and field.is_repeated == is_value(field.message_type):
+        yield f"{field.full_name}: values come singly, other messages in lists"
+    if field.message_type is None:
         return
     for part in field.message_type.fields:
-        yield from _field_mistakes(part)
+        if not is_value(field.message_type):
+            yield from _field_mistakes(part)
+        elif part.message_type or part.enum_type or part.is_repeated:
+            yield f"{part.full_name}: a part of a value is a single number or text"
 
 
 def _generaliser_fits(field: FieldDescriptor) -> bool:
@@ -146,8 +151,7 @@ def _generaliser_fits(field: FieldDescriptor) -> bool:
         options_pb2.GENERALISER_PREFIX: field.cpp_type == FieldDescriptor.CPPTYPE_STRING,
         options_pb2.GENERALISER_ORDER: field.cpp_type in _INTEGERS,
     }
-    # Lists of value messages have no generaliser yet; the redactor would not know how to build them.
-    return fits.get(generaliser, False) and not (field.is_repeated and message is not None and generaliser != 0)
+    return fits.get(generaliser, False)
 
 
 def _counterpart_mistakes(field: FieldDescriptor, released: Descriptor) -> Iterator[str]:

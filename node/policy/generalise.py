@@ -1,0 +1,80 @@
+"""How single values become coarser. None means: nothing is left to tell."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+
+from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
+
+from node.wire import entry_pb2, options_pb2
+
+_EPOCH: Final = date(1970, 1, 1)
+_US_PER_SECOND: Final = 1_000_000
+_DEGREE: Final = 1_000_000  # millionths of a degree
+_MAX_LATITUDE: Final = 90
+_MAX_LONGITUDE: Final = 180
+_NOT_DIGIT: Final = re.compile(r"[^0-9]")
+_LONGEST_CALLING_CODE: Final = 3  # ITU-T E.164
+
+
+def to_years(value: entry_pb2.DateInterval) -> entry_pb2.DateInterval | None:
+    """Widen an interval to the whole years that it touches."""
+    try:
+        first = _EPOCH + timedelta(days=value.first_day)
+        last = _EPOCH + timedelta(days=value.last_day)
+    except OverflowError:
+        return None
+    return entry_pb2.DateInterval(
+        first_day=(date(first.year, 1, 1) - _EPOCH).days, last_day=(date(last.year, 12, 31) - _EPOCH).days
+    )
+
+
+def to_degrees(value: entry_pb2.Coordinates) -> entry_pb2.Coordinates | None:
+    """Round to the nearest whole degrees (about 111 km); None outside the globe."""
+    latitude, longitude = round(value.latitude_e6 / _DEGREE), round(value.longitude_e6 / _DEGREE)
+    if abs(latitude) > _MAX_LATITUDE or abs(longitude) > _MAX_LONGITUDE:
+        return None
+    return entry_pb2.Coordinates(latitude_e6=latitude * _DEGREE, longitude_e6=longitude * _DEGREE)
+
+
+def to_month(time_us: int) -> int | None:
+    """The first instant of a time's month, UTC microseconds."""
+    try:
+        time = datetime.fromtimestamp(time_us // _US_PER_SECOND, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+    return int(datetime(time.year, time.month, 1, tzinfo=UTC).timestamp()) * _US_PER_SECOND
+
+
+def to_calling_code(telephone: str) -> str | None:
+    """The country calling code of an international number ("+502 …" to "+502"); None for any other text."""
+    if not telephone.startswith("+"):
+        return None
+    digits = _NOT_DIGIT.sub("", telephone)
+    # Calling codes are free of prefixes: at most one of the three can be one.
+    for length in range(1, min(_LONGEST_CALLING_CODE, len(digits)) + 1):
+        if int(digits[:length]) in COUNTRY_CODE_TO_REGION_CODE and digits[0] != "0":
+            return "+" + digits[:length]
+    return None
+
+
+def to_order(number: int) -> int:
+    """The power of ten at or below a number; 0 stays 0."""
+    return 10 ** (len(str(number)) - 1) if number > 0 else 0
+
+
+def same(value: object) -> object:
+    """A value that is coarse already."""
+    return value
+
+
+GENERALISERS: Final[dict[int, Callable[..., object]]] = {
+    options_pb2.GENERALISER_YEAR: to_years,
+    options_pb2.GENERALISER_MONTH: to_month,
+    options_pb2.GENERALISER_DEGREE: to_degrees,
+    options_pb2.GENERALISER_PREFIX: to_calling_code,
+    options_pb2.GENERALISER_SAME: same,
+    options_pb2.GENERALISER_ORDER: to_order,
+}
+"""By the field option `generalise`."""
