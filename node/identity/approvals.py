@@ -24,7 +24,7 @@ FOUNDERS: Final = 2
 """Focal points enrolled together when a node is made; each countersigns the other."""
 
 SIGNERS: Final = 2
-"""Focal points who must sign a pairing (SAFEGUARDS, line 9)."""
+"""Focal points who must sign a pairing."""
 
 MAX_SIGNATURES: Final = 32
 MAX_NAME: Final = 64
@@ -106,7 +106,7 @@ def parse_pairing(data: bytes) -> Pairing:
         raise MalformedError("the pairing is not a message of the contract") from error
     if not (pairing.country and pairing.peer and pairing.country != pairing.peer and pairing.time_us):
         raise MalformedError("the pairing does not name two countries and a time")
-    # Who signs must have read what would leave: the rehearsal against this peer (SAFEGUARDS, line 9).
+    # Who signs must have read what would leave: the rehearsal against this peer.
     if len(pairing.peer_root_key) != PUBLIC_BYTES or len(pairing.rehearsal_sha256) != SHA256_BYTES:
         raise MalformedError("the pairing does not name the peer's root key and the rehearsal")
     return pairing

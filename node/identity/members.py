@@ -213,7 +213,7 @@ def _verify_instrument(instrument: Instrument, members: Mapping[str, Member]) ->
     require(len(set(parties)) == len(parties) > 1, f"{what} is not between two states or more")
     for country in parties:
         require(country in members, f"{what}: {country} is not a member")
-        # Stewards alone can't bind a state: its own signed record must say that it is party (SAFEGUARDS, line 7).
+        # Stewards alone can't bind a state: its own signed record must say that it is party.
         require(instrument.id in members[country].record.treaties, f"{what}: {country} does not say that it is party")
 
 
