@@ -1,4 +1,4 @@
-"""Every `enlace` command in a guide is one that exists, with options that it has."""
+"""Every `enlace` command in a guide is one that exists, and every rulebook in one is read without a mistake."""
 
 import re
 import shlex
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 from node.cli.app import app
+from node.policy.rulebook import parse_rulebook
 
 ROOT = Path(__file__).resolve().parents[3]
 GUIDES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/**/*.md"), *ROOT.glob("certs/**/*.md")]
@@ -37,3 +38,11 @@ def mistakes(line: str) -> list[str]:
 def test_the_commands_of_a_guide_exist(guide: Path) -> None:
     wrong = {line: found for line in commands(guide) if (found := mistakes(line))}
     assert wrong == {}
+
+
+def test_the_rulebook_of_the_guide_is_valid() -> None:
+    guide = ROOT.joinpath("docs/guides/focal-point.md").read_text("utf-8")
+    (text,) = re.findall(r"^```yaml\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
+    rulebook = parse_rulebook(text.encode(), demonstration=True)
+    assert [rule.effect for rule in rulebook.rules] == ["allow", "limit"]
+    assert [line.id for line in rulebook.red_lines] == ["R1"]
