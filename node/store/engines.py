@@ -92,7 +92,10 @@ def sqlite_engine(url: URL, *, pragmas: Sequence[str] = PRAGMAS, read_only: bool
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        reads = read_only or connection.get_execution_options().get(READING, False)
+        options = connection.get_execution_options()
+        if options.get("isolation_level") == "AUTOCOMMIT":
+            return
+        reads = read_only or options.get(READING, False)
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return engine

@@ -5,8 +5,8 @@ key store that still has it is gone: after 30 days. A key is durable here before
 the other order could lose what was logged.
 """
 
-import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from types import TracebackType
 from typing import Final, Self
 
@@ -17,6 +17,7 @@ from sqlalchemy import (
     Engine,
     LargeBinary,
     MetaData,
+    Select,
     SmallInteger,
     Table,
     bindparam,
@@ -36,10 +37,12 @@ from node.store.engines import (
     opening,
     parse_url,
     postgresql_engine,
+    postgresql_quick_engine,
     sqlite_engine,
     sqlite_path,
     verify_durable,
 )
+from node.store.prepared import Prepared
 
 FORMAT: Final = 1
 
@@ -58,12 +61,17 @@ keys = Table(
 key_format = Table("key_format", metadata, Column("format", SmallInteger, primary_key=True, autoincrement=False))
 
 _PUT: Final = insert(keys)
-_GET: Final = select(keys.c.key_id, keys.c.wrapped).where(keys.c.key_id.in_(bindparam("ids", expanding=True)))
+_GET_SIZES: Final = (1, 8, 64)  # parameters of the statement that reads keys; a list in between repeats its last one
 _ERASE: Final = (
     update(keys)
     .where(keys.c.key_id == bindparam("id"), keys.c.wrapped.is_not(None))
     .values(wrapped=None, erased_us=bindparam("at_us"))
 )
+
+
+def _get(size: int) -> Select[tuple[bytes, bytes | None]]:
+    ids = [bindparam(f"id_{number}", type_=LargeBinary) for number in range(size)]
+    return select(keys.c.key_id, keys.c.wrapped).where(keys.c.key_id.in_(ids))
 
 
 class KeyStore:
@@ -72,8 +80,8 @@ class KeyStore:
     def __init__(self, engine: Engine) -> None:
         """Take what `open` has opened."""
         self._engine = engine
-        self._lock = threading.Lock()
-        self._reader = engine.connect().execution_options(**{READING: True})
+        self._quick = engine if engine.dialect.name == "sqlite" else postgresql_quick_engine(engine.url)
+        self._gets = {size: Prepared(_get(size), engine.dialect) for size in _GET_SIZES}
 
     @classmethod
     def open(cls, url: str, *, create: bool = False) -> Self:
@@ -134,12 +142,18 @@ class KeyStore:
 
     def get_many(self, key_ids: Iterable[bytes]) -> dict[bytes, bytes | None]:
         """Return those of the keys that there are, None for those that were erased."""
+        wanted, found = list(key_ids), dict[bytes, bytes | None]()
         try:
-            with self._lock, self._reader.begin():
-                rows = self._reader.execute(_GET, {"ids": list(key_ids)}).all()
-        except SQLAlchemyError as error:
+            with closing(self._quick.raw_connection()) as connection, closing(connection.cursor()) as cursor:
+                for at in range(0, len(wanted), _GET_SIZES[-1]):
+                    part = wanted[at : at + _GET_SIZES[-1]]
+                    size = next(size for size in _GET_SIZES if size >= len(part))
+                    padded = part + part[-1:] * (size - len(part))
+                    rows = self._gets[size].run(cursor, {f"id_{number}": key for number, key in enumerate(padded)})
+                    found.update(rows.fetchall())
+        except (SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error) as error:
             raise StoreError("the key store can't be read") from error
-        return {row.key_id: row.wrapped for row in rows}
+        return found
 
     def erase(self, key_ids: Iterable[bytes], at_us: int) -> int:
         """Erase keys for ever; of each a tombstone remains. Returns how many there were to erase.
@@ -150,7 +164,7 @@ class KeyStore:
         try:
             with self._engine.begin() as connection:
                 erased = sum(connection.execute(_ERASE, {"id": key, "at_us": at_us}).rowcount for key in key_ids)
-            with self._lock, self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 sqlite = connection.dialect.name == "sqlite"
                 connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)" if sqlite else "VACUUM keys"))
         except SQLAlchemyError as error:
@@ -165,7 +179,7 @@ class KeyStore:
 
     def close(self) -> None:
         """Close all connections."""
-        self._reader.close()
+        self._quick.dispose()
         self._engine.dispose()
 
     def __enter__(self) -> Self:

@@ -38,7 +38,7 @@ _MARK: Final = bytes([_FORMAT])
 
 CACHED_KEYS: Final = 50_000
 """Unwrapped keys kept in memory, at some 220 bytes each: 11 MB."""
-_STOCK: Final = 256  # keys made ahead in one durable write, so that a message costs no write of its own
+_STOCK: Final = 512  # keys made ahead in one durable write, so that a message costs no write of its own
 _MASTER: Final = b"node master secret"
 _WRAPS: Final = b"enlace/v1/data-key\0"
 
@@ -90,9 +90,9 @@ class Vault:
                 key-encryption key (32 bytes) is not the one that it is wrapped under.
         """
         self._keystore = keystore
-        self._wrapping = AESGCM(key_encryption_key)
+        self._wrapping = key_encryption_key
         self._keys: dict[bytes, bytes] = {}
-        self._stock: deque[bytes] = deque()
+        self._stock: deque[tuple[bytes, bytes]] = deque()
         self._lock = threading.Lock()
         if create:
             keystore.put([(_MASTER, self._wrapped(_MASTER, os.urandom(KEY_BYTES)))])
@@ -117,7 +117,10 @@ class Vault:
         found = self._keystore.get_many(wanted)
         if None in found.values():
             raise KeyErasedError("the key of this record was erased, and its id can't be used again")
-        self._make([key_id for key_id in wanted if key_id not in found])
+        missing = [key_id for key_id in wanted if key_id not in found]
+        if missing:
+            for key_id, key in self._make(missing):
+                self._remember(key_id, key)
 
     def load_keys(self, key_ids: Iterable[bytes]) -> None:
         """Bring keys into memory in one read, ahead of opening many records; what is missing stays missing."""
@@ -143,8 +146,7 @@ class Vault:
         Raises:
             KeyErasedError, DecryptionError: there is no such key; see `ensure_keys`.
         """
-        nonce = os.urandom(_NONCE)
-        return _MARK + nonce + AESGCM(self._key(key_id)).encrypt(nonce, data, context)
+        return _encrypted(self._key(key_id), context, data)
 
     def open(self, key_id: bytes, context: bytes, sealed: bytes) -> bytes:
         """Decrypt what `seal` made.
@@ -153,17 +155,12 @@ class Vault:
             KeyErasedError: its key was erased.
             DecryptionError: it was altered, swapped, or sealed under another key or context.
         """
-        if sealed[:1] != _MARK:
-            raise DecryptionError("a sealed record has a format that this node does not know")
-        try:
-            return AESGCM(self._key(key_id)).decrypt(sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :], context)
-        except (InvalidTag, ValueError) as error:
-            raise DecryptionError("a sealed record was altered, or belongs elsewhere") from error
+        return _decrypted(self._key(key_id), context, sealed)
 
     def seal_alone(self, context: bytes, data: bytes) -> bytes:
         """Encrypt under a key of its own, whose id stands in front, so that this alone can be erased."""
-        key_id = self._take()
-        return key_id + self.seal(key_id, context, data)
+        key_id, key = self._take()
+        return key_id + _encrypted(key, context, data)
 
     def open_alone(self, context: bytes, sealed: bytes) -> bytes:
         """Decrypt what `seal_alone` made.
@@ -171,7 +168,9 @@ class Vault:
         Raises:
             KeyErasedError, DecryptionError: as of `open`.
         """
-        return self.open(key_id_of(sealed), context, sealed[KEY_ID_BYTES:])
+        key_id = key_id_of(sealed)  # not kept in memory: it opens nothing else
+        key = self._unwrapped(key_id, self._keystore.get(key_id))
+        return _decrypted(key, context, sealed[KEY_ID_BYTES:])
 
     # --- what peers see ----------------------------------------------------------------------------------------------
 
@@ -218,32 +217,24 @@ class Vault:
                 del self._keys[next(iter(self._keys))]  # the oldest
             self._keys[key_id] = key
 
-    def _make(self, key_ids: list[bytes]) -> None:
+    def _make(self, key_ids: list[bytes]) -> list[tuple[bytes, bytes]]:
         made = [(key_id, os.urandom(KEY_BYTES)) for key_id in key_ids]
-        if made:
-            self._keystore.put([(key_id, self._wrapped(key_id, key)) for key_id, key in made])
-        for key_id, key in made:
-            self._remember(key_id, key)
+        self._keystore.put([(key_id, self._wrapped(key_id, key)) for key_id, key in made])
+        return made
 
-    def _take(self) -> bytes:
+    def _take(self) -> tuple[bytes, bytes]:
         while True:
             with suppress(IndexError):
                 return self._stock.popleft()
-            fresh = [os.urandom(KEY_ID_BYTES) for _ in range(_STOCK)]
-            self._make(fresh)  # durable before one of them is taken
-            self._stock.extend(fresh)
+            run = os.urandom(KEY_ID_BYTES - 2)  # ids that follow each other land on one page of the key store
+            # Durable before one of them is taken.
+            self._stock.extend(self._make([run + number.to_bytes(2, "big") for number in range(_STOCK)]))
 
     def _wrapped(self, key_id: bytes, key: bytes) -> bytes:
-        nonce = os.urandom(_NONCE)
-        return _MARK + nonce + self._wrapping.encrypt(nonce, key, _WRAPS + key_id)
+        return _encrypted(self._wrapping, _WRAPS + key_id, key)
 
     def _unwrapped(self, key_id: bytes, wrapped: bytes) -> bytes:
-        if wrapped[:1] != _MARK:
-            raise DecryptionError("a wrapped key has a format that this node does not know")
-        try:
-            return self._wrapping.decrypt(wrapped[1 : 1 + _NONCE], wrapped[1 + _NONCE :], _WRAPS + key_id)
-        except (InvalidTag, ValueError) as error:
-            raise DecryptionError("a wrapped key was altered, or wrapped under another key-encryption key") from error
+        return _decrypted(self._wrapping, _WRAPS + key_id, wrapped)
 
     def _handle_ciphers(self, recipient: str) -> tuple[CipherContext, CipherContext]:
         ciphers = self._handles.get(recipient)
@@ -267,3 +258,17 @@ def _block(cipher: CipherContext, block: bytes) -> bytes:
     if len(block) != KEY_ID_BYTES:  # the context would keep what is left over for the next call
         raise ValueError(f"an id or a handle has {KEY_ID_BYTES} bytes, not {len(block)}")
     return cipher.update(block)
+
+
+def _encrypted(key: bytes, context: bytes, data: bytes) -> bytes:
+    nonce = os.urandom(_NONCE)
+    return _MARK + nonce + AESGCM(key).encrypt(nonce, data, context)
+
+
+def _decrypted(key: bytes, context: bytes, sealed: bytes) -> bytes:
+    if sealed[:1] != _MARK:
+        raise DecryptionError("what is sealed has a format that this node does not know")
+    try:
+        return AESGCM(key).decrypt(sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :], context)
+    except (InvalidTag, ValueError) as error:
+        raise DecryptionError("what is sealed was altered, belongs elsewhere, or has another key") from error
