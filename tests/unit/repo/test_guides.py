@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from node.cli.app import app
+
 from node.policy.rulebook import parse_rulebook
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -24,6 +24,8 @@ def commands(guide: Path) -> list[str]:
 
 def mistakes(line: str) -> list[str]:
     """What in a command line the command doesn't know."""
+    from node.cli.app import app
+
     words = shlex.split(line, comments=True)[1:]
     command = typer.main.get_command(app)
     while words and (named := getattr(command, "commands", {}).get(words[0])) is not None:
