@@ -15,9 +15,7 @@ DEADLINE_MS = 5_000
 LONGEST_DEADLINE_MS = 60_000
 
 # Asking itself may warn an accomplice: who is asked about these people is chosen by hand.
-CHOOSE_PEERS = frozenset(
-    {Purpose.PURPOSE_VICTIM_ID, Purpose.PURPOSE_MISSING_SEARCH, Purpose.PURPOSE_REMAINS_ID}
-)
+CHOOSE_PEERS = frozenset({Purpose.PURPOSE_VICTIM_ID, Purpose.PURPOSE_MISSING_SEARCH, Purpose.PURPOSE_REMAINS_ID})
 
 
 @dataclass(slots=True)

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field
 
+import structlog
+
+from node.errors import RulebookError
 from node.federation.envelope import Signer
 from node.federation.trust import Trust
 from node.identity.directory import TrustedDirectory
@@ -10,21 +13,28 @@ from node.policy.rulebook import parse_rulebook
 from node.policy.rules import Rulebook
 from node.wire.directory_pb2 import Instrument
 
+log = structlog.get_logger()
+
 
 @dataclass(slots=True)
 class Standing:
-    """Each change makes a new `Trust` or rulebook and takes its place at once, for calls on open connections too."""
+    """Each change makes a new `Trust` or rulebook and takes its place at once, for calls on open connections too.
+
+    A layer whose rulebook can't be used is None, and denies everything.
+    """
 
     signer: Signer
     trust: Trust
-    release: Rulebook | None
-    outbound: Rulebook | None
+    release_text: bytes
+    outbound_text: bytes
     floor: Rulebook | None = None
+    release: Rulebook | None = None
+    outbound: Rulebook | None = None
     _policies: dict[str, Policy] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Read the floor from the directory in force."""
-        self.floor = _floor_of(self.trust.directory)
+        """Read the rulebooks under the directory in force."""
+        self._read_rulebooks()
 
     @property
     def country(self) -> str:
@@ -46,8 +56,7 @@ class Standing:
     def follow(self, directory: TrustedDirectory) -> None:
         """Put a newer directory in force, with its floor and acceptances."""
         self.trust = Trust(self.country, directory, self.trust.revoked, self.trust.pairings)
-        self.floor = _floor_of(directory)
-        self._policies = {}
+        self._read_rulebooks()
 
     def revoke(self, country: str, serials: frozenset[int]) -> None:
         """Put a country's revocation list in force."""
@@ -59,9 +68,20 @@ class Standing:
         pairings = {**self.trust.pairings, peer: root_key}
         self.trust = Trust(self.country, self.trust.directory, self.trust.revoked, pairings)
 
+    def _read_rulebooks(self) -> None:
+        # Whether illustrations may be used is the directory's to say, so a new directory reads all layers again.
+        directory = self.trust.directory
+        self.floor = _rulebook("floor", directory.floor_rulebook, demonstration=directory.demonstration)
+        self.release = _rulebook("release", self.release_text, demonstration=directory.demonstration)
+        self.outbound = _rulebook("outbound", self.outbound_text, demonstration=directory.demonstration)
+        self._policies = {}
 
-def _floor_of(directory: TrustedDirectory) -> Rulebook | None:
-    """Read the multilateral floor; a directory without one denies everything."""
-    if not directory.floor_rulebook:
+
+def _rulebook(layer: str, text: bytes, *, demonstration: bool) -> Rulebook | None:
+    if not text:
         return None
-    return parse_rulebook(directory.floor_rulebook, demonstration=directory.demonstration)
+    try:
+        return parse_rulebook(text, demonstration=demonstration)
+    except RulebookError as error:
+        log.error("rulebook_not_usable", layer=layer, reason=str(error))  # noqa: TRY400 - its text says all
+        return None

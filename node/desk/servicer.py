@@ -1,0 +1,152 @@
+"""The desk service: who calls and in which role; the use cases do the rest."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from node.desk.administration import Administration
+from node.desk.approving import Approving
+from node.desk.auditing import Auditing
+from node.desk.importing import Importing
+from node.desk.officers import Officers
+from node.desk.recording import Recording
+from node.desk.searching import Searching
+from node.federation.boundary import Context
+from node.wire import desk_pb2
+from node.wire.desk_pb2 import OfficerRole
+from node.wire.desk_pb2_grpc import DeskServicer as GeneratedServicer
+
+UNIT = OfficerRole.OFFICER_ROLE_UNIT
+SUPERVISOR = OfficerRole.OFFICER_ROLE_SUPERVISOR
+FOCAL_POINT = OfficerRole.OFFICER_ROLE_FOCAL_POINT
+AUDITOR = OfficerRole.OFFICER_ROLE_AUDITOR
+ADMINISTRATOR = OfficerRole.OFFICER_ROLE_ADMINISTRATOR
+ANYBODY = (UNIT, SUPERVISOR, FOCAL_POINT, AUDITOR, ADMINISTRATOR)
+
+
+@dataclass(slots=True)
+class DeskServicer(GeneratedServicer):
+    """Serves the officers of this country."""
+
+    officers: Officers
+    searching: Searching
+    recording: Recording
+    importing: Importing
+    approving: Approving
+    auditing: Auditing
+    administration: Administration
+
+    # --- units ---
+
+    async def Search(self, request: desk_pb2.SearchRequest, context: Context) -> AsyncIterator[desk_pb2.SearchResponse]:
+        officer = await self.officers.officer(context, UNIT)
+        async for response in self.searching.search(request, officer):
+            yield response
+
+    async def PutCase(self, request: desk_pb2.PutCaseRequest, context: Context) -> desk_pb2.PutCaseResponse:
+        officer = await self.officers.officer(context, UNIT)
+        return desk_pb2.PutCaseResponse(case=await self.recording.put_case(request.case, officer))
+
+    async def ListCases(self, request: desk_pb2.ListCasesRequest, context: Context) -> desk_pb2.ListCasesResponse:
+        officer = await self.officers.officer(context, UNIT, SUPERVISOR)
+        cases = await self.recording.list_cases(officer, request.limit or 100, request.after)
+        return desk_pb2.ListCasesResponse(cases=cases)
+
+    async def GetCase(self, request: desk_pb2.GetCaseRequest, context: Context) -> desk_pb2.GetCaseResponse:
+        officer = await self.officers.officer(context, UNIT, SUPERVISOR)
+        case, entries = await self.recording.get_case(request.case_id, officer)
+        return desk_pb2.GetCaseResponse(case=case, entries=entries)
+
+    async def PutEntry(self, request: desk_pb2.PutEntryRequest, context: Context) -> desk_pb2.PutEntryResponse:
+        officer = await self.officers.officer(context, UNIT)
+        return await self.recording.put_entry(request.entry, request.reason, officer)
+
+    async def GetEntry(self, request: desk_pb2.GetEntryRequest, context: Context) -> desk_pb2.GetEntryResponse:
+        officer = await self.officers.officer(context, UNIT, SUPERVISOR)
+        return desk_pb2.GetEntryResponse(entry=await self.recording.get_entry(request.entry_id, officer))
+
+    async def Import(
+        self, request_iterator: AsyncIterator[desk_pb2.ImportRequest], context: Context
+    ) -> AsyncIterator[desk_pb2.ImportResponse]:
+        officer = await self.officers.officer(context, UNIT)
+        async for response in self.importing.take(request_iterator, officer):
+            yield response
+
+    # --- second officers ---
+
+    async def ListChanges(self, request: desk_pb2.ListChangesRequest, context: Context) -> desk_pb2.ListChangesResponse:
+        del request
+        await self.officers.officer(context, UNIT, SUPERVISOR)
+        return desk_pb2.ListChangesResponse(changes=await self.recording.list_changes())
+
+    async def DecideChange(
+        self, request: desk_pb2.DecideChangeRequest, context: Context
+    ) -> desk_pb2.DecideChangeResponse:
+        officer = await self.officers.officer(context, UNIT, SUPERVISOR)
+        entry = await self.recording.decide_change(request.change_id, officer, confirm=request.confirm)
+        return desk_pb2.DecideChangeResponse(entry=entry)
+
+    # --- focal points ---
+
+    async def ListHolds(self, request: desk_pb2.ListHoldsRequest, context: Context) -> desk_pb2.ListHoldsResponse:
+        del request
+        await self.officers.officer(context, FOCAL_POINT)
+        return desk_pb2.ListHoldsResponse(holds=await self.approving.list_holds())
+
+    async def ListLife(self, request: desk_pb2.ListLifeRequest, context: Context) -> desk_pb2.ListLifeResponse:
+        del request
+        await self.officers.officer(context, FOCAL_POINT, UNIT)
+        return desk_pb2.ListLifeResponse(notices=await self.approving.list_life())
+
+    async def AcknowledgeLife(
+        self, request: desk_pb2.AcknowledgeLifeRequest, context: Context
+    ) -> desk_pb2.AcknowledgeLifeResponse:
+        officer = await self.officers.officer(context, FOCAL_POINT, UNIT)
+        at_us = await self.approving.acknowledge_life(request.exchange_id, request.telephone, officer)
+        return desk_pb2.AcknowledgeLifeResponse(acknowledged_us=at_us)
+
+    async def SignPairing(self, request: desk_pb2.SignPairingRequest, context: Context) -> desk_pb2.SignPairingResponse:
+        officer = await self.officers.officer(context, FOCAL_POINT)
+        in_force = await self.approving.sign_pairing(request.signed_pairing, officer)
+        return desk_pb2.SignPairingResponse(in_force=in_force)
+
+    async def ListPairings(
+        self, request: desk_pb2.ListPairingsRequest, context: Context
+    ) -> desk_pb2.ListPairingsResponse:
+        del request
+        await self.officers.officer(context, FOCAL_POINT, AUDITOR, ADMINISTRATOR)
+        return desk_pb2.ListPairingsResponse(pairings=await self.approving.list_pairings())
+
+    # --- auditors ---
+
+    async def ListLedger(
+        self, request: desk_pb2.ListLedgerRequest, context: Context
+    ) -> AsyncIterator[desk_pb2.ListLedgerResponse]:
+        officer = await self.officers.officer(context, AUDITOR)
+        async for line in self.auditing.list_ledger(request, officer):
+            yield line
+
+    # --- administrators ---
+
+    async def EnrolOfficer(
+        self, request: desk_pb2.EnrolOfficerRequest, context: Context
+    ) -> desk_pb2.EnrolOfficerResponse:
+        officer = await self.officers.officer(context, ADMINISTRATOR)
+        await self.administration.enrol_officer(request, officer)
+        return desk_pb2.EnrolOfficerResponse()
+
+    async def ImportDirectory(
+        self, request: desk_pb2.ImportDirectoryRequest, context: Context
+    ) -> desk_pb2.ImportDirectoryResponse:
+        await self.officers.officer(context, ADMINISTRATOR)
+        version = await self.administration.distribution.accept_directory(request.signed_directory)
+        return desk_pb2.ImportDirectoryResponse(version=version)
+
+    async def StoreRevocations(
+        self, request: desk_pb2.StoreRevocationsRequest, context: Context
+    ) -> desk_pb2.StoreRevocationsResponse:
+        await self.officers.officer(context, ADMINISTRATOR)
+        return desk_pb2.StoreRevocationsResponse(pushed=await self.administration.store_revocations(request.crl))
+
+    async def GetStatus(self, request: desk_pb2.GetStatusRequest, context: Context) -> desk_pb2.GetStatusResponse:
+        await self.officers.officer(context, *ANYBODY)
+        return await self.administration.status(probe_peers=request.probe_peers)
