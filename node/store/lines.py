@@ -78,6 +78,16 @@ def parse_head(size: int, root: bytes, frontier: bytes, link: bytes) -> Head:
     return Head(parsed, root, link)
 
 
+def opening_context(leaf_hash: bytes) -> bytes:
+    """What an opening is sealed for: its own leaf, and no other."""
+    return b"ledger opening\x00" + leaf_hash
+
+
+def body_context(leaf_hash: bytes, role: str) -> bytes:
+    """What a kept message is sealed for: its own leaf and its role there."""
+    return b"ledger body\x00" + leaf_hash + role.encode()
+
+
 # SQLite makes a key its row number only when its type is called INTEGER; any other name costs a second index.
 _INDEX = BigInteger().with_variant(Integer, "sqlite")
 
@@ -111,7 +121,7 @@ ledger_openings = Table(
     "ledger_openings",
     metadata,
     Column("idx", _INDEX, primary_key=True, autoincrement=False),
-    Column("sealed", LargeBinary, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),  # each under a key of its own, so that each can be erased alone
 )
 """Apart from the lines, so that a scan of the tree does not read them and a copy of the tree can go without."""
 

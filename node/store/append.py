@@ -1,0 +1,177 @@
+"""Appending to the ledger inside a transaction.
+
+What this leaves behind is a head and exactly the lines that the head counts, or nothing: a crash at any point between
+two statements rolls both back.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Dialect,
+    Insert,
+    LargeBinary,
+    Select,
+    Table,
+    Update,
+    bindparam,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.engine.interfaces import DBAPICursor
+
+from node.errors import LedgerBrokenError, LedgerError
+from node.ledger.chain import link_of
+from node.ledger.rfc6962 import leaf_hash
+from node.store.lines import (
+    EMPTY_HEAD,
+    Head,
+    Line,
+    body_context,
+    ledger_bodies,
+    ledger_head,
+    ledger_lines,
+    ledger_openings,
+    opening_context,
+    parse_head,
+)
+from node.store.prepared import Prepared
+from node.store.vault import Vault
+
+# Parameters of the statement that looks replay keys up. A few fixed numbers, so that each is compiled and prepared
+# once; a list in between is filled up with its last key.
+_REPLAY_SIZES: Final = (1, 4, 16, 64, 256)
+
+
+@dataclass(frozen=True, slots=True)
+class SealedLine:
+    """A line whose leaf is hashed, and whose opening and bodies are encrypted: ready to be numbered."""
+
+    line: Line
+    leaf_hash: bytes
+    opening: bytes
+    bodies: tuple[tuple[str, bytes], ...]
+
+
+def seal_line(vault: Vault, line: Line) -> SealedLine:
+    """Encrypt what must not lie in the clear, each part under a key of its own, which is durable before it is used.
+
+    Raises:
+        StoreError: The key store can't be written.
+    """
+    hashed = leaf_hash(line.leaf)
+    bodies = tuple((role, vault.seal_alone(body_context(hashed, role), body)) for role, body in line.bodies)
+    return SealedLine(line, hashed, vault.seal_alone(opening_context(hashed), line.opening), bodies)
+
+
+def found_ledger(connection: Connection) -> None:
+    """Write the head of the empty ledger, unless there is one.
+
+    Raises:
+        LedgerBrokenError: There are lines without a head. To write one would be to forget them.
+    """
+    if connection.execute(select(ledger_head.c.id)).first() is not None:
+        return
+    if connection.execute(select(ledger_lines.c.idx).limit(1)).first() is not None:
+        raise LedgerBrokenError("the head of the ledger is missing, but there are lines")
+    empty = {"size": 0, "root": EMPTY_HEAD.root, "frontier": EMPTY_HEAD.frontier.to_bytes(), "link": EMPTY_HEAD.link}
+    connection.execute(insert(ledger_head).values(id=1, **empty))
+
+
+class Appender:
+    """Appends to the ledger, with statements compiled once.
+
+    It remembers the last head, so that its frontier isn't parsed and hashed anew for each batch; what counts is still
+    the row that it has locked.
+    """
+
+    def __init__(self, dialect: Dialect) -> None:
+        head = ledger_head.c["size", "root", "frontier", "link"]
+        self._lock = Prepared(select(*head).with_for_update(), dialect).sql
+        self._lines = Prepared(_insert(ledger_lines), dialect).sql
+        self._openings = Prepared(_insert(ledger_openings), dialect).sql
+        self._bodies = Prepared(_insert(ledger_bodies), dialect).sql
+        self._move = Prepared(_move_head(), dialect).sql
+        self._replays = {size: Prepared(_find_replays(size), dialect).sql for size in _REPLAY_SIZES}
+        self._head = EMPTY_HEAD
+
+    def lock_head(self, cursor: DBAPICursor) -> Head:
+        """Lock the head until the transaction ends, and return it: from here on, nobody else can append.
+
+        Raises:
+            LedgerBrokenError: There is no head, or it contradicts itself. Appending would bury the damage.
+        """
+        cursor.execute(self._lock)
+        row = cursor.fetchone()
+        if row is None:
+            raise LedgerBrokenError("the ledger has no head")
+        size, root, frontier, link = row
+        if (size, root, link) != (self._head.size, self._head.root, self._head.link):
+            self._head = parse_head(size, root, frontier, link)  # another process has appended, or this one failed
+        return self._head
+
+    def used(self, cursor: DBAPICursor, keys: Sequence[bytes]) -> set[bytes]:
+        """Find which of these replay keys are in the ledger; under the lock, the answer stays true."""
+        found: set[bytes] = set()
+        for at in range(0, len(keys), _REPLAY_SIZES[-1]):
+            part = keys[at : at + _REPLAY_SIZES[-1]]
+            size = next(size for size in _REPLAY_SIZES if size >= len(part))
+            cursor.execute(self._replays[size], [*part, *[part[-1]] * (size - len(part))])
+            found.update(row[0] for row in cursor.fetchall())
+        return found
+
+    def append(self, cursor: DBAPICursor, head: Head, lines: Sequence[SealedLine]) -> Head:
+        """Write lines behind the locked head, and the new head, which is returned.
+
+        The first of them has the index `head.size`.
+
+        Raises:
+            LedgerError: The head moved although it was locked.
+        """
+        index, link = head.size, head.link
+        rows: list[tuple[object, ...]] = []
+        openings: list[tuple[int, bytes]] = []
+        bodies: list[tuple[int, str, bytes]] = []
+        for sealed in lines:
+            line, hashed = sealed.line, sealed.leaf_hash
+            link = link_of(link, hashed)
+            message = (line.statement or None, line.key_id or None, line.signature or None)
+            rows.append((index, line.leaf, hashed, link, line.exchange_id, line.replay_key, *message))
+            openings.append((index, sealed.opening))
+            bodies.extend((index, role, body) for role, body in sealed.bodies)
+            index += 1
+        frontier = head.frontier.appended([sealed.leaf_hash for sealed in lines])
+        moved = Head(frontier, frontier.root, link)
+        cursor.executemany(self._lines, rows)
+        cursor.executemany(self._openings, openings)
+        if bodies:
+            cursor.executemany(self._bodies, bodies)
+        cursor.execute(self._move, (moved.size, moved.root, frontier.to_bytes(), link, head.size, head.root))
+        if cursor.rowcount != 1:
+            raise LedgerError("the head of the ledger moved although it was locked")
+        return moved
+
+    def committed(self, head: Head) -> None:
+        """Remember the head that a commit has made durable; never call it before."""
+        self._head = head
+
+
+def _insert(table: Table) -> Insert:
+    return insert(table).inline()  # all columns, in their order
+
+
+def _find_replays(size: int) -> Select[tuple[bytes]]:
+    keys = [bindparam(f"key_{number}", type_=LargeBinary) for number in range(size)]
+    return select(ledger_lines.c.replay_key).where(ledger_lines.c.replay_key.in_(keys))
+
+
+def _move_head() -> Update:
+    new: dict[str, BindParameter[object]] = {
+        name: bindparam(f"new_{name}") for name in ("size", "root", "frontier", "link")
+    }
+    head = ledger_head.c
+    return update(ledger_head).values(new).where(head.size == bindparam("old_size"), head.root == bindparam("old_root"))

@@ -1,0 +1,242 @@
+"""Verifying a whole ledger, from the leaves up, and naming what is wrong with it.
+
+The root in the head proves that a ledger is whole; the chain beside it (`node.ledger.chain`) says where it is not.
+Against somebody who rewrites lines and all that is kept here about them, only what others made helps: the signatures
+in and beside the lines, and the checkpoints that witnesses have seen.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from google.protobuf.message import DecodeError
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from node.errors import (
+    DecryptionError,
+    IdentityError,
+    KeyErasedError,
+    LedgerBrokenError,
+    LedgerError,
+    SignatureError,
+)
+from node.ledger.chain import Chain
+from node.ledger.leaf import parse_leaf, parse_opening, parse_shared, verify_opening
+from node.ledger.rfc6962 import Frontier, leaf_hash
+from node.store.ledger_rows import HeadRow, LedgerRows, LineRow, is_corrupt
+from node.store.lines import opening_context
+from node.store.vault import Vault, key_id_of
+from node.wire.envelope_pb2 import Statement
+
+StatementVerifier = Callable[[bytes, bytes, bytes], None]
+"""Checks a statement, its key id and its signature. Raises SignatureError, or IdentityError where no key is known."""
+
+Progress = Callable[[int, int], None]
+"""Told how many lines are done, of how many."""
+
+PAGE: Final = 500
+_NAMED: Final = 20  # findings that the error's text names
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a verification has looked at; had it found anything wrong, it would have raised.
+
+    Attributes:
+        size: Lines, and the size of the tree.
+        root: Of the tree, 32 bytes; to be compared with a checkpoint from elsewhere.
+        openings: Openings that were decrypted and fit their leaves.
+        erased: Lines whose opening can't be read any more, because it or its key was erased.
+        signatures: Signatures that hold, of this node and of its peers.
+        unknown_keys: Signatures whose key is not known, so that nothing is proved by them.
+    """
+
+    size: int
+    root: bytes
+    openings: int
+    erased: int
+    signatures: int
+    unknown_keys: int
+
+
+def verify_ledger(
+    connection: Connection,
+    *,
+    vault: Vault | None = None,
+    verify_statement: StatementVerifier | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Recompute the whole ledger of a database, in memory that does not grow with it.
+
+    1. Each line follows the one before, and fits the hash and the link beside it.
+    2. Each leaf is read strictly, and what is kept in the clear beside it is what it says.
+    3. With `verify_statement`: the statements, of this node and of its peers, are signed.
+    4. With `vault`: the openings that still exist fit the commitments.
+    5. The tree over all lines is the one in the head, and there are no lines past it.
+
+    Lines appended meanwhile are not looked at.
+
+    Raises:
+        LedgerBrokenError: Something is wrong; the text names the lines, counted from 0.
+        LedgerError: The database can't be read.
+    """
+    check = _Check(connection, vault, verify_statement)
+    try:
+        check.run(progress)
+    except (SQLAlchemyError, connection.dialect.loaded_dbapi.Error) as error:
+        if not is_corrupt(error):
+            raise LedgerError(f"the ledger can't be read: {type(error).__name__}") from error
+        check.whole.append(f"the database file is damaged: {error}")
+    return check.report()
+
+
+class _Check:
+    """One verification under way: the tree so far, and what was found."""
+
+    def __init__(self, connection: Connection, vault: Vault | None, verify_statement: StatementVerifier | None) -> None:
+        self.whole: list[str] = []  # what is wrong with the ledger as such
+        self._vault = vault
+        self._verify_statement = verify_statement
+        self._rows = LedgerRows(connection)
+        self._chain = Chain()
+        self._lines = self._chain.found
+        self._frontier = Frontier()
+        self._complete = True
+        self._openings = self._erased = self._signatures = self._unknown_keys = 0
+
+    def run(self, progress: Progress | None) -> None:
+        head = self._rows.head()
+        if head is None:
+            self.whole.append("the head is missing or damaged")
+            return
+        end = self._rows.end(head.size)
+        for start in range(0, end, PAGE):
+            stop = min(start + PAGE, end)
+            self._page(start, stop)
+            if progress is not None:
+                progress(stop, head.size)
+        self._missing(end, head.size)
+        if end:
+            self._chain.end(end - 1, head.link)
+        self._compare(head)
+        for index in self._rows.surplus():
+            self._lines.setdefault(index, f"line {index} is surplus")
+
+    def report(self) -> Report:
+        found = self.whole + [self._lines[index] for index in sorted(self._lines)]
+        if found:
+            more = f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+            raise LedgerBrokenError("; ".join(found[:_NAMED]) + more)
+        return Report(
+            size=self._frontier.size,
+            root=self._frontier.root,
+            openings=self._openings,
+            erased=self._erased,
+            signatures=self._signatures,
+            unknown_keys=self._unknown_keys,
+        )
+
+    def _page(self, start: int, stop: int) -> None:
+        openings = self._sealed(start, stop)
+        hashes: list[bytes] = []
+        expected = start
+        for row in self._rows.lines(start, stop):
+            index = row if isinstance(row, int) else row.idx
+            self._missing(expected, index)
+            expected = index + 1
+            if isinstance(row, int):
+                self._lines[index] = f"line {index} is damaged and can't be read"
+                self._lose()
+                continue
+            hashed = leaf_hash(row.leaf)
+            hashes.append(hashed)
+            self._chain.follow(index, hashed, row.leaf_hash, row.link)
+            try:
+                self._content(row, openings.get(index))
+            except (LedgerError, SignatureError, DecryptionError) as error:
+                self._lines.setdefault(index, f"line {index} is damaged: {error}")
+        self._missing(expected, stop)
+        self._frontier = self._frontier.appended(hashes)
+
+    def _sealed(self, start: int, stop: int) -> dict[int, bytes]:
+        if self._vault is None:
+            return {}
+        openings = self._rows.openings(start, stop)
+        self._vault.load_keys(key_id_of(sealed) for sealed in openings.values())
+        return openings
+
+    def _missing(self, start: int, stop: int) -> None:
+        if start < stop:
+            self._lines[start] = f"line {start} is missing" + (f", with all to {stop - 1}" if stop - start > 1 else "")
+            self._lose()
+
+    def _lose(self) -> None:
+        """After a line that can't be read, neither link nor tree can be compared."""
+        self._complete = False
+        self._chain.interrupt()
+
+    def _content(self, row: LineRow, sealed: bytes | None) -> None:
+        leaf = parse_leaf(row.leaf)
+        shared = parse_shared(leaf.shared)
+        if shared.exchange_id != row.exchange_id:
+            raise LedgerBrokenError("the exchange id beside it is another one")
+        if row.statement is not None:
+            try:
+                statement = Statement.FromString(row.statement)
+            except DecodeError:
+                raise LedgerBrokenError("the statement beside it is not one") from None
+            if statement.leaf_sha256 != sha256(leaf.shared).digest():
+                raise LedgerBrokenError("the statement beside it was signed for another line")
+            self._signature(row.statement, row.key_id or b"", row.signature or b"")
+        if shared.counterpart_statement:
+            self._signature(shared.counterpart_statement, shared.counterpart_key_id, shared.counterpart_signature)
+        if self._vault is None:
+            return
+        if sealed is None:
+            self._erased += 1
+            return
+        try:
+            opening = self._vault.open_alone(opening_context(row.leaf_hash), sealed)
+        except KeyErasedError:
+            self._erased += 1
+            return
+        verify_opening(leaf, parse_opening(opening))
+        self._openings += 1
+
+    def _signature(self, statement: bytes, key_id: bytes, signature: bytes) -> None:
+        if self._verify_statement is None:
+            return
+        try:
+            self._verify_statement(statement, key_id, signature)
+            self._signatures += 1
+        except IdentityError:
+            self._unknown_keys += 1
+
+    def _compare(self, head: HeadRow) -> None:
+        """Compare the tree with the head; without a line that can't be read, that is all the proof there is."""
+        if not self._complete:
+            return
+        if self._frontier.root != head.root:
+            self.whole.append("the tree over the lines is not the one in the head" + self._range(head))
+        elif self._frontier.to_bytes() != head.frontier:
+            self.whole.append("the head's frontier is damaged; its root is right")
+
+    def _range(self, head: HeadRow) -> str:
+        """Narrow down which lines were rewritten together with their hashes and links."""
+        try:
+            kept = Frontier.from_bytes(head.frontier)
+        except LedgerBrokenError:
+            return ""
+        if self._lines or kept.root != head.root or kept.size != self._frontier.size:
+            return ""
+        start, peaks = 0, iter(zip(self._frontier.peaks, kept.peaks, strict=True))
+        for level in reversed(range(kept.size.bit_length())):  # a peak for each bit that is set, the highest first
+            size = kept.size & 1 << level
+            if size:
+                computed, expected = next(peaks)
+                if computed != expected:
+                    return f": of the lines {start} to {start + size - 1}, one or more were rewritten"
+            start += size
+        return ""

@@ -1,0 +1,325 @@
+"""The one writer of a process: everything that changes the database together with the ledger goes through its thread.
+
+A durable commit costs the same for one line as for a hundred, so it takes what has queued, writes it in one
+transaction, and then releases all who wait. Nobody is released before the commit returns: what leaves the country has
+been logged. A failure of the disk releases nobody either; each gets a `LedgerError`, and the next batch starts afresh.
+"""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from enum import IntEnum
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from node.errors import EnlaceError, LedgerError, ReplayError
+from node.store.append import Appender, SealedLine, found_ledger, seal_line
+from node.store.lines import Line
+from node.store.vault import Vault
+
+BATCH_S: Final = 0.005
+"""Seconds of work after which a batch takes up no further change."""
+BATCH_LINES: Final = 128
+"""Lines in a batch, at about 30 µs each."""
+LINGER_S: Final = 0.004
+"""Seconds that a batch waits for company, while there is company: recent batches held more than `LINGER_ABOVE`."""
+LINGER_ABOVE: Final = 1.4
+_MEMORY: Final = 0.8  # weight of the past in the average batch
+
+T = TypeVar("T")
+
+
+class Priority(IntEnum):
+    """Who goes first: answers to peers, then people at the desk, then mail and imports."""
+
+    ANSWER = 0
+    DESK = 1
+    BACKGROUND = 2
+
+
+class _Job:
+    """Lines, and the change that they log, if any; from `submit` to the release of who waits."""
+
+    __slots__ = ("change", "error", "future", "lines", "loop", "priority", "result", "sealed")
+
+    def __init__(
+        self,
+        lines: Sequence[Line],
+        change: Callable[[Connection], object] | None,
+        priority: Priority,
+        future: "Future[Any] | asyncio.Future[Any]",
+        loop: asyncio.AbstractEventLoop | None,
+    ) -> None:
+        self.lines = lines
+        self.change = change
+        self.priority = priority
+        self.future = future
+        self.loop = loop
+        self.sealed: Sequence[SealedLine] = ()
+        self.result: object = None
+        self.error: BaseException | None = None
+
+    def replay_keys(self) -> list[bytes]:
+        """The keys that must not be in the ledger yet."""
+        return [line.replay_key for line in self.lines if line.replay_key is not None]
+
+    def settle(self) -> None:
+        """Tell who waits, unless they have gone: the peer hung up, and what was logged stays logged."""
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+
+class Writer:
+    """The thread that writes; made once per process, closed last.
+
+    `append` and `submit` may be called from any number of tasks and threads.
+    """
+
+    def __init__(self, engine: Engine, vault: Vault) -> None:
+        """Open the ledger, founding it where the database is new, and start the thread.
+
+        Raises:
+            LedgerBrokenError: The head is missing or contradicts itself.
+        """
+        self._engine = engine
+        self._vault = vault
+        self._appender = Appender(engine.dialect)
+        self._failures = (EnlaceError, SQLAlchemyError, OSError, engine.dialect.loaded_dbapi.Error)
+        self._connection: Connection | None = None
+        self._inbox: SimpleQueue[_Job | None] = SimpleQueue()  # None: no more will come
+        self._lanes: tuple[deque[_Job], ...] = tuple(deque() for _ in Priority)
+        self._average = 1.0
+        self._closing = False
+        self._stopped = False
+        with engine.begin() as connection:
+            found_ledger(connection)
+        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+        self._thread.start()
+
+    def append(self, line: Line) -> "asyncio.Future[int]":
+        """Log one line; to be called on an event loop.
+
+        Returns:
+            A future of the line's index, done when the line is durable. It fails with ReplayError if its replay key
+            was used before, and with LedgerError if it could not be written: then nothing may leave.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[int] = loop.create_future()
+        self._put(_Job((line,), None, Priority.ANSWER, future, loop))
+        return future
+
+    def submit(
+        self, change: Callable[[Connection], T], lines: Sequence[Line] = (), priority: Priority = Priority.DESK
+    ) -> "Future[T]":
+        """Make a change and log it: both are committed, or neither is.
+
+        The change runs on the writer's thread, among others and answers: it only talks to the database it is given, for
+        5 ms at most, and neither commits nor rolls back. Large work comes as many small changes.
+
+        Returns:
+            A future of what the change returns. It fails with what the change raises, with ReplayError, or with
+            LedgerError; then nothing of it was written.
+        """
+        future: Future[T] = Future()
+        future.set_running_or_notify_cancel()  # who gives up waiting can't stop it
+        self._put(_Job(lines, change, priority, future, None))
+        return future
+
+    def close(self) -> None:
+        """Write what has been handed in, then stop. What comes later fails with LedgerError."""
+        self._inbox.put(None)
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _put(self, job: _Job) -> None:
+        self._inbox.put(job)
+        if self._stopped:  # after `put`, so that either the thread's last look finds the job, or this one does
+            self._refuse_inbox()
+
+    def _run(self) -> None:
+        try:
+            while self._collect():
+                self._write(self._take())
+        finally:  # also if a bug ends the thread: whoever waited for ever would hold a peer's call open
+            self._stopped = True
+            self._disconnect()
+            for lane in self._lanes:
+                _fail(lane, "the ledger's writer has stopped")
+                _release(lane)
+            self._refuse_inbox()
+
+    def _collect(self) -> bool:
+        """Wait for work and sort it into lanes; False when all is done and no more will come."""
+        if not any(self._lanes):
+            if self._closing:
+                return False
+            self._sort(self._inbox.get())
+        self._drain()
+        answers = self._lanes[Priority.ANSWER]
+        if answers and self._average > LINGER_ABOVE and len(answers) < BATCH_LINES and not self._closing:
+            time.sleep(LINGER_S)
+            self._drain()
+        return True
+
+    def _drain(self) -> None:
+        try:
+            while True:
+                self._sort(self._inbox.get_nowait())
+        except Empty:
+            pass
+
+    def _sort(self, job: _Job | None) -> None:
+        if job is None:
+            self._closing = True
+        else:
+            self._lanes[job.priority].append(job)
+
+    def _take(self) -> list[_Job]:
+        """Take the next batch, the most urgent first; a job of many lines goes alone rather than never."""
+        jobs: list[_Job] = []
+        room = BATCH_LINES
+        for lane in self._lanes:
+            while lane and room > 0:
+                room -= max(1, len(lane[0].lines))
+                if room < 0 and jobs:
+                    break
+                jobs.append(lane.popleft())
+        answers = sum(job.priority is Priority.ANSWER for job in jobs)
+        if answers:
+            self._average = _MEMORY * self._average + (1 - _MEMORY) * answers
+        return jobs
+
+    def _write(self, jobs: list[_Job]) -> None:
+        deadline = time.perf_counter() + BATCH_S
+        done = len(jobs)
+        try:
+            self._seal(jobs)
+            done = self._transact(jobs, deadline)
+        except self._failures as error:
+            self._disconnect()
+            _fail(jobs, f"the ledger could not be written: {_reason(error)}", error)
+        for job in reversed(jobs[done:]):
+            self._lanes[job.priority].appendleft(job)
+        _release(jobs[:done])
+
+    def _seal(self, jobs: list[_Job]) -> None:
+        for job in jobs:
+            if not job.sealed:  # else it was put off by the batch before
+                job.sealed = [seal_line(self._vault, line) for line in job.lines]
+
+    def _transact(self, jobs: list[_Job], deadline: float) -> int:
+        """Run one transaction; returns how many of the jobs it took before the time was up."""
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        connection, lines, done, changed = self._connection, list[SealedLine](), 0, False
+        with connection.begin():
+            cursor = connection.connection.cursor()
+            head = self._appender.lock_head(cursor)
+            used = self._appender.used(cursor, [key for job in jobs for key in job.replay_keys()])
+            for job in jobs:
+                if job.change is not None:
+                    if changed and time.perf_counter() > deadline:
+                        break
+                    changed = True
+                done += 1
+                job.result = head.size + len(lines)
+                job.error = _perform(job, connection, used)
+                if job.error is None:
+                    lines += job.sealed
+            if lines:
+                head = self._appender.append(cursor, head, lines)
+            cursor.close()
+        # Were this before the commit, a failed commit would leave a tree in memory that nobody can rebuild.
+        self._appender.committed(head)
+        return done
+
+    def _disconnect(self) -> None:
+        """Drop the connection, whatever state it is in; the next batch opens another and reads the head anew."""
+        if self._connection is not None:
+            self._connection.invalidate()
+            self._connection.close()
+            self._connection = None
+
+    def _refuse_inbox(self) -> None:
+        jobs: list[_Job] = []
+        try:
+            while True:
+                job = self._inbox.get_nowait()
+                if job is not None:
+                    jobs.append(job)
+        except Empty:
+            _fail(jobs, "the ledger's writer has stopped")
+            _release(jobs)
+
+
+def _perform(job: _Job, connection: Connection, used: set[bytes]) -> BaseException | None:
+    """Make a job's change in a savepoint of its own, so that it fails alone; returns why it failed."""
+    keys = job.replay_keys()
+    if not used.isdisjoint(keys) or len(set(keys)) < len(keys):
+        return ReplayError("this exchange is in the ledger already")
+    if job.change is not None:
+        savepoint = connection.begin_nested()
+        try:
+            job.result = job.change(connection)
+        except BaseException as error:  # noqa: BLE001 as in concurrent.futures: whoever submitted it gets it
+            # SQLite may have rolled the whole transaction back (a full disk). Then this fails, and the batch with it.
+            savepoint.rollback()
+            if isinstance(error, OperationalError):
+                return _caused(f"the change could not be written: {_reason(error)}", error)
+            return error
+        savepoint.commit()
+    used.update(keys)
+    return None
+
+
+def _caused(text: str, cause: BaseException | None) -> LedgerError:
+    error = LedgerError(text)
+    error.__cause__ = cause
+    return error
+
+
+def _fail(jobs: Iterable[_Job], text: str, cause: BaseException | None = None) -> None:
+    for job in jobs:
+        job.error = _caused(text, cause)
+
+
+def _reason(error: BaseException) -> str:
+    """First line of the driver's own message: what follows, or what SQLAlchemy adds, may quote values of records."""
+    return str(getattr(error, "orig", None) or error).partition("\n")[0]
+
+
+def _release(jobs: Iterable[_Job]) -> None:
+    """Let those go who wait: one call into each event loop, since a call costs as much as twenty futures."""
+    loops: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+    for job in jobs:
+        if job.loop is None:
+            job.settle()
+        else:
+            loops.setdefault(job.loop, []).append(job)
+    for loop, waiting in loops.items():
+        with suppress(RuntimeError):  # the loop was closed, so nobody waits
+            loop.call_soon_threadsafe(_settle_all, waiting)
+
+
+def _settle_all(jobs: list[_Job]) -> None:
+    for job in jobs:
+        job.settle()
