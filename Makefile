@@ -35,8 +35,9 @@ lock: $(VENV)/.dev ## renew the pinned versions and their hashes (LOCK= keeps th
 	$(COMPILE) --extra build --extra dev --constraint requirements.lock --output-file requirements-dev.lock
 
 LOCK := --upgrade
+# Extras stay in the lock: pip looks a requirement such as coverage[toml] up by that name, and would not find its pin.
 COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet $(LOCK) --universal --python-version 3.11 --generate-hashes \
-	--no-header --no-annotate --no-emit-index-url
+	--no-header --no-annotate --no-emit-index-url --no-strip-extras
 
 bench: $(VENV)/.dev ## measure, and write a table
 	$(BIN)/python -m tests.bench
