@@ -7,7 +7,7 @@ else in this package knows a field's name.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
@@ -15,13 +15,10 @@ from google.protobuf.message import Message
 from node.errors import RecordError
 from node.wire import codes_pb2, entry_pb2, options_pb2
 
-if TYPE_CHECKING:
-    EntityKind: TypeAlias = codes_pb2.EntityKind.ValueType
-    Category: TypeAlias = codes_pb2.DataCategory.ValueType
-    Lookup: TypeAlias = codes_pb2.LookupKind.ValueType
-    Generaliser: TypeAlias = options_pb2.Generaliser.ValueType
-else:  # at run time the enumerations of protobuf are plain integers
-    EntityKind = Category = Lookup = Generaliser = int
+EntityKind: TypeAlias = codes_pb2.EntityKind.ValueType
+Category: TypeAlias = codes_pb2.DataCategory.ValueType
+LookupKind: TypeAlias = codes_pb2.LookupKind.ValueType
+Generaliser: TypeAlias = options_pb2.Generaliser.ValueType
 
 ENTITY_ONEOF: Final = "entity"
 # A searchable field of this message is searched by the text in its field `full`.
@@ -43,7 +40,7 @@ class Field:
 
     descriptor: FieldDescriptor
     category: Category
-    lookup: Lookup
+    lookup: LookupKind
     generaliser: Generaliser
     free_text: bool
     internal: bool

@@ -7,7 +7,7 @@ made before no longer fit.
 import re
 import unicodedata
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 import phonenumbers
@@ -15,13 +15,9 @@ from stdnum import iban, imei, imo
 from stdnum.exceptions import ValidationError
 
 from node.errors import RecordError
+from node.records.fields import LookupKind
 from node.records.names import fold, organisation_form, person_forms
 from node.wire import codes_pb2
-
-if TYPE_CHECKING:
-    LookupKind: TypeAlias = codes_pb2.LookupKind.ValueType
-else:  # at run time the enumerations of protobuf are plain integers
-    LookupKind = int
 
 NORMALISER_VERSION: Final = 1
 """One byte of every lookup token."""
@@ -91,9 +87,9 @@ def _telephone(value: str, region: str) -> str:
             if _PLAIN_CODES.get(value[1 : 1 + size]) == len(value) - 1:
                 return value
     number = _parsed_telephone(value, region)
-    old = _OLD_MOBILE.match(number)
-    if old:
-        number = number[: old.end()] + number[old.end() + 1 :]
+    # A false number may begin with what its country's plan takes for a trunk prefix, once or several times.
+    while (again := _parsed_telephone(number, region)) != number:
+        number = again
     if len(number) - 1 not in _TELEPHONE_DIGITS:
         raise RecordError("telephone: not of the length of one")
     return number
@@ -112,7 +108,9 @@ def _parsed_telephone(value: str, region: str) -> str:
             parsed = phonenumbers.parse("+" + typed.lstrip()[2:], region)
     except phonenumbers.NumberParseException:
         raise RecordError("telephone: not a number, or neither a country code nor a country is known") from None
-    return f"+{parsed.country_code}{phonenumbers.national_significant_number(parsed)}"
+    number = f"+{parsed.country_code}{phonenumbers.national_significant_number(parsed)}"
+    old = _OLD_MOBILE.match(number)
+    return number[: old.end()] + number[old.end() + 1 :] if old else number
 
 
 def _alphanumeric(text: str) -> str:

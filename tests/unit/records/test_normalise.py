@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.errors import RecordError
+from node.records.fields import LookupKind
 from node.records.names import fold, organisation_form, person_forms
 from node.records.normalise import LONGEST_VALUE, normalise
 from node.wire import codes_pb2
@@ -105,7 +106,7 @@ def test_what_is_no_telephone_is_refused(typed: str, region: str) -> None:
         (LOOKUP_KIND_CASE_REFERENCE, "52776", "52776"),
     ],
 )
-def test_what_is_typed_in_two_ways_meets(kind: codes_pb2.LookupKind.ValueType, typed: str, form: str) -> None:
+def test_what_is_typed_in_two_ways_meets(kind: LookupKind, typed: str, form: str) -> None:
     assert normalise(kind, typed, region="GT") == (form,)
 
 
@@ -134,7 +135,7 @@ def test_what_is_typed_in_two_ways_meets(kind: codes_pb2.LookupKind.ValueType, t
         (99, "typed"),
     ],
 )
-def test_a_refusal_never_quotes_the_value(kind: codes_pb2.LookupKind.ValueType, typed: str) -> None:
+def test_a_refusal_never_quotes_the_value(kind: LookupKind, typed: str) -> None:
     with pytest.raises(RecordError) as refused:
         normalise(kind, typed, region="GT")
     assert refused.value.__cause__ is None
@@ -184,9 +185,7 @@ def test_an_organisation_named_by_its_legal_form_alone_keeps_it() -> None:
 
 
 @given(kind=st.sampled_from(KINDS), typed=st.text(max_size=60), region=st.sampled_from(REGIONS))
-def test_any_text_is_refused_or_has_a_stable_form(
-    kind: codes_pb2.LookupKind.ValueType, typed: str, region: str
-) -> None:
+def test_any_text_is_refused_or_has_a_stable_form(kind: LookupKind, typed: str, region: str) -> None:
     try:
         form = normalise(kind, typed, region=region)[0]
     except RecordError:
