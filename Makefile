@@ -71,7 +71,7 @@ tour: $(VENV)/.runtime
 
 # A file's tests stay on one worker, so that its nodes and databases start once. A test that hangs shows where.
 suite: $(VENV)/.dev
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --ignore tests/bench --quiet \
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --ignore tests/bench \
 		-o faulthandler_timeout=240 --cov --cov-branch --cov-report term:skip-covered
 
 # --- set-up ----------------------------------------------------------------------------------------------------------
