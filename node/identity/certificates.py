@@ -56,8 +56,8 @@ class Peer:
     """Who is at the other end, verified.
 
     `country` is upper-case ISO 3166-1 alpha-2; `fingerprint` the SHA-256 of the certificate (32 bytes); `not_after_us`
-    the earliest end of validity in the chain, half-open; `issuer_serials` the serial numbers of the authorities between
-    the certificate and the root.
+    the earliest end of validity in the chain, half-open; `issuer_serials` the serial numbers of the authorities above
+    the certificate.
     """
 
     country: str
@@ -143,7 +143,7 @@ def verify_chain(
                 serial=leaf.serial_number,
                 fingerprint=leaf.fingerprint(SHA256()),
                 not_after_us=min(round(each.not_valid_after_utc.timestamp() * 1_000_000) for each in path),
-                issuer_serials=frozenset(each.serial_number for each in path[1:-1]),
+                issuer_serials=frozenset(each.serial_number for each in path[1:]),
             )
     raise refusal
 

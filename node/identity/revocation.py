@@ -70,7 +70,7 @@ def parse_crl(der: bytes, issuers: Sequence[x509.Certificate]) -> RevocationList
 
 
 def verify_not_revoked(peer: Peer, revoked: Collection[int]) -> None:
-    """Check a peer, and the authorities between it and the root, against its country's revoked serial numbers.
+    """Check a peer, and the authorities above it, against its country's revoked serial numbers.
 
     Raises:
         CertificateRevokedError: one of them was taken back.

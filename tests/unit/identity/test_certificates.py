@@ -58,6 +58,7 @@ def test_a_node_is_whom_its_certificate_names() -> None:
         serial=holder.serial,
         fingerprint=holder.certificate.fingerprint(SHA256()),
         not_after_us=int((NOW + 30 * DAY).timestamp()) * 1_000_000,
+        issuer_serials=frozenset({GT.root.certificate.serial_number}),
     )
 
 
@@ -68,7 +69,7 @@ def test_a_desk_is_whom_its_certificate_names() -> None:
 
 def test_an_issuing_authority_below_the_root_vouches_too() -> None:
     found = peer(node_certificate(GT, issuer=GT.issuing))
-    assert found.issuer_serials == {GT.issuing.certificate.serial_number}
+    assert found.issuer_serials == {GT.issuing.certificate.serial_number, GT.root.certificate.serial_number}
 
 
 def test_what_came_along_may_be_in_any_order_and_include_the_root_and_strangers() -> None:
@@ -382,6 +383,10 @@ def test_revoking_an_issuing_authority_revokes_all_below_it() -> None:
     found = peer(node_certificate(GT, issuer=GT.issuing))
     with pytest.raises(CertificateRevokedError, match="authority that issued"):
         verify_not_revoked(found, {GT.issuing.certificate.serial_number})
+    # Also where the directory lists the issuing authority itself, so that the path ends there.
+    listed = peer(node_certificate(GT, issuer=GT.issuing), (GT.issuing.certificate,))
+    with pytest.raises(CertificateRevokedError, match="authority that issued"):
+        verify_not_revoked(listed, {GT.issuing.certificate.serial_number})
 
 
 def crl(
