@@ -120,7 +120,7 @@ pending_changes = Table(
 officers = Table(
     "officers",
     metadata,
-    Column("officer", PSEUDONYM, primary_key=True),
+    Column("name", PSEUDONYM, primary_key=True),
     Column("identity", String(255), nullable=False, unique=True),  # SPIFFE id in the client certificate
     Column("unit", String(64), nullable=False),
     Column("unit_type", SmallInteger, nullable=False),
@@ -132,12 +132,11 @@ officers = Table(
 focal_points = Table(
     "focal_points",
     metadata,
-    Column("key_id", LargeBinary, primary_key=True),
+    Column("place", SmallInteger, primary_key=True, autoincrement=False),  # in the chain of countersignatures, from 0
     Column("name", PSEUDONYM, nullable=False, unique=True),
     Column("public_key", LargeBinary, nullable=False, unique=True),
     Column("enrolment", LargeBinary, nullable=False),  # SignedFocalEnrolment, as it came
     Column("enrolled_us", BigInteger, nullable=False),
-    Column("active", Boolean, nullable=False),
 )
 
 pairings = Table(
@@ -145,35 +144,29 @@ pairings = Table(
     metadata,
     Column("peer", COUNTRY, primary_key=True),
     Column("peer_root_key", LargeBinary, nullable=False),
-    Column("signed_us", BigInteger, nullable=False),
+    Column("time_us", BigInteger, nullable=False),  # of the Pairing
     Column("signers", SmallInteger, nullable=False),  # different focal points whose signatures verified
     Column("signed", LargeBinary, nullable=False),  # SignedPairing
+    Column("stored_us", BigInteger, nullable=False),
 )
 
-trusted_root = Table(
-    "trusted_root",
+directories = Table(
+    "directories",
     metadata,
-    Column("id", SmallInteger, CheckConstraint("id = 1", name="one_root"), primary_key=True, autoincrement=False),
-    Column("version", BigInteger, nullable=False),
-    Column("root", LargeBinary, nullable=False),  # Root
-)
-
-directory = Table(
-    "directory",
-    metadata,
-    Column("id", SmallInteger, CheckConstraint("id = 1", name="one_directory"), primary_key=True, autoincrement=False),
-    Column("version", BigInteger, nullable=False),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
     Column("expires_us", BigInteger, nullable=False),
     Column("signed", LargeBinary, nullable=False),  # SignedDirectory, as it came
+    Column("accepted_us", BigInteger, nullable=False),
 )
+"""Every directory that was in force: each was verified against those before it, and is again after a restart."""
 
 revocations = Table(
     "revocations",
     metadata,
     Column("country", COUNTRY, primary_key=True),
-    # Hexadecimal, 40 digits: a CRL number has up to 20 octets (RFC 5280 §5.2.3), and digits of one length compare.
-    Column("number", String(40), nullable=False),
-    Column("crl", LargeBinary, nullable=False),  # DER
+    Column("number", String(16), nullable=False),  # hexadecimal: 64 bits without a sign don't fit a BIGINT
+    Column("crl", LargeBinary, nullable=False),  # DER, as it came
+    Column("stored_us", BigInteger, nullable=False),
 )
 
 holds = Table(

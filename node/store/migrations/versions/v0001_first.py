@@ -114,25 +114,24 @@ def _beside_records() -> None:
 def _people() -> None:
     op.create_table(
         "officers",
-        sa.Column("officer", sa.String(64), nullable=False),
+        sa.Column("name", sa.String(64), nullable=False),
         sa.Column("identity", sa.String(255), nullable=False),
         sa.Column("unit", sa.String(64), nullable=False),
         sa.Column("unit_type", sa.SmallInteger(), nullable=False),
         sa.Column("roles", sa.SmallInteger(), nullable=False),
         sa.Column("active", sa.Boolean(), nullable=False),
         sa.Column("enrolled_us", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("officer", name="pk_officers"),
+        sa.PrimaryKeyConstraint("name", name="pk_officers"),
         sa.UniqueConstraint("identity", name="uq_officers_identity"),
     )
     op.create_table(
         "focal_points",
-        sa.Column("key_id", sa.LargeBinary(), nullable=False),
+        sa.Column("place", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("name", sa.String(64), nullable=False),
         sa.Column("public_key", sa.LargeBinary(), nullable=False),
         sa.Column("enrolment", sa.LargeBinary(), nullable=False),
         sa.Column("enrolled_us", sa.BigInteger(), nullable=False),
-        sa.Column("active", sa.Boolean(), nullable=False),
-        sa.PrimaryKeyConstraint("key_id", name="pk_focal_points"),
+        sa.PrimaryKeyConstraint("place", name="pk_focal_points"),
         sa.UniqueConstraint("name", name="uq_focal_points_name"),
         sa.UniqueConstraint("public_key", name="uq_focal_points_public_key"),
     )
@@ -143,31 +142,26 @@ def _federation() -> None:
         "pairings",
         sa.Column("peer", sa.String(2), nullable=False),
         sa.Column("peer_root_key", sa.LargeBinary(), nullable=False),
-        sa.Column("signed_us", sa.BigInteger(), nullable=False),
+        sa.Column("time_us", sa.BigInteger(), nullable=False),
         sa.Column("signers", sa.SmallInteger(), nullable=False),
         sa.Column("signed", sa.LargeBinary(), nullable=False),
+        sa.Column("stored_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("peer", name="pk_pairings"),
     )
     op.create_table(
-        "trusted_root",
-        sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
-        sa.Column("version", sa.BigInteger(), nullable=False),
-        sa.Column("root", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_trusted_root"),
-    )
-    op.create_table(
-        "directory",
-        sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
-        sa.Column("version", sa.BigInteger(), nullable=False),
+        "directories",
+        sa.Column("version", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("expires_us", sa.BigInteger(), nullable=False),
         sa.Column("signed", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_directory"),
+        sa.Column("accepted_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("version", name="pk_directories"),
     )
     op.create_table(
         "revocations",
         sa.Column("country", sa.String(2), nullable=False),
-        sa.Column("number", sa.String(40), nullable=False),
+        sa.Column("number", sa.String(16), nullable=False),
         sa.Column("crl", sa.LargeBinary(), nullable=False),
+        sa.Column("stored_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("country", name="pk_revocations"),
     )
 

@@ -1,0 +1,70 @@
+"""Entries that the focal point is to decide on; of a silent one the peer saw a no-hit."""
+
+from enum import IntEnum
+
+from sqlalchemy import Connection, insert, select, update
+
+from node.errors import NotFoundError
+from node.store.tables import holds
+from node.wire.desk_pb2 import Hold
+
+
+class HoldState(IntEnum):
+    """Where a hold stands."""
+
+    WAITING = 1
+    CLOSED = 2
+
+
+def put(
+    connection: Connection, *, exchange_id: bytes, peer: str, entry_id: bytes, at_us: int, due_us: int, silent: bool
+) -> None:
+    """Note that an entry waits for the focal point."""
+    connection.execute(
+        insert(holds).values(
+            exchange_id=exchange_id,
+            peer=peer,
+            entry_id=entry_id,
+            at_us=at_us,
+            due_us=due_us,
+            silent=silent,
+            state=HoldState.WAITING,
+        )
+    )
+
+
+def waiting(connection: Connection) -> list[Hold]:
+    """Return what waits, the earliest due first."""
+    query = select(holds).where(holds.c.state == HoldState.WAITING).order_by(holds.c.due_us, holds.c.entry_id)
+    return [
+        Hold(
+            exchange_id=row.exchange_id,
+            entry_id=row.entry_id,
+            peer=row.peer,
+            at_us=row.at_us,
+            due_us=row.due_us,
+            silent=row.silent,
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def close(connection: Connection, exchange_id: bytes, peer: str, entry_id: bytes) -> None:
+    """Note that the focal point has decided.
+
+    Raises:
+        NotFoundError: no such entry waits.
+    """
+    held = holds.c
+    changed = connection.execute(
+        update(holds)
+        .where(
+            held.exchange_id == exchange_id,
+            held.peer == peer,
+            held.entry_id == entry_id,
+            held.state == HoldState.WAITING,
+        )
+        .values(state=HoldState.CLOSED)
+    )
+    if changed.rowcount == 0:
+        raise NotFoundError("no such entry waits for a decision")
