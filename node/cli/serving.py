@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from prometheus_client import start_http_server
 from node.config import Config
 from node.desk.administration import Administration
 from node.desk.approving import Approving
+from node.desk.auditing import Auditing
 from node.desk.importing import Importing
 from node.desk.officers import Officers
 from node.desk.recording import Recording
@@ -38,10 +39,13 @@ from node.federation.servicer import ExchangeServicer
 from node.federation.standing import Standing
 from node.federation.tls import ServerTls, load_own_identity, pem_bundle
 from node.federation.trust import Trust
+from node.identity.approvals import verify_pairing
 from node.identity.directory import TrustedDirectory
 from node.identity.keys import key_id, parse_private_key, public_key
-from node.store import directories, pairings
+from node.records.lookup import LookupKey
+from node.store import directories, focal_points, pairings
 from node.store.database import Database
+from node.store.entries import Entries
 from node.store.keystore import KeyStore
 from node.store.vault import Vault, read_key_file
 from node.store.writer import Writer
@@ -51,6 +55,7 @@ log = structlog.get_logger()
 
 RELOAD_S = 1.0  # how often files and gauges are looked at
 FETCH_DIRECTORY_S = 3_600.0
+LIVE_EPOCHS = (1,)  # of lookup keys; another joins while tokens are made anew under it
 PEER_SERVICE = "enlace.v1.Exchange"
 DESK_SERVICE = "enlace.v1.Desk"
 DESK_MESSAGE_BYTES = 4 * 1_048_576
@@ -144,7 +149,8 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
     distribution = Distribution(standing, channels, writer, now_us)
     acknowledging = Acknowledging(standing, channels, writer, now_us, window_us)
     asking = Asking(standing, channels, writer, now_us, window_us)
-    finding = Finding(database, vault)
+    lookup_keys = [LookupKey(epoch, vault.lookup_secret(epoch)) for epoch in LIVE_EPOCHS]
+    finding = Finding(database, Entries(database, vault, lookup_keys), lookup_keys)
     answering = Answering(standing, finding, vault, writer, now_us, window_us)
     exchange = ExchangeServicer(
         standing, writer, now_us, config.limits.calls_per_peer, answering, acknowledging, distribution
@@ -157,7 +163,10 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         recording=recording,
         importing=Importing(standing, recording, writer, now_us),
         approving=Approving(standing, database, writer, acknowledging, now_us),
-        administration=Administration(standing, database, writer, distribution, channels, config, now_us),
+        auditing=Auditing(standing, database, vault, writer, now_us),
+        administration=Administration(
+            standing, database, writer, distribution, channels, config.store.key_encryption_key.parent, now_us
+        ),
     )
     own_roots = _pem(roots)
     parts = Parts(
@@ -183,7 +192,7 @@ def _standing(config: Config, database: Database) -> Standing:
     with database.reading() as connection:
         directory = TrustedDirectory.restored(root, directories.accepted(connection))
         revoked = directories.revoked(connection)
-        paired = pairings.in_force(connection)
+        paired = _paired(config.country, directory, pairings.list_signed(connection), focal_points.keys(connection))
     private = parse_private_key(_read(config.trust.signing_key), passphrase=None)
     return Standing(
         signer=Signer(config.country, config.name, key_id(public_key(private)), private),
@@ -191,6 +200,22 @@ def _standing(config: Config, database: Database) -> Standing:
         release_text=_read(config.rulebooks.release),
         outbound_text=_read(config.rulebooks.outbound),
     )
+
+
+def _paired(
+    country: str, directory: TrustedDirectory, signed: Mapping[str, bytes], focal_keys: Sequence[bytes]
+) -> dict[str, bytes]:
+    """Return root keys by paired country; what the database holds is believed no more than what a peer sends."""
+    paired = {}
+    for peer, pairing in signed.items():
+        try:
+            root_key = directory.root_key(peer)
+            verify_pairing(pairing, country, peer, root_key, focal_keys)
+        except EnlaceError as error:
+            log.warning("not_paired", peer=peer, reason=str(error))
+        else:
+            paired[peer] = root_key
+    return paired
 
 
 def _peer_server(parts: Parts) -> tuple[health.aio.HealthServicer, grpc.aio.Server]:
@@ -274,8 +299,9 @@ def _set_gauges(parts: Parts) -> None:
     standing = parts.standing
     metrics.DIRECTORY_EXPIRES.set(standing.trust.directory.expires_us / 1e6)
     metrics.CERTIFICATE_EXPIRES.set(parts.channels.own.not_after_us / 1e6)
-    for book in standing.rulebooks(now_us()):
-        metrics.RULEBOOK_IN_FORCE.labels(book.layer).set(book.in_force)
+    for layer in ("floor", "release", "outbound"):
+        book = getattr(standing, layer)
+        metrics.RULEBOOK_IN_FORCE.labels(layer).set(book is not None and book.is_valid_at(now_us()))
 
 
 def _country_roots(path: Path) -> tuple[x509.Certificate, ...]:

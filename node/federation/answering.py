@@ -25,11 +25,11 @@ from node.identity.certificates import Peer
 from node.policy.decide import ENTRY, HELD_SILENTLY, HIT, INVISIBLE, Decision
 from node.policy.facts import derive_facts, encode_facts
 from node.policy.outbound import verify_query
-from node.policy.redact import Pseudonym, hit_only, redact
+from node.policy.redact import hit_only, redact
 from node.store import holds, life
 from node.store.vault import Vault
 from node.store.writer import Priority, Writer
-from node.wire.codes_pb2 import Outcome, Purpose, UnitType, Urgency
+from node.wire.codes_pb2 import DataCategory, Outcome, Purpose, UnitType, Urgency
 from node.wire.entry_pb2 import Entry
 from node.wire.envelope_pb2 import Statement, StatementType
 from node.wire.exchange_pb2 import Answer, Body, Hit, Query, QueryRequest, QueryResponse
@@ -98,7 +98,7 @@ class Answering:
         query = opened.body.query
         verify_query(query)
         refusal = self._refusal(query, peer.country, now_us)
-        found = () if refusal else await self.finding.find(query.selectors, peer.country, CONSIDERED_ENTRIES)
+        found = () if refusal else await self._found(query, peer.country, now_us)
         judged = self._judged(found, query, peer.country, now_us)
         page = _page(judged, query.page)
         answer = self._answer(peer.country, query, page=page, judged=judged, now_us=now_us, refused=bool(refusal))
@@ -148,6 +148,9 @@ class Answering:
             return "NO_INSTRUMENT"
         return ""
 
+    async def _found(self, query: Query, peer: str, now_us: int) -> list[Entry]:
+        return await self.finding.find(query.selectors, peer, now_us=now_us, limit=CONSIDERED_ENTRIES)
+
     def _judged(self, found: Sequence[Entry], query: Query, peer: str, now_us: int) -> list[Judged]:
         if not found:
             return []
@@ -187,7 +190,13 @@ class Answering:
             answer.hits.append(self._hit(each, query, pseudonym, handles))
         return answer
 
-    def _hit(self, judged: Judged, query: Query, pseudonym: Pseudonym, handles: Mapping[bytes, bytes]) -> Hit:
+    def _hit(
+        self,
+        judged: Judged,
+        query: Query,
+        pseudonym: Callable[[DataCategory.ValueType, str], str],
+        handles: Mapping[bytes, bytes],
+    ) -> Hit:
         if judged.decision.outcome != ENTRY:
             return Hit(hit=hit_only(judged.decision, handle=judged.handle))
         released = redact(
@@ -205,20 +214,10 @@ class Answering:
         statement, query = opened.statement, opened.body.query
         private = private_of(query)
         private.reason = refusal
-        private.floor_sha256 = self.standing.floor_sha256
-        private.release_sha256 = self.standing.release_sha256
-        decisions = Decisions()
-        outcomes: Counter[int] = Counter()
-        on_page = {each.handle for each in page}
-        for each in judged:
-            outcome = each.decision.outcome
-            if each.is_visible and each.handle not in on_page:
-                outcome = EntryOutcome.ENTRY_OUTCOME_NEXT_PAGE
-            outcomes[outcome] += 1
-            line = decisions.entries.add()
-            line.MergeFrom(_decided(each.decision))
-            line.entry_id, line.revision, line.outcome = each.entry.entry_id, each.entry.revision, outcome
-            line.facts, line.handle = each.facts, each.handle
+        floor, release = self.standing.floor, self.standing.release
+        private.floor_sha256 = floor.sha256 if floor else b""
+        private.release_sha256 = release.sha256 if release else b""
+        decisions, outcomes = _decisions(judged, page)
         private.released, private.hits = outcomes[ENTRY], outcomes[HIT]
         private.held, private.invisible = outcomes[HELD_SILENTLY], outcomes[INVISIBLE]
         line = line_of(
@@ -273,6 +272,22 @@ class Answering:
 def _page(judged: Sequence[Judged], page: int) -> Sequence[Judged]:
     visible = [each for each in judged if each.is_visible]
     return visible[page * PAGE_ENTRIES : (page + 1) * PAGE_ENTRIES]
+
+
+def _decisions(judged: Sequence[Judged], page: Sequence[Judged]) -> tuple[Decisions, Counter[int]]:
+    """Return what the ledger keeps of every entry that matched, also of those that stayed invisible."""
+    decisions, outcomes = Decisions(), Counter[int]()
+    on_page = {each.handle for each in page}
+    for each in judged:
+        outcome = each.decision.outcome
+        if each.is_visible and each.handle not in on_page:
+            outcome = EntryOutcome.ENTRY_OUTCOME_NEXT_PAGE
+        outcomes[outcome] += 1
+        decided = decisions.entries.add()
+        decided.MergeFrom(_decided(each.decision))
+        decided.entry_id, decided.revision, decided.outcome = each.entry.entry_id, each.entry.revision, outcome
+        decided.facts, decided.handle = each.facts, each.handle
+    return decisions, outcomes
 
 
 @lru_cache(maxsize=4_096)

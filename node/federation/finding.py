@@ -19,7 +19,7 @@ class Finding:
     entries: Entries
     keys: Sequence[LookupKey]  # every live epoch
 
-    async def find(self, selectors: Iterable[Selector], region: str, limit: int) -> list[Entry]:
+    async def find(self, selectors: Iterable[Selector], region: str, *, now_us: int, limit: int) -> list[Entry]:
         """Return the entries that any selector matches, at most `limit`; `region` reads national numbers.
 
         A selector that can't be normalised matches nothing.
@@ -32,4 +32,4 @@ class Finding:
                 continue
         if not tokens:
             return []
-        return await self.database.look_up(self.entries.find, tokens, limit)
+        return await self.database.look_up(self.entries.find, tokens, now_us, limit)

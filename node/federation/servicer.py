@@ -54,7 +54,7 @@ class ExchangeServicer:
             channels.GET_DIRECTORY: self.distribution.directory,
             channels.PUSH_REVOCATIONS: self.distribution.revocations,
         }
-        methods = {
+        methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
             path.rsplit("/", 1)[1]: grpc.stream_unary_rpc_method_handler(self._served(case))
             for path, case in cases.items()
         }
@@ -110,4 +110,4 @@ def certificate_chain(context: Context) -> bytes:
     chain = facts.get("x509_pem_cert_chain") or facts.get("x509_pem_cert")
     if not chain:
         raise CertificateInvalidError("the caller showed no certificate")
-    return bytes(chain[0])
+    return bytes(next(iter(chain)))

@@ -88,5 +88,8 @@ class Trust:
 
     def is_paired(self, country: str) -> bool:
         """Tell whether the pairing with this country is in force."""
-        signed_for = self.pairings.get(country)
-        return signed_for is not None and signed_for == self.directory.root_key(country)
+        try:
+            self.verify_paired(country)
+        except (NotPairedError, UnknownMemberError):
+            return False
+        return True

@@ -20,6 +20,7 @@ from node.errors import (
 )
 from node.identity.members import Member, instruments_by_pair, parse_members, signing_keys
 from node.identity.stewards import MAX_NUMBER, decoded, followed, parse_root, require, verify_threshold, with_signature
+from node.wire.codes_pb2 import Obligation
 from node.wire.directory_pb2 import Directory, Instrument, MemberRecord, SignedDirectory, SignedMember, SignedRoot
 
 DIRECTORY_TYPE: Final = "application/vnd.enlace.directory.v1+protobuf"
@@ -228,7 +229,7 @@ class TrustedDirectory:
         """
         return self._member(country).authorities
 
-    def accepted(self, country: str) -> frozenset[int]:
+    def accepted(self, country: str) -> "frozenset[Obligation.ValueType]":
         """Return the numbers of the obligations that the member honours as a recipient.
 
         Raises:

@@ -64,7 +64,7 @@ class Member:
     record: MemberRecord
     authorities: tuple[x509.Certificate, ...]
     authority_keys: frozenset[bytes]
-    accepted: frozenset[int]
+    accepted: "frozenset[Obligation.ValueType]"
 
     @property
     def root_key(self) -> bytes:

@@ -1,0 +1,132 @@
+"""What administrators do: officers, revocations, and how the node is. None of it shows case data."""
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from node.desk.officers import private_of_officer
+from node.errors import ForbiddenError, UsageError
+from node.federation.channels import GET_DIRECTORY, Channels
+from node.federation.distribution import Distribution
+from node.federation.lines import local_line
+from node.federation.standing import Standing
+from node.identity.spiffe import SpiffeId
+from node.store import officers
+from node.store.append import read_head
+from node.store.database import Database
+from node.store.officers import Officer
+from node.store.writer import Writer
+from node.wire.desk_pb2 import (
+    EnrolOfficerRequest,
+    GetStatusResponse,
+    OfficerRole,
+    PeerOutcomeOf,
+    PeerStatus,
+    RulebookStatus,
+)
+from node.wire.exchange_pb2 import GetDirectoryRequest
+from node.wire.ledger_pb2 import LeafKind
+
+PROBE_S = 3.0
+LONGEST_NAME = 32
+LONGEST_UNIT = 64
+# Who reads case data never administers the node.
+READS_CASES = frozenset(
+    {OfficerRole.OFFICER_ROLE_UNIT, OfficerRole.OFFICER_ROLE_SUPERVISOR, OfficerRole.OFFICER_ROLE_FOCAL_POINT}
+)
+
+
+@dataclass(slots=True)
+class Administration:
+    """Serves administrators."""
+
+    standing: Standing
+    database: Database
+    writer: Writer
+    distribution: Distribution
+    channels: Channels
+    data: Path  # whose disk is watched
+    clock: Callable[[], int]
+
+    async def enrol_officer(self, request: EnrolOfficerRequest, administrator: Officer) -> None:
+        """Enrol an officer, or change their unit and roles.
+
+        Raises:
+            UsageError: name, unit or roles are missing or too long.
+            ForbiddenError: the roles don't go together, or the administrator enrols themself.
+        """
+        roles = frozenset(request.roles)
+        if not 0 < len(request.officer.encode()) <= LONGEST_NAME or not 0 < len(request.unit.encode()) <= LONGEST_UNIT:
+            raise UsageError(
+                f"an officer needs a pseudonym of up to {LONGEST_NAME} bytes, a unit of up to {LONGEST_UNIT}"
+            )
+        if not roles or OfficerRole.OFFICER_ROLE_UNKNOWN in roles or not request.unit_type:
+            raise UsageError("an officer needs a unit type and at least one role")
+        if request.officer == administrator.name:
+            raise ForbiddenError("nobody gives themself roles")
+        if OfficerRole.OFFICER_ROLE_ADMINISTRATOR in roles and roles & READS_CASES:
+            raise ForbiddenError("an administrator never reads case data")
+        directory = self.standing.trust.directory
+        identity = SpiffeId(self.standing.country, directory.federation, "desk", request.officer).uri
+        officer = Officer(request.officer, identity, request.unit, request.unit_type, roles)
+        now_us = self.clock()
+        private = private_of_officer(administrator, subject=request.officer.encode(), reason="OFFICER")
+        line = local_line(LeafKind.LEAF_KIND_ENROLMENT, private, self.standing.signer, now_us)
+        await asyncio.wrap_future(
+            self.writer.submit(lambda connection: officers.put_officer(connection, officer, now_us), [line])
+        )
+
+    async def store_revocations(self, crl: bytes) -> list[PeerOutcomeOf]:
+        """Put this country's own revocation list in force here, and bring it to every peer."""
+        await self.distribution.store_revocations(self.standing.country, crl)
+        pushed = await self.distribution.push_revocations(crl)
+        return [PeerOutcomeOf(peer=peer, outcome=outcome) for peer, outcome in sorted(pushed.items())]
+
+    async def status(self, *, probe_peers: bool) -> GetStatusResponse:
+        """Tell how the node is; with `probe_peers`, also whether each peer answers."""
+        directory, now_us = self.standing.trust.directory, self.clock()
+        peers = [each.country for each in directory.members() if each.country != self.standing.country]
+        disk = os.statvfs(self.data)
+        return GetStatusResponse(
+            country=self.standing.country,
+            node=self.standing.signer.node,
+            ledger_size=(await self.database.read(read_head)).size,
+            directory_version=directory.version,
+            directory_expires_us=directory.expires_us,
+            certificate_expires_us=self.channels.own.not_after_us,
+            clock_us=now_us,
+            database="sqlite" if self.database.is_sqlite else "postgresql",
+            peers=await asyncio.gather(*[self._peer(peer, probe=probe_peers) for peer in peers]),
+            rulebooks=self._rulebooks(now_us),
+            disk_free_bytes=disk.f_bavail * disk.f_frsize,
+        )
+
+    async def _peer(self, peer: str, *, probe: bool) -> PeerStatus:
+        status = PeerStatus(peer=peer, paired=self.standing.trust.is_paired(peer))
+        if probe:
+            request = GetDirectoryRequest(have_version=self.standing.trust.directory.version).SerializeToString()
+            try:
+                await self.channels.call(self.standing.trust, peer, GET_DIRECTORY, request, PROBE_S)
+            except grpc.aio.AioRpcError as error:
+                status.detail = error.code().name
+            else:
+                status.reachable = True
+        return status
+
+    def _rulebooks(self, now_us: int) -> Sequence[RulebookStatus]:
+        return [
+            RulebookStatus(
+                layer=book.layer,
+                name=book.name,
+                version=book.version,
+                sha256=book.sha256,
+                valid_until_us=book.valid_until_us,
+                in_force=book.is_valid_at(now_us),
+            )
+            for book in (self.standing.floor, self.standing.release, self.standing.outbound)
+            if book is not None
+        ]

@@ -1,0 +1,122 @@
+"""What waits for a human: pairings to sign, LIFE queries to acknowledge, entries silently held."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError
+from sqlalchemy import Connection
+
+from node.desk.officers import private_of_officer
+from node.errors import MalformedError, NotFoundError, NotPairedError
+from node.federation.acknowledging import Acknowledging
+from node.federation.lines import local_line
+from node.federation.standing import Standing
+from node.identity.approvals import parse_pairing, signers
+from node.store import focal_points, holds, life, pairings
+from node.store.database import Database
+from node.store.officers import Officer
+from node.store.writer import Writer
+from node.wire.approval_pb2 import SignedPairing
+from node.wire.desk_pb2 import Hold, LifeNotice, PairingState
+from node.wire.ledger_pb2 import Direction, LeafKind
+
+
+@dataclass(slots=True)
+class Approving:
+    """Serves focal points."""
+
+    standing: Standing
+    database: Database
+    writer: Writer
+    acknowledging: Acknowledging
+    clock: Callable[[], int]
+
+    async def sign_pairing(self, signed: bytes, officer: Officer) -> bool:
+        """Keep the signatures on a pairing with those kept before, and tell whether two focal points have now signed.
+
+        Raises:
+            MalformedError: it is not a pairing, or is signed by nobody who may.
+            NotPairedError: it is not of this country, or names another root key than the peer has in the directory.
+        """
+        pairing = parse_pairing(_parsed(signed).pairing)
+        root_key = self.standing.trust.directory.root_key(pairing.peer)
+        if pairing.country != self.standing.country or pairing.peer_root_key != root_key:
+            raise NotPairedError(f"the pairing is not between {self.standing.country} and {pairing.peer} as it is now")
+        focal_keys = await self.database.read(focal_points.keys)
+        now_us = self.clock()
+        private = private_of_officer(officer, subject=root_key[:16], reason=f"PAIRING {pairing.peer}")
+        line = local_line(LeafKind.LEAF_KIND_PAIRING, private, self.standing.signer, now_us, peer=pairing.peer)
+
+        def change(connection: Connection) -> bool:
+            together = _joined(pairings.signed(connection, pairing.peer), signed)
+            who = signers(together, focal_keys)
+            if not who:
+                raise NotPairedError("no focal point of this node has signed this pairing")
+            pairings.put(connection, pairing, together, signers=len(who), now_us=now_us)
+            return len(who) >= pairings.SIGNERS
+
+        in_force = await asyncio.wrap_future(self.writer.submit(change, [line]))
+        if in_force:
+            self.standing.pair(pairing.peer, root_key)
+        return in_force
+
+    async def list_pairings(self) -> list[PairingState]:
+        """Return how it stands with every other member."""
+        directory = self.standing.trust.directory
+        signed, focal_keys = await self.database.read(_pairings_and_keys)
+        states = []
+        for record in directory.members():
+            if record.country == self.standing.country:
+                continue
+            held = signed.get(record.country)
+            states.append(
+                PairingState(
+                    peer=record.country,
+                    signatures=len(signers(held, focal_keys)) if held else 0,
+                    in_force=self.standing.trust.is_paired(record.country),
+                    root_key=directory.root_key(record.country),
+                )
+            )
+        return states
+
+    async def list_holds(self) -> list[Hold]:
+        """Return entries that wait for a focal point, the earliest due first."""
+        return await self.database.read(holds.waiting)
+
+    async def list_life(self) -> list[LifeNotice]:
+        """Return LIFE queries of both directions, the earliest due first."""
+        return await self.database.read(life.notices)
+
+    async def acknowledge_life(self, query_id: bytes, telephone: str, officer: Officer) -> int:
+        """Tell the peer that this officer has read its LIFE query, and return when (UTC microseconds).
+
+        Raises:
+            NotFoundError: no such query came.
+            UnansweredError: the peer was not reached; it can be tried again.
+        """
+        for notice in await self.list_life():
+            if notice.exchange_id == query_id and notice.direction == Direction.DIRECTION_RECEIVED:
+                return await self.acknowledging.send(notice.peer, query_id, private_of_officer(officer), telephone)
+        raise NotFoundError("no LIFE query with this exchange id has come")
+
+
+def _pairings_and_keys(connection: Connection) -> tuple[Mapping[str, bytes], list[bytes]]:
+    return pairings.list_signed(connection), focal_points.keys(connection)
+
+
+def _parsed(signed: bytes) -> SignedPairing:
+    try:
+        return SignedPairing.FromString(signed)
+    except DecodeError as error:
+        raise MalformedError("the pairing is not a message of the contract") from error
+
+
+def _joined(held: bytes | None, signed: bytes) -> bytes:
+    """Put the signatures on the same pairing together; another pairing starts anew."""
+    new = _parsed(signed)
+    old = _parsed(held) if held is not None else SignedPairing()
+    if old.pairing == new.pairing:
+        known = {each.key_id for each in new.signatures}
+        new.signatures.extend(each for each in old.signatures if each.key_id not in known)
+    return new.SerializeToString()
