@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from sqlalchemy import (
     BindParameter,
     Connection,
@@ -31,7 +32,7 @@ from node.store.lines import (
     EMPTY_HEAD,
     Head,
     Line,
-    body_context,
+    bodies_context,
     ledger_bodies,
     ledger_head,
     ledger_lines,
@@ -42,19 +43,22 @@ from node.store.lines import (
 from node.store.prepared import Prepared
 from node.store.vault import Vault
 
-# Parameters of the statement that looks replay keys up. A few fixed numbers, so that each is compiled and prepared
-# once; a list in between is filled up with its last key.
+Replay = tuple[bytes, bytes]
+"""An exchange id, and the replay key that was used with it."""
+
+# Parameters of the statement that looks replays up. A few fixed numbers, so that each is compiled and prepared once; a
+# list in between is filled up with its last id.
 _REPLAY_SIZES: Final = (1, 4, 16, 64, 256)
 
 
 @dataclass(frozen=True, slots=True)
 class SealedLine:
-    """A line whose leaf is hashed, and whose opening and bodies are encrypted: ready to be numbered."""
+    """A line whose leaf is hashed, and whose opening and bodies (if any) are encrypted: ready to be numbered."""
 
     line: Line
     leaf_hash: bytes
     opening: bytes
-    bodies: tuple[tuple[str, bytes], ...]
+    bodies: bytes | None
 
 
 def seal_line(vault: Vault, line: Line) -> SealedLine:
@@ -64,7 +68,9 @@ def seal_line(vault: Vault, line: Line) -> SealedLine:
         StoreError: The key store can't be written.
     """
     hashed = leaf_hash(line.leaf)
-    bodies = tuple((role, vault.seal_alone(body_context(hashed, role), body)) for role, body in line.bodies)
+    bodies = None
+    if line.bodies:
+        bodies = vault.seal_alone(bodies_context(hashed), msgspec.msgpack.encode(dict(line.bodies)))
     return SealedLine(line, hashed, vault.seal_alone(opening_context(hashed), line.opening), bodies)
 
 
@@ -114,14 +120,14 @@ class Appender:
             self._head = parse_head(size, root, frontier, link)  # another process has appended, or this one failed
         return self._head
 
-    def used(self, cursor: DBAPICursor, keys: Sequence[bytes]) -> set[bytes]:
-        """Find which of these replay keys are in the ledger; under the lock, the answer stays true."""
-        found: set[bytes] = set()
-        for at in range(0, len(keys), _REPLAY_SIZES[-1]):
-            part = keys[at : at + _REPLAY_SIZES[-1]]
-            size = next(size for size in _REPLAY_SIZES if size >= len(part))
-            cursor.execute(self._replays[size], [*part, *[part[-1]] * (size - len(part))])
-            found.update(row[0] for row in cursor.fetchall())
+    def used(self, cursor: DBAPICursor, replays: Sequence[Replay]) -> set[Replay]:
+        """Find which of these were used, or others of their exchanges; under the lock, the answer stays true."""
+        found: set[Replay] = set()
+        for at in range(0, len(replays), _REPLAY_SIZES[-1]):
+            ids = [exchange_id for exchange_id, _ in replays[at : at + _REPLAY_SIZES[-1]]]
+            size = next(size for size in _REPLAY_SIZES if size >= len(ids))
+            cursor.execute(self._replays[size], [*ids, *[ids[-1]] * (size - len(ids))])
+            found.update(cursor.fetchall())
         return found
 
     def append(self, cursor: DBAPICursor, head: Head, lines: Sequence[SealedLine]) -> Head:
@@ -135,14 +141,15 @@ class Appender:
         index, link = head.size, head.link
         rows: list[tuple[object, ...]] = []
         openings: list[tuple[int, bytes]] = []
-        bodies: list[tuple[int, str, bytes]] = []
+        bodies: list[tuple[int, bytes]] = []
         for sealed in lines:
             line, hashed = sealed.line, sealed.leaf_hash
             link = link_of(link, hashed)
             message = (line.statement or None, line.key_id or None, line.signature or None)
             rows.append((index, line.leaf, hashed, link, line.exchange_id, line.replay_key, *message))
             openings.append((index, sealed.opening))
-            bodies.extend((index, role, body) for role, body in sealed.bodies)
+            if sealed.bodies is not None:
+                bodies.append((index, sealed.bodies))
             index += 1
         frontier = head.frontier.appended([sealed.leaf_hash for sealed in lines])
         moved = Head(frontier, frontier.root, link)
@@ -164,9 +171,11 @@ def _insert(table: Table) -> Insert:
     return insert(table).inline()  # all columns, in their order
 
 
-def _find_replays(size: int) -> Select[tuple[bytes]]:
-    keys = [bindparam(f"key_{number}", type_=LargeBinary) for number in range(size)]
-    return select(ledger_lines.c.replay_key).where(ledger_lines.c.replay_key.in_(keys))
+def _find_replays(size: int) -> Select[tuple[bytes, bytes]]:
+    ids = [bindparam(f"id_{number}", type_=LargeBinary) for number in range(size)]
+    line = ledger_lines.c
+    used = line.exchange_id.in_(ids), line.replay_key.is_not(None)
+    return select(line.exchange_id, line.replay_key).where(*used)
 
 
 def _move_head() -> Update:

@@ -25,7 +25,7 @@ from node.errors import (
 from node.ledger.chain import Chain
 from node.ledger.leaf import parse_leaf, parse_opening, parse_shared, verify_opening
 from node.ledger.rfc6962 import Frontier, leaf_hash
-from node.store.ledger_rows import HeadRow, LedgerRows, LineRow, is_corrupt
+from node.store.ledger_rows import PAGE, HeadRow, LedgerRows, LineRow, is_corrupt
 from node.store.lines import opening_context
 from node.store.vault import Vault, key_id_of
 from node.wire.envelope_pb2 import Statement
@@ -36,7 +36,6 @@ StatementVerifier = Callable[[bytes, bytes, bytes], None]
 Progress = Callable[[int, int], None]
 """Told how many lines are done, of how many."""
 
-PAGE: Final = 500
 _NAMED: Final = 20  # findings that the error's text names
 
 

@@ -15,7 +15,8 @@ from node.store.lines import ledger_head, ledger_lines, ledger_openings
 from node.store.prepared import Prepared
 
 _CORRUPT: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_SURPLUS: Final = 20  # lines to name
+PAGE: Final = 500
+"""Lines read at once."""
 
 
 class HeadRow(NamedTuple):
@@ -60,7 +61,7 @@ class LedgerRows:
         self._openings = Prepared(sealed, dialect).sql
         # One statement, so that a line appended meanwhile is seen with the head that counts it.
         size = select(head.size).scalar_subquery()
-        past = select(lines.idx).where(lines.idx >= size).order_by(lines.idx).limit(bindparam("count"))
+        past = select(lines.idx).where(lines.idx >= size).order_by(lines.idx)
         self._past = Prepared(past, dialect).sql
         self._negative = Prepared(select(lines.idx).where(lines.idx < bindparam("zero")), dialect).sql
 
@@ -96,8 +97,8 @@ class LedgerRows:
         return {index: sealed if isinstance(sealed, bytes) else b"" for index, sealed in rows}
 
     def surplus(self) -> list[int]:
-        """Find lines that the head does not count, the first 20."""
-        rows = self._all(self._past, (_SURPLUS,)) + self._all(self._negative, (0,))
+        """Find lines that the head does not count; the first of them."""
+        rows = self._all(self._past, ()) + self._all(self._negative, (0,))
         return [row[0] for row in rows]
 
     def _alone(self, index: int) -> Iterator[LineRow | int]:
@@ -113,7 +114,7 @@ class LedgerRows:
         raw = self._connection.connection
         with _as_bytes(raw.driver_connection), closing(raw.cursor()) as cursor:
             cursor.execute(sql, values)
-            return list(cursor.fetchall())
+            return list(cursor.fetchmany(PAGE))
 
 
 def is_corrupt(error: BaseException) -> bool:

@@ -14,8 +14,8 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     SmallInteger,
-    String,
     Table,
+    UniqueConstraint,
 )
 
 from node.errors import LedgerBrokenError
@@ -32,7 +32,7 @@ class Line:
         leaf: The bytes that enter the tree (`node.ledger.leaf.build_leaf`).
         opening: Serialised Opening of that leaf. It is stored encrypted.
         exchange_id: 16 bytes; of a local line, random ones.
-        replay_key: Who has used this exchange id, and how. A second line with the same key is refused.
+        replay_key: Who has used this exchange id, and how. A second line with the same id and key is refused.
         statement: As sent, of the message that this line lets out; empty where none leaves.
         key_id: 8 bytes: the key that signed the statement.
         signature: 64 bytes.
@@ -83,9 +83,9 @@ def opening_context(leaf_hash: bytes) -> bytes:
     return b"ledger opening\x00" + leaf_hash
 
 
-def body_context(leaf_hash: bytes, role: str) -> bytes:
-    """What a kept message is sealed for: its own leaf and its role there."""
-    return b"ledger body\x00" + leaf_hash + role.encode()
+def bodies_context(leaf_hash: bytes) -> bytes:
+    """What the kept messages are sealed for: likewise."""
+    return b"ledger bodies\x00" + leaf_hash
 
 
 # SQLite makes a key its row number only when its type is called INTEGER; any other name costs a second index.
@@ -109,19 +109,22 @@ ledger_lines = Table(
     Column("leaf", LargeBinary, nullable=False),
     Column("leaf_hash", LargeBinary, nullable=False),
     Column("link", LargeBinary, nullable=False),  # to the line before: see node.ledger.chain
-    Column("exchange_id", LargeBinary, nullable=False, index=True),
-    Column("replay_key", LargeBinary, unique=True),  # the replay memory
+    Column("exchange_id", LargeBinary, nullable=False),
+    Column("replay_key", LargeBinary),
     # The statement of the message that this line lets out, as it is sent. That of the counterpart is in the leaf.
     Column("statement", LargeBinary),
     Column("key_id", LargeBinary),
     Column("signature", LargeBinary),
+    # The replay memory; it also finds the lines of an exchange. Exchange ids are random, so each further index would
+    # cost every line a page of its own to write.
+    UniqueConstraint("exchange_id", "replay_key"),
 )
 
 ledger_openings = Table(
     "ledger_openings",
     metadata,
     Column("idx", _INDEX, primary_key=True, autoincrement=False),
-    Column("sealed", LargeBinary, nullable=False),  # each under a key of its own, so that each can be erased alone
+    Column("sealed", LargeBinary, nullable=False),  # Opening, under a key of its own, so that it can be erased alone
 )
 """Apart from the lines, so that a scan of the tree does not read them and a copy of the tree can go without."""
 
@@ -129,6 +132,5 @@ ledger_bodies = Table(
     "ledger_bodies",
     metadata,
     Column("idx", _INDEX, primary_key=True, autoincrement=False),
-    Column("role", String(16), primary_key=True),
-    Column("sealed", LargeBinary, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),  # MessagePack of names and bytes, under a key of its own
 )

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from node.errors import EnlaceError, LedgerError, ReplayError
-from node.store.append import Appender, SealedLine, found_ledger, seal_line
+from node.store.append import Appender, Replay, SealedLine, found_ledger, seal_line
 from node.store.lines import Line
 from node.store.vault import Vault
 
@@ -67,9 +67,9 @@ class _Job:
         self.result: object = None
         self.error: BaseException | None = None
 
-    def replay_keys(self) -> list[bytes]:
-        """The keys that must not be in the ledger yet."""
-        return [line.replay_key for line in self.lines if line.replay_key is not None]
+    def replays(self) -> list[Replay]:
+        """What must not be in the ledger yet."""
+        return [(line.exchange_id, line.replay_key) for line in self.lines if line.replay_key is not None]
 
     def settle(self) -> None:
         """Tell who waits, unless they have gone: the peer hung up, and what was logged stays logged."""
@@ -234,7 +234,7 @@ class Writer:
         with connection.begin():
             cursor = connection.connection.cursor()
             head = self._appender.lock_head(cursor)
-            used = self._appender.used(cursor, [key for job in jobs for key in job.replay_keys()])
+            used = self._appender.used(cursor, [replay for job in jobs for replay in job.replays()])
             for job in jobs:
                 if job.change is not None:
                     if changed and time.perf_counter() > deadline:
@@ -271,10 +271,10 @@ class Writer:
             _release(jobs)
 
 
-def _perform(job: _Job, connection: Connection, used: set[bytes]) -> BaseException | None:
+def _perform(job: _Job, connection: Connection, used: set[Replay]) -> BaseException | None:
     """Make a job's change in a savepoint of its own, so that it fails alone; returns why it failed."""
-    keys = job.replay_keys()
-    if not used.isdisjoint(keys) or len(set(keys)) < len(keys):
+    replays = job.replays()
+    if not used.isdisjoint(replays) or len(set(replays)) < len(replays):
         return ReplayError("this exchange is in the ledger already")
     if job.change is not None:
         savepoint = connection.begin_nested()
@@ -287,7 +287,7 @@ def _perform(job: _Job, connection: Connection, used: set[bytes]) -> BaseExcepti
                 return _caused(f"the change could not be written: {_reason(error)}", error)
             return error
         savepoint.commit()
-    used.update(keys)
+    used.update(replays)
     return None
 
 

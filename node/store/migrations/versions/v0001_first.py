@@ -240,9 +240,8 @@ def _ledger() -> None:
         sa.Column("key_id", sa.LargeBinary()),
         sa.Column("signature", sa.LargeBinary()),
         sa.PrimaryKeyConstraint("idx", name="pk_ledger_lines"),
-        sa.UniqueConstraint("replay_key", name="uq_ledger_lines_replay_key"),
+        sa.UniqueConstraint("exchange_id", "replay_key", name="uq_ledger_lines_exchange_id_replay_key"),
     )
-    op.create_index("ix_ledger_lines_exchange_id", "ledger_lines", ["exchange_id"])
     op.create_table(
         "ledger_openings",
         sa.Column("idx", _INDEX, autoincrement=False, nullable=False),
@@ -252,7 +251,6 @@ def _ledger() -> None:
     op.create_table(
         "ledger_bodies",
         sa.Column("idx", _INDEX, autoincrement=False, nullable=False),
-        sa.Column("role", sa.String(16), nullable=False),
         sa.Column("sealed", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("idx", "role", name="pk_ledger_bodies"),
+        sa.PrimaryKeyConstraint("idx", name="pk_ledger_bodies"),
     )
