@@ -1,10 +1,11 @@
 """Certificates that a country took back: its revocation list (RFC 5280 §5), and the look-up.
 
 A list counts for the whole country: it names every certificate that the country took back, whichever of its authorities
-issued it. Serial numbers have 159 random bits, so none stands for two certificates. The caller keeps the list with the
-highest number.
+issued it. Serial numbers have 159 random bits, so none stands for two certificates. The caller keeps each issuer's list
+of the highest number.
 """
 
+import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,6 +13,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from node.errors import CertificateInvalidError, CertificateRevokedError
 from node.identity.certificates import SIGNATURES, Peer, authority_domain
@@ -25,7 +27,9 @@ class RevocationList:
     """A country's revocation list, verified.
 
     `number` grows with each list; times are UTC microseconds; a list past `next_update_us` still counts, and its age is
-    an alarm; `digest` is the SHA-256 of the list as received.
+    an alarm; `digest` is the SHA-256 of the list as received; `issuer` the SHA-256 of the signing authority's key
+    (SubjectPublicKeyInfo): numbers are comparable among the lists of one issuer, and where a country has several, what
+    any of them took back counts, so that a stolen issuing authority can't outnumber the root's list.
     """
 
     country: str
@@ -34,6 +38,7 @@ class RevocationList:
     next_update_us: int
     serials: frozenset[int]
     digest: bytes
+    issuer: bytes
 
 
 def parse_crl(der: bytes, issuers: Sequence[x509.Certificate]) -> RevocationList:
@@ -66,6 +71,9 @@ def parse_crl(der: bytes, issuers: Sequence[x509.Certificate]) -> RevocationList
         next_update_us=round(listed.next_update_utc.timestamp() * 1_000_000),
         serials=serials,
         digest=listed.fingerprint(SHA256()),
+        issuer=hashlib.sha256(
+            issuer.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        ).digest(),
     )
 
 

@@ -1,8 +1,10 @@
 """A country's authority is made, used and taken back with the commands, on files alone."""
 
 import json
+import os
 import stat
 import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -185,16 +187,83 @@ def test_a_key_encrypted_anew_by_openssl_with_scrypt_is_read(ca: Path) -> None:
     issue(ca)
 
 
-def test_people_read_a_table() -> None:
-    result = CliRunner().invoke(app, ["--help"])
-    assert result.exit_code == 0
-    assert "new-issuing" in result.stdout
-
-
 def test_what_people_read_holds_each_serial_number_whole(ca: Path) -> None:
     serial = issue(ca)["serial"]
     result = CliRunner().invoke(app, ["show", "--dir", str(ca)], standalone_mode=False)
     assert serial[:8] in result.stdout
+
+
+# --- the ceremony ----------------------------------------------------------------------------------------------------
+
+CEREMONY = Path(__file__).parents[3] / "certs" / "ceremony.sh"
+SHIM = f"""#!{sys.executable}
+import sys
+sys.path.insert(0, {str(CEREMONY.parents[1])!r})
+import typer
+from node.cli.pki import app
+parent = typer.Typer()
+parent.add_typer(app, name="pki")
+parent()
+"""
+
+
+def ceremony(folder: Path, *words: str, mistyped: bool = False) -> tuple[int, str]:
+    """Hold a ceremony, typing back each passphrase that is shown; return its exit status and what was said."""
+    (folder / "bin").mkdir()
+    (folder / "bin/enlace").write_text(SHIM)
+    (folder / "bin/enlace").chmod(0o755)
+    environment = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
+    with subprocess.Popen(
+        [CEREMONY, *words],
+        cwd=folder,
+        env=environment,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        said = ""
+        for line in process.stdout:
+            said += line
+            shown = line.strip()
+            if line.startswith("    ") and len(shown) == 20:
+                process.stdin.write("something else\n" * mistyped + shown + "\n")
+                process.stdin.flush()
+    return process.returncode, said
+
+
+@pytest.mark.parametrize("mistyped", [False, True])
+def test_a_ceremony_leaves_the_root_offline_and_the_issuing_authority_ready(tmp_path: Path, *, mistyped: bool) -> None:
+    status, said = ceremony(tmp_path, "GT", "enlace.example", "out", "--rehearsal", mistyped=mistyped)
+    assert status == 0, said
+    assert ("That differs" in said) is mistyped
+    first, second, issuing = (line.strip() for line in said.splitlines() if line.startswith("    ") and len(line) == 24)
+    offline, online = tmp_path / "out/offline", tmp_path / "out/online"
+    assert sorted(path.name for path in offline.iterdir()) == ["root.crt", "root.key"]
+    assert not (online / "ca/root.key").exists()
+    assert parse_key((offline / "root.key").read_bytes(), (first + second).encode())
+    with pytest.raises(UsageError, match="passphrase is wrong"):
+        parse_key((offline / "root.key").read_bytes(), issuing.encode())
+    for path in (offline / "root.key", online / "ca/issuing.key"):
+        assert mode(path) == 0o600
+    (tmp_path / "secret").write_text(issuing)
+    facts = run(online, "issue-desk", "a7", "--passphrase-file", tmp_path / "secret")
+    assert peer(online, facts).name == "a7"
+    minutes = (tmp_path / "out/minutes.txt").read_text()
+    root = parse_chain((offline / "root.crt").read_bytes())[0]
+    assert root.fingerprint(SHA256()).hex(":").upper() in minutes
+    assert "REHEARSAL" in minutes
+    # No passphrase is left anywhere.
+    left = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert not any(part.encode() in left for part in (first, second, issuing))
+
+
+def test_a_ceremony_starts_with_nothing(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    status, said = ceremony(tmp_path, "GT", "enlace.example", "out", "--rehearsal")
+    assert (status, "starts with nothing" in said) == (2, True)
 
 
 # --- refused ---------------------------------------------------------------------------------------------------------

@@ -458,7 +458,10 @@ def test_a_list_by_the_issuing_authority_counts_when_the_country_lists_that_auth
     )
     with pytest.raises(CertificateInvalidError):
         parse_crl(der, GT.roots)
-    assert parse_crl(der, (*GT.roots, signer.certificate)).number == 3
+    listed = parse_crl(der, (*GT.roots, signer.certificate))
+    assert listed.number == 3
+    # Numbers of different issuers are told apart, or a stolen authority could outnumber the root.
+    assert listed.issuer != parse_crl(GT.crl(1), GT.roots).issuer == parse_crl(GT.crl(2), GT.roots).issuer
 
 
 def test_an_authority_that_may_not_sign_lists_is_not_heard() -> None:

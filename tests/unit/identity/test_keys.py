@@ -1,5 +1,9 @@
-"""Foreign vectors: DSSE protocol.md (PAE), RFC 8032 §7.1 (Ed25519); strictness after "Taming the many EdDSAs" (2020)."""
+"""Foreign vectors: DSSE (protocol.md, testvectors/vectors.json of secure-systems-lab/dsse) and RFC 8032 §7.1.
 
+What is refused follows "Taming the many EdDSAs" (Chalkias, Garillot, Nikolaenko 2020).
+"""
+
+import base64
 import subprocess
 from pathlib import Path
 
@@ -55,6 +59,44 @@ def test_keys_are_those_of_rfc_8032(secret: str, public: str) -> None:
     assert public_key(bytes.fromhex(secret)).hex() == public
 
 
+STATEMENT = b'{"_type":"https://in-toto.io/Statement/v1"}'
+
+
+@pytest.mark.parametrize(
+    ("secret", "payload_type", "payload", "signature"),
+    [
+        (
+            RFC_8032[0][0],
+            "application/vnd.in-toto+json",
+            STATEMENT,
+            "2WAfaHm5jluo0w+0rk8uVkluELJYWjSmU9x7EUzx+AyteDGJ4/nqyJXfmAUVFIAoQafWm7AxBZNw5M9ixNHiCA==",
+        ),
+        (
+            RFC_8032[1][0],
+            "application/vnd.in-toto+json",
+            STATEMENT,
+            "c1+67/aT0yqEpwx8PsVY3MLHsj9D0CZ014/Fv/QlG59P+9CobUZ7xECJ/V3USG0Ob9CiE5LjReEZUzNF2l7eBw==",
+        ),
+        (
+            RFC_8032[0][0],
+            "application/vnd.exämple+json",
+            STATEMENT,
+            "xmSk/ug66ysT7ayhkCIjhAq42zgZXSsEWuzUaNL7w2eGAdF/NU6/fRXPtmfN+5DNSAs5/i2lUnHjbbjPsu0tAw==",
+        ),
+        (
+            RFC_8032[0][0],
+            "application/vnd.in-toto+json",
+            b"",
+            "gSggCAaTLTYyRH6FIDBem6meyIynsYy8RTHVzwx9tnTb7Bg/1jMWnuVgI/gffqmbsC2VX5/jHfkkDqsj7CDbDg==",
+        ),
+    ],
+)
+def test_signatures_are_those_of_dsse(secret: str, payload_type: str, payload: bytes, signature: str) -> None:
+    private, expected = bytes.fromhex(secret), base64.b64decode(signature)
+    assert sign(private, payload_type, payload) == expected
+    verify_signature(public_key(private), payload_type, payload, expected)
+
+
 def test_openssl_verifies_what_we_sign(tmp_path: Path) -> None:
     private = generate_private_key()
     (tmp_path / "key").write_bytes(private_key_pem(private, None))
@@ -67,7 +109,7 @@ def test_openssl_verifies_what_we_sign(tmp_path: Path) -> None:
 
 def test_we_verify_what_openssl_signs(tmp_path: Path) -> None:
     (tmp_path / "signed").write_bytes(pae(TYPE, b"payload"))
-    subprocess.run("openssl genpkey -algorithm ed25519 -out key".split(), cwd=tmp_path, check=True)
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", "key"], cwd=tmp_path, check=True)
     command = "openssl pkeyutl -sign -rawin -inkey key -in signed -out signature"
     subprocess.run(command.split(), cwd=tmp_path, check=True)
     private = parse_private_key((tmp_path / "key").read_bytes(), None)
@@ -137,7 +179,7 @@ def test_pem_round_trip(passphrase: bytes | None) -> None:
 
 
 EC_KEY = subprocess.run(
-    "openssl genpkey -algorithm ec -pkeyopt ec_paramgen_curve:P-256".split(), capture_output=True, check=True
+    ["openssl", "genpkey", "-algorithm", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"], capture_output=True, check=True
 ).stdout
 
 
