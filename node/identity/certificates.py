@@ -38,6 +38,16 @@ USAGES: Final[dict[Kind, frozenset[x509.ObjectIdentifier]]] = {
     "desk": frozenset({ExtendedKeyUsageOID.CLIENT_AUTH}),
 }
 
+# All that the library raises at malformed parts, many of which it reads only when asked; TypeError: bits in a name.
+UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+
 _LEAF_EXTENSIONS: Final = frozenset(
     {
         ExtensionOID.BASIC_CONSTRAINTS,
@@ -55,9 +65,10 @@ _Value = TypeVar("_Value", bound=x509.ExtensionType)
 class Peer:
     """Who is at the other end, verified.
 
-    `country` is upper-case ISO 3166-1 alpha-2; `fingerprint` the SHA-256 of the certificate (32 bytes); `not_after_us`
-    the earliest end of validity in the chain, half-open; `issuer_serials` the serial numbers of the authorities above
-    the certificate.
+    `country` is upper-case ISO 3166-1 alpha-2; `not_after_us` the earliest end of validity in the chain, half-open;
+    `issuer_serials` the serial numbers of the authorities above the certificate; `fingerprint` the SHA-256 of the
+    certificate as it came (32 bytes). Tell certificates apart by serial number: an ECDSA signature (r, s) holds as
+    (r, -s) too, so that one certificate has several fingerprints.
     """
 
     country: str
@@ -78,7 +89,7 @@ def parse_chain(pem: bytes) -> tuple[x509.Certificate, ...]:
     """
     try:
         return tuple(x509.load_pem_x509_certificates(pem))
-    except (ValueError, x509.InvalidVersion) as error:
+    except UNREADABLE as error:
         raise CertificateInvalidError("the certificate can't be read") from error
 
 
@@ -90,7 +101,7 @@ def parse_certificate(der: bytes) -> x509.Certificate:
     """
     try:
         return x509.load_der_x509_certificate(der)
-    except (ValueError, x509.InvalidVersion) as error:
+    except UNREADABLE as error:
         raise CertificateInvalidError("the certificate can't be read") from error
 
 
@@ -214,7 +225,7 @@ def _is_issued(certificate: x509.Certificate, authority: x509.Certificate) -> bo
         if certificate.issuer != authority.subject or not _has_accepted_key(authority):
             return False
         certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature):
+    except (*UNREADABLE, InvalidSignature):
         return False
     return True
 
@@ -248,7 +259,7 @@ def _verify_form(certificate: x509.Certificate, understood: frozenset[x509.Objec
 def _has_accepted_key(certificate: x509.Certificate) -> bool:
     try:
         key = certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm):
+    except UNREADABLE:
         return False
     return isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, CURVES)
 
@@ -256,7 +267,7 @@ def _has_accepted_key(certificate: x509.Certificate) -> bool:
 def _extensions(certificate: x509.Certificate) -> x509.Extensions:
     try:
         return certificate.extensions
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except UNREADABLE as error:
         raise CertificateInvalidError("the extensions of the certificate can't be read") from error
 
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from node.errors import CertificateInvalidError, CertificateRevokedError
-from node.identity.certificates import SIGNATURES, Peer, authority_domain
+from node.identity.certificates import SIGNATURES, UNREADABLE, Peer, authority_domain
 
 # RFC 5280 §5.2.3: a list's number has at most 20 octets; the wire carries 64 bits.
 _MAX_NUMBER: Final = 2**64 - 1
@@ -54,7 +54,7 @@ def parse_crl(der: bytes, issuers: Sequence[x509.Certificate]) -> RevocationList
         serials = frozenset(each.serial_number for each in listed)
         critical_entries = any(each.critical for entry in listed for each in entry.extensions)
         issuer = _issuer(listed, issuers)
-    except (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except UNREADABLE as error:
         raise CertificateInvalidError("the revocation list can't be read") from error
     numbers = [value.crl_number for _, _, value in numbered if isinstance(value, x509.CRLNumber)]
     if len(numbers) != 1 or numbers[0] > _MAX_NUMBER:
