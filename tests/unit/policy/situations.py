@@ -74,7 +74,7 @@ SUSPECT_PHONE: Final = Facts(
 )
 
 
-def but(facts: Facts = SUSPECT_PHONE, **changed: Any) -> Facts:
+def but(facts: Facts = SUSPECT_PHONE, **changed: object) -> Facts:
     """The same situation but for some facts."""
     return msgspec.structs.replace(facts, **changed)
 
@@ -97,7 +97,7 @@ def any_facts() -> st.SearchStrategy[Facts]:
     )
 
 
-def assessed(**changed: Any) -> entry_pb2.Protection:
+def assessed(**changed: object) -> entry_pb2.Protection:
     """A protection in which everything is recorded and harmless."""
     harmless: dict[str, Any] = {
         "victim": codes_pb2.TRI_NO,
@@ -110,10 +110,11 @@ def assessed(**changed: Any) -> entry_pb2.Protection:
         "origins_complete": True,
         "torture_derived": codes_pb2.TRI_NO,
     }
-    return entry_pb2.Protection(**{**harmless, **changed})
+    harmless.update(changed)
+    return entry_pb2.Protection(**harmless)
 
 
-def phone(**changed: Any) -> entry_pb2.Entry:
+def phone(**changed: object) -> entry_pb2.Entry:
     """A suspect's telephone, in an invented case."""
     keys: dict[str, Any] = {
         "recorded_us": NOW_US - 40 * DAY_US,
@@ -127,10 +128,11 @@ def phone(**changed: Any) -> entry_pb2.Entry:
             last_cell=entry_pb2.Coordinates(latitude_e6=19_432_600, longitude_e6=-99_133_200),
         ),
     }
-    return entry_pb2.Entry(**{**keys, **changed})
+    keys.update(changed)
+    return entry_pb2.Entry(**keys)
 
 
-def question(**changed: Any) -> exchange_pb2.Query:
+def question(**changed: object) -> exchange_pb2.Query:
     """An analyst's query about a telephone in a trafficking case."""
     keys: dict[str, Any] = {
         "selectors": [exchange_pb2.Selector(kind=codes_pb2.LOOKUP_KIND_TELEPHONE, value="+525500000000")],
@@ -141,7 +143,8 @@ def question(**changed: Any) -> exchange_pb2.Query:
         "case_reference": "GT-2026-1",
         "instrument": "UNTOC",
     }
-    return exchange_pb2.Query(**{**keys, **changed})
+    keys.update(changed)
+    return exchange_pb2.Query(**keys)
 
 
 def plant(message: Message, token: bytes) -> None:

@@ -1,0 +1,366 @@
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from node.errors import PolicyError
+from node.policy import generalise, schema
+from node.policy.decide import ENTRY, HIT, INVISIBLE, Decision, EntryOutcome, Grant, decide
+from node.policy.evaluate import GENERALISE, MASK, PSEUDONYMISE, RELEASE, WITHHOLD
+from node.policy.facts import PROTECTED_ROLES
+from node.policy.field_copy import MASKED
+from node.policy.redact import hit_only, redact, withheld_categories
+from node.policy.treatment import outcome_table, treatment_of
+from node.policy.vocabulary import CATEGORY_NUMBERS, ENTITY_KINDS, ROLES, TIER_5, Category, Outcome
+from node.wire import codes_pb2, entry_pb2, exchange_pb2
+from tests.unit.policy.situations import ACCEPTED, NOW_US, OPEN, SUSPECT_PHONE, book, phone, plant
+
+LEVELS: tuple[Outcome, ...] = (RELEASE, GENERALISE, PSEUDONYMISE, MASK, WITHHOLD)
+HANDLE = bytes(range(16))
+PURPOSE = codes_pb2.PURPOSE_INVESTIGATE
+IDENTITY = codes_pb2.DATA_CATEGORY_IDENTITY
+KINDS = sorted(schema.KIND_BY_FIELD)
+INTEGERS = {
+    FieldDescriptor.CPPTYPE_INT32: 20_000,
+    FieldDescriptor.CPPTYPE_INT64: NOW_US,
+    FieldDescriptor.CPPTYPE_UINT32: 4_711,
+    FieldDescriptor.CPPTYPE_UINT64: 8_765_432,
+    FieldDescriptor.CPPTYPE_ENUM: 3,
+    FieldDescriptor.CPPTYPE_BOOL: True,
+}
+
+
+def decision(levels: dict[Category, Outcome], outcome: EntryOutcome = ENTRY) -> Decision:
+    return Decision(outcome, tuple(sorted(levels.items())), (), (), (), 0, (), ())
+
+
+def pseudonym(category: Category, value: str) -> str:
+    return f"p{category}-{sum(value.encode())}"
+
+
+def released(entry: entry_pb2.Entry, levels: dict[Category, Outcome]) -> exchange_pb2.ReleasedEntry:
+    return redact(entry, decision(levels), purpose=PURPOSE, handle=HANDLE, pseudonym=pseudonym)
+
+
+def every(level: Outcome) -> dict[Category, Outcome]:
+    return dict.fromkeys(CATEGORY_NUMBERS.values(), level)
+
+
+# --- whole entries ---------------------------------------------------------------------------------------------------
+
+
+def fill(message: Message, tokens: Iterator[str]) -> None:
+    """Give every field of a message a value of its own, at every depth; of a oneof, none."""
+    for field in message.DESCRIPTOR.fields:
+        if field.containing_oneof is not None:
+            continue
+        target: Any = getattr(message, field.name)
+        if field.message_type is not None:
+            fill(target.add() if field.is_repeated else target, tokens)
+            continue
+        value: Any = INTEGERS.get(field.cpp_type)
+        if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
+            token = next(tokens)
+            value = token.encode() if field.type == FieldDescriptor.TYPE_BYTES else "+502 " + token
+        if field.is_repeated:
+            target.append(value)
+        else:
+            setattr(message, field.name, value)
+
+
+@st.composite
+def full_entries(draw: st.DrawFn) -> tuple[entry_pb2.Entry, str, bytes]:
+    """An entry of any kind with every field filled, the field of its entity, and a token planted at every depth."""
+    start = draw(st.integers(0, 10**8))
+    holder = draw(st.sampled_from(KINDS))
+    entry = entry_pb2.Entry()
+    tokens = (f"{start + number:017d}" for number in range(200))
+    fill(entry, tokens)
+    entry.text_reviewed = draw(st.booleans())
+    getattr(entry, holder).SetInParent()
+    fill(getattr(entry, holder), tokens)
+    planted = b"planted" + next(tokens).encode()
+    plant(entry, planted)
+    return entry, holder, planted
+
+
+def texts(message: Message, descriptor: Descriptor) -> Iterator[tuple[FieldDescriptor, bytes]]:
+    """Texts of a message and of the parts that have categories of their own."""
+    for field in descriptor.fields:
+        value: Any = getattr(message, field.name)
+        for each in value if field.is_repeated else [value]:
+            if field.message_type is not None and not schema.is_value(field.message_type):
+                yield from texts(each, field.message_type)
+            elif field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
+                yield field, each if isinstance(each, bytes) else each.removeprefix("+502 ").encode()
+
+
+def unknown_fields(message: Message) -> int:
+    found = len(UnknownFieldSet(message))
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            found += sum(unknown_fields(part) for part in (value if field.is_repeated else [value]))
+    return found
+
+
+@settings(max_examples=300, deadline=None)
+@given(full_entries(), st.dictionaries(st.sampled_from(sorted(CATEGORY_NUMBERS.values())), st.sampled_from(LEVELS)))
+def test_no_byte_of_what_is_withheld_leaves(
+    full: tuple[entry_pb2.Entry, str, bytes], levels: dict[Category, Outcome]
+) -> None:
+    entry, holder, planted = full
+    assert unknown_fields(entry) > 1
+    answer = released(entry, levels)
+    data = answer.SerializeToString()
+
+    assert planted not in data
+    assert unknown_fields(exchange_pb2.ReleasedEntry.FromString(data)) == 0
+    for field in entry_pb2.Entry.DESCRIPTOR.fields:
+        if schema.is_internal(field) and field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
+            value = getattr(entry, field.name)
+            assert (value if isinstance(value, bytes) else value.encode()) not in data, field.name
+    in_entity = texts(getattr(entry, holder), getattr(entry, holder).DESCRIPTOR)
+    common = [
+        (field, getattr(entry, field.name).removeprefix("+502 ").encode())
+        for field in schema.common_fields(entry_pb2.Entry.DESCRIPTOR)
+        if field.cpp_type == FieldDescriptor.CPPTYPE_STRING
+    ]
+    for field, value in [*in_entity, *common]:
+        level = levels.get(schema.category_of(field), WITHHOLD)
+        treatment = treatment_of(field, level)
+        same = treatment == GENERALISE and schema.generaliser_of(field) == 5  # GENERALISER_SAME
+        leaves = treatment == RELEASE and (entry.text_reviewed or not schema.is_free_text(field))
+        assert (value in data) == (leaves or same), field.full_name
+
+
+@settings(max_examples=100, deadline=None)
+@given(full_entries(), st.dictionaries(st.sampled_from(sorted(CATEGORY_NUMBERS.values())), st.sampled_from(LEVELS)))
+def test_numbers_and_dates_stay_where_their_category_does(
+    full: tuple[entry_pb2.Entry, str, bytes], levels: dict[Category, Outcome]
+) -> None:
+    entry, holder, _ = full
+    part = getattr(released(entry, levels), holder)
+    set_fields = {field.name for field, _ in part.ListFields()}
+    for field in part.DESCRIPTOR.fields:
+        if treatment_of(field, levels.get(schema.category_of(field), WITHHOLD)) == WITHHOLD:
+            assert field.name not in set_fields
+
+
+@pytest.mark.parametrize("holder", KINDS)
+def test_what_is_released_is_what_is_recorded(holder: str) -> None:
+    entry = entry_pb2.Entry(text_reviewed=True)
+    getattr(entry, holder).SetInParent()
+    fill(getattr(entry, holder), (f"{number:017d}" for number in range(100)))
+    assert getattr(released(entry, every(RELEASE)), holder) == getattr(entry, holder)
+
+
+@pytest.mark.parametrize("holder", KINDS)
+def test_nothing_of_an_entity_leaves_withheld(holder: str) -> None:
+    entry = entry_pb2.Entry(text_reviewed=True)
+    getattr(entry, holder).SetInParent()
+    fill(getattr(entry, holder), (f"{number:017d}" for number in range(100)))
+    answer = released(entry, every(WITHHOLD))
+    assert answer.WhichOneof("entity") == holder
+    assert getattr(answer, holder).ByteSize() == 0
+
+
+def test_an_enumeration_number_in_nobodys_list_stays() -> None:
+    entry = phone(crimes=[codes_pb2.CRIME_TRAFFICKING, 987_654], source_grade=77)
+    answer = released(entry, every(RELEASE))
+    assert list(answer.crimes) == [codes_pb2.CRIME_TRAFFICKING]
+    assert answer.source_grade == 0
+
+
+# --- one outcome each ------------------------------------------------------------------------------------------------
+
+
+def test_a_telephone_by_outcome() -> None:
+    def telecom(level: Outcome) -> entry_pb2.Telecom:
+        return released(phone(), every(level)).telecom
+
+    assert telecom(RELEASE).telephone == "+525500000000"
+    assert telecom(GENERALISE).telephone == "+52"
+    assert telecom(GENERALISE).last_cell == entry_pb2.Coordinates(latitude_e6=19_000_000, longitude_e6=-99_000_000)
+    assert telecom(GENERALISE).holder_name == ""
+    assert telecom(PSEUDONYMISE).telephone == pseudonym(codes_pb2.DATA_CATEGORY_TELECOM, "+525500000000")
+    assert not telecom(PSEUDONYMISE).HasField("last_cell")
+    assert telecom(MASK).telephone == MASKED
+    assert telecom(WITHHOLD) == entry_pb2.Telecom()
+
+
+def test_names_by_outcome() -> None:
+    names = [entry_pb2.PersonName(full="Invented One"), entry_pb2.PersonName(full="Two", alias=True)]
+    entry = entry_pb2.Entry(person=entry_pb2.Person(names=names))
+
+    def full(level: Outcome) -> list[str]:
+        return [name.full for name in released(entry, every(level)).person.names]
+
+    assert list(released(entry, every(RELEASE)).person.names) == names
+    assert full(GENERALISE) == []
+    assert full(PSEUDONYMISE) == [pseudonym(IDENTITY, "Invented One"), pseudonym(IDENTITY, "Two")]
+    assert full(MASK) == [MASKED]  # not how many
+    assert full(WITHHOLD) == []
+
+
+def test_a_list_behind_a_mask_does_not_tell_its_length() -> None:
+    entry = entry_pb2.Entry(person=entry_pb2.Person(telephones=["+50255500001", "+50255500002", "none"]))
+    assert list(released(entry, every(MASK)).person.telephones) == [MASKED]
+    assert list(released(entry, every(GENERALISE)).person.telephones) == ["+502"]
+
+
+def test_free_text_leaves_reviewed_and_whole_or_not_at_all() -> None:
+    for reviewed in (True, False):
+        entry = phone(text_reviewed=reviewed, telecom=entry_pb2.Telecom(communications="what was said"))
+        for level in LEVELS:
+            text = released(entry, every(level)).telecom.communications
+            assert text == ("what was said" if reviewed and level == RELEASE else "")
+
+
+def test_dates_of_record_are_always_coarse() -> None:
+    first_of_the_month = generalise.to_month(NOW_US)
+    for level in (RELEASE, GENERALISE):
+        assert released(phone(recorded_us=NOW_US), every(level)).recorded_us == first_of_the_month
+    assert released(phone(recorded_us=NOW_US), every(MASK)).recorded_us == 0
+
+
+def test_roles_leave_with_the_identity_and_never_those_that_protect() -> None:
+    entry = phone(roles=[number for number in ROLES if number] + [99])
+    roles = released(entry, every(RELEASE)).roles
+    assert [ROLES[role] for role in roles] == [
+        "DECEASED",
+        "SUSPECT",
+        "ACCUSED",
+        "CONVICTED",
+        "ASSOCIATE",
+        "OFFICIAL_SUSPECT",
+        "THIRD_PARTY",
+    ]
+    assert not PROTECTED_ROLES & {ROLES[role] for role in roles}
+    for level in LEVELS[1:]:
+        assert not released(entry, every(RELEASE) | {IDENTITY: level}).roles
+
+
+def test_a_date_that_is_zero_is_still_a_date() -> None:
+    entry = entry_pb2.Entry(person=entry_pb2.Person(birth=entry_pb2.DateInterval()))
+    assert released(entry, every(RELEASE)).person.HasField("birth")
+    birth = released(entry, every(GENERALISE)).person.birth
+    assert (birth.first_day, birth.last_day) == (0, 364)
+
+
+# --- generalisers ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "widened"),
+    [
+        (19_723, 19_723, (19_723, 20_088)),  # 2024-01-01, a leap year
+        (20_088, 20_089, (19_723, 20_453)),  # over New Year
+        (-1, -1, (-365, -1)),  # 1969-12-31
+    ],
+)
+def test_dates_become_years(first: int, last: int, widened: tuple[int, int]) -> None:
+    coarse = generalise.to_years(entry_pb2.DateInterval(first_day=first, last_day=last))
+    assert coarse is not None
+    assert (coarse.first_day, coarse.last_day) == widened
+
+
+def test_values_outside_the_calendar_or_the_globe_become_nothing() -> None:
+    assert generalise.to_years(entry_pb2.DateInterval(first_day=2**31 - 1)) is None
+    assert generalise.to_month(2**63 - 1) is None
+    assert generalise.to_degrees(entry_pb2.Coordinates(latitude_e6=91_000_000)) is None
+    assert generalise.to_degrees(entry_pb2.Coordinates(longitude_e6=-181_000_000)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("+502 5555-0001", "+502"),
+        ("+1 (555) 0100", "+1"),
+        ("+525500000000", "+52"),
+        ("+999123", None),
+        ("+0502", None),
+        ("+", None),
+        ("50255550001", None),
+        ("me@example.org", None),
+        ("+٥٠٢", None),
+    ],
+)
+def test_telephones_become_calling_codes(text: str, code: str | None) -> None:
+    assert generalise.to_calling_code(text) == code
+
+
+@pytest.mark.parametrize(("number", "order"), [(0, 0), (1, 1), (9, 1), (10, 10), (4_711, 1_000), (10**18, 10**18)])
+def test_numbers_become_powers_of_ten(number: int, order: int) -> None:
+    assert generalise.to_order(number) == order
+
+
+# --- what every recipient is told ------------------------------------------------------------------------------------
+
+
+def test_terms_and_grants_go_with_the_entry() -> None:
+    grant = Grant("MX-10", "UNTOC art. 27(1)", codes_pb2.DATA_CATEGORY_TELECOM, RELEASE)
+    made = Decision(
+        ENTRY,
+        ((codes_pb2.DATA_CATEGORY_TELECOM, RELEASE),),
+        (grant,),
+        (),
+        (codes_pb2.OBLIGATION_NO_ONWARD,),
+        180,
+        (),
+        (),
+    )
+    answer = redact(phone(), made, purpose=PURPOSE, handle=HANDLE, pseudonym=pseudonym)
+    assert answer.handle == HANDLE
+    assert answer.terms == exchange_pb2.Terms(obligations=[codes_pb2.OBLIGATION_NO_ONWARD], retention_days=180)
+    assert [(each.rule, each.law) for each in answer.grants] == [("MX-10", "UNTOC art. 27(1)")]
+    assert list(answer.withheld) == [codes_pb2.DATA_CATEGORY_COMMUNICATIONS]
+    again = redact(phone(), made, purpose=PURPOSE, handle=b"\x01" * 16, pseudonym=pseudonym)
+    assert again.handle == b"\x01" * 16
+
+
+def test_what_is_withheld_is_listed_alike_whatever_is_recorded_or_decided() -> None:
+    bare = released(entry_pb2.Entry(person=entry_pb2.Person()), every(WITHHOLD))
+    full = entry_pb2.Entry(person=entry_pb2.Person(health="h", asylum_note="a", migration_status="m"))
+    assert bare.withheld == released(full, every(RELEASE)).withheld
+    assert tuple(bare.withheld) == withheld_categories("PERSON", PURPOSE)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ENTITY_KINDS.values() if kind != "UNKNOWN"])
+def test_tier_5_is_never_named(kind: str) -> None:
+    for purpose in (*codes_pb2.Purpose.values(), 77):
+        listed = withheld_categories(kind, purpose)  # type: ignore[arg-type]
+        assert not TIER_5 & set(listed)
+        assert set(listed) <= schema.CATEGORIES_BY_KIND[kind]
+
+
+def test_a_hit_tells_terms_and_rules_alone() -> None:
+    hit = book(OPEN.replace("EVERYTHING", "EXISTENCE"))
+    made = decide(book(OPEN, "floor"), hit, SUSPECT_PHONE, ACCEPTED, NOW_US)
+    assert made.outcome == HIT
+    told = hit_only(made, handle=HANDLE)
+    assert told.handle == HANDLE
+    assert {grant.category for grant in told.grants} == {codes_pb2.DATA_CATEGORY_EXISTENCE}
+
+
+def test_a_decision_that_releases_nothing_builds_nothing() -> None:
+    for outcome in (HIT, INVISIBLE):
+        with pytest.raises(PolicyError):
+            redact(phone(), decision({}, outcome), purpose=PURPOSE, handle=HANDLE, pseudonym=pseudonym)
+    with pytest.raises(PolicyError):
+        redact(entry_pb2.Entry(), decision({}), purpose=PURPOSE, handle=HANDLE, pseudonym=pseudonym)
+    with pytest.raises(PolicyError):
+        hit_only(decision({}, INVISIBLE), handle=HANDLE)
+
+
+def test_the_table_covers_every_field_and_outcome_and_never_gives_more() -> None:
+    rows = outcome_table()
+    fields = {row.field for row in rows}
+    assert len(rows) == len(fields) * len(LEVELS)
+    assert {"enlace.v1.Entry.roles", "enlace.v1.PersonName.full", "enlace.v1.Telecom.telephone"} <= fields
+    for row in rows:
+        assert row.treatment >= row.outcome

@@ -1,0 +1,180 @@
+"""The rulebooks that ship: they load, they keep their red lines, and they do what the demonstration tells."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from node.errors import DeniedError, RulebookError
+from node.policy.decide import ENTRY, HELD_SILENTLY, HIT, INVISIBLE, Decision, Policy
+from node.policy.evaluate import GENERALISE, PSEUDONYMISE, RELEASE, WITHHOLD
+from node.policy.facts import Facts, derive_facts
+from node.policy.outbound import decide_outbound
+from node.policy.rulebook import parse_rulebook
+from node.policy.rules import Rulebook
+from node.policy.vocabulary import OUTCOMES
+from node.wire import codes_pb2, entry_pb2
+from tests.unit.policy.situations import ACCEPTED, DAY_US, NOW_US, SUSPECT_PHONE, any_facts, assessed, phone, question
+
+ROOT = Path(__file__).parents[3]
+FOLDER = ROOT / "node/policy/rulebooks"
+FILES = sorted(FOLDER.glob("*.yaml"))
+TREATY = [codes_pb2.INSTRUMENT_KIND_TREATY]
+TELECOM = codes_pb2.DATA_CATEGORY_TELECOM
+IDENTITY = codes_pb2.DATA_CATEGORY_IDENTITY
+LOCATION = codes_pb2.DATA_CATEGORY_LOCATION
+EVENT = codes_pb2.DATA_CATEGORY_EVENT
+
+
+def load(name: str) -> Rulebook:
+    return parse_rulebook((FOLDER / f"{name}.yaml").read_bytes(), demonstration=True)
+
+
+POLICIES = {country: Policy(load("floor"), load(country), ACCEPTED) for country in ("gt", "mx", "us")}
+
+
+def answered(country: str, entry: entry_pb2.Entry, recipient: str = "GT", **asked: object) -> Decision:
+    facts = derive_facts(
+        recipient=recipient,
+        query=question(**asked),
+        entry=entry,
+        instruments=TREATY,
+        paired=True,
+        now_us=NOW_US,
+    )
+    return POLICIES[country].decide(facts, NOW_US)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_shipped_rulebook_is_an_illustration_in_two_languages(file: Path) -> None:
+    with pytest.raises(RulebookError, match="demonstration"):
+        parse_rulebook(file.read_bytes())
+    rulebook = parse_rulebook(file.read_bytes(), demonstration=True)
+    assert rulebook.illustration
+    for rule in rulebook.rules:
+        assert {"en", "es"} <= rule.titles.keys()
+
+
+def test_there_is_a_floor_and_a_pair_for_each_country_of_the_demonstration() -> None:
+    books = [load(file.stem) for file in FILES]
+    assert {(each.layer, each.country) for each in books} == {
+        ("floor", ""),
+        *((layer, country) for layer in ("release", "outbound") for country in ("GT", "MX", "US")),
+    }
+
+
+def test_structural_red_lines_name_tests_that_exist() -> None:
+    for line in load("floor").red_lines:
+        if line.kind == "structural":
+            file, _, name = line.test.partition("::")
+            assert f"def {name}(" in (ROOT / file).read_text()
+
+
+@settings(max_examples=500, deadline=None)
+@given(any_facts())
+def test_the_rules_keep_every_red_line_by_themselves(facts: Facts) -> None:
+    for policy in POLICIES.values():
+        assert policy.decide(facts, NOW_US).red_lines_crossed == ()
+
+
+# --- the tour --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("purpose", [codes_pb2.PURPOSE_INVESTIGATE, codes_pb2.PURPOSE_VICTIM_ID])
+def test_mexico_releases_a_suspects_telephone(purpose: int) -> None:
+    decision = answered("mx", phone(), purpose=purpose)
+    assert decision.outcome == ENTRY
+    assert decision.level(TELECOM) == RELEASE
+    assert decision.level(IDENTITY) == RELEASE
+    assert decision.level(LOCATION) == GENERALISE
+    assert decision.level(codes_pb2.DATA_CATEGORY_COMMUNICATIONS) == WITHHOLD
+    assert {grant.law for grant in decision.grants} == {"UNTOC art. 27(1)", "UNTOC art. 27(1); LGPDPPSO"}
+    assert decision.retention_days == 365
+    assert codes_pb2.OBLIGATION_NO_IMMIGRATION_USE in decision.obligations
+
+
+def test_mexico_names_nobody_for_a_telephone_whose_user_has_no_role() -> None:
+    decision = answered("mx", phone(roles=[]))
+    assert (decision.outcome, decision.level(IDENTITY)) == (ENTRY, PSEUDONYMISE)
+
+
+def test_the_united_states_tell_a_hit_only() -> None:
+    decision = answered("us", phone())
+    assert decision.outcome == HIT
+    assert {grant.rule for grant in decision.grants} == {"F-10", "F-11", "US-10"}
+
+
+PROTECTED: dict[str, dict[str, Any]] = {
+    "a victim": {"roles": [codes_pb2.ROLE_VICTIM], "inherited": assessed(victim=codes_pb2.TRI_YES)},
+    "a suspect who is a victim": {"inherited": assessed(victim=codes_pb2.TRI_YES)},
+    "an asylum seeker from the asking state": {
+        "inherited": assessed(asylum=codes_pb2.ASYLUM_STATE_CLAIMED, origins=["GT"])
+    },
+    "somebody who may have claimed asylum from it": {
+        "inherited": assessed(asylum=codes_pb2.ASYLUM_STATE_UNKNOWN, origins_complete=False)
+    },
+    "a protected witness": {"inherited": assessed(witness_protection=codes_pb2.TRI_YES)},
+    "somebody whose role is unknown": {"inherited_roles": [codes_pb2.ROLE_UNKNOWN]},
+    "somebody at risk of torture there": {"inherited": assessed(torture_risk=["GT"])},
+    "information got by torture": {"inherited": assessed(torture_derived=codes_pb2.TRI_YES)},
+    "a robbery alone": {"crimes": [codes_pb2.CRIME_ROBBERY]},
+    "somebody of whom nothing is recorded": {"inherited": entry_pb2.Protection()},
+}
+
+
+@pytest.mark.parametrize("country", ["gt", "mx", "us"])
+@pytest.mark.parametrize("who", PROTECTED)
+def test_the_telephone_of_the_protected_stays_invisible(country: str, who: str) -> None:
+    entry = phone(**PROTECTED[who])
+    decision = answered(country, entry)
+    assert decision.outcome in {INVISIBLE, HELD_SILENTLY}
+    assert all(level == WITHHOLD for _, level in decision.levels)
+    assert decision.why
+    assert decision.red_lines_crossed == ()
+
+
+def test_the_operator_learns_which_law_kept_it() -> None:
+    laws = {reason.law for reason in answered("us", phone(**PROTECTED["a victim"])).why}
+    assert {"8 USC 1367", "Trafficking Protocol art. 6(1); UNTOC art. 25"} <= laws
+    entry = phone(**PROTECTED["an asylum seeker from the asking state"])
+    assert "Refugee Regulation art. 22" in {reason.law for reason in answered("mx", entry).why}
+
+
+def test_a_journalists_telephone_is_silently_held_from_the_state_of_origin_alone() -> None:
+    entry = phone(inherited=assessed(exposure=codes_pb2.EXPOSURE_JOURNALIST, origins=["GT"]))
+    assert answered("mx", entry).outcome == HELD_SILENTLY
+    assert answered("mx", entry, recipient="US").outcome == ENTRY
+
+
+def test_mexico_needs_the_united_states_assurance() -> None:
+    policy = Policy(load("floor"), load("mx"), ACCEPTED - {codes_pb2.OBLIGATION_ASSURANCE_DEATH_PENALTY})
+    facts = derive_facts(
+        recipient="US", query=question(), entry=phone(), instruments=TREATY, paired=True, now_us=NOW_US
+    )
+    assert policy.decide(facts, NOW_US).outcome == INVISIBLE
+    assert answered("mx", phone(), recipient="US").outcome == ENTRY
+
+
+@pytest.mark.parametrize("country", ["gt", "mx", "us"])
+@pytest.mark.parametrize("purpose", [codes_pb2.PURPOSE_PREVENT, codes_pb2.PURPOSE_MISSING_SEARCH])
+def test_incidents_leave_coarse(country: str, purpose: int) -> None:
+    entry = entry_pb2.Entry(
+        recorded_us=NOW_US - 3000 * DAY_US, handling=codes_pb2.HANDLING_CODE_H0, incident=entry_pb2.Incident(dead=2)
+    )
+    decision = answered(country, entry, purpose=purpose, crimes=[])
+    assert decision.outcome == ENTRY
+    assert OUTCOMES[decision.level(EVENT)] == OUTCOMES[decision.level(LOCATION)] == "GENERALISE"
+
+
+def test_a_decision_replays_from_its_facts() -> None:
+    assert POLICIES["mx"].decide(SUSPECT_PHONE, NOW_US) == answered("mx", phone())
+
+
+def test_each_country_asks_under_its_own_rules() -> None:
+    for country in ("gt", "mx", "us"):
+        rulebook = load(f"{country}-outbound")
+        keys: dict[str, Any] = {"recipient": "CA", "instruments": TREATY, "paired": True, "now_us": NOW_US}
+        decide_outbound(rulebook, question(), **keys)
+        with pytest.raises(DeniedError):
+            decide_outbound(rulebook, question(crimes=[codes_pb2.CRIME_ROBBERY]), **keys)
