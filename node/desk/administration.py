@@ -16,8 +16,8 @@ from node.federation.lines import local_line
 from node.federation.standing import Standing
 from node.identity.spiffe import SpiffeId
 from node.store import officers
-from node.store.append import read_head
 from node.store.database import Database
+from node.store.listing import read_head
 from node.store.officers import Officer
 from node.store.writer import Writer
 from node.wire.desk_pb2 import (

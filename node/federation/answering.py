@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import TypeAlias
 
 import structlog
 from google.protobuf.message import DecodeError
@@ -36,6 +37,8 @@ from node.wire.exchange_pb2 import Answer, Body, Hit, Query, QueryRequest, Query
 from node.wire.ledger_pb2 import Decisions, Direction, EntryDecision, EntryOutcome
 
 log = structlog.get_logger()
+
+Pseudonym: TypeAlias = Callable[[DataCategory.ValueType, str], str]
 
 PAGE_ENTRIES = 10
 # More matches than this are not considered, nor told: a selector that finds so many is no lead.

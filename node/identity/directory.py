@@ -7,7 +7,7 @@ stewards' threshold, and only then what the bytes say. Nothing is believed that 
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 
@@ -20,8 +20,10 @@ from node.errors import (
 )
 from node.identity.members import Member, instruments_by_pair, parse_members, signing_keys
 from node.identity.stewards import MAX_NUMBER, decoded, followed, parse_root, require, verify_threshold, with_signature
-from node.wire.codes_pb2 import Obligation
 from node.wire.directory_pb2 import Directory, Instrument, MemberRecord, SignedDirectory, SignedMember, SignedRoot
+
+if TYPE_CHECKING:
+    from node.wire.codes_pb2 import Obligation
 
 DIRECTORY_TYPE: Final = "application/vnd.enlace.directory.v1+protobuf"
 """DSSE payload type of a directory."""

@@ -1,0 +1,281 @@
+"""A federation for tests: countries with authorities, nodes on disk, a signed directory, pairings and officers.
+
+`World` makes the files and databases; a test runs the real node over them with `node.cli.serving.running`, in its own
+process or in another. Nothing in it is a stand-in: only the clock of the hostile peers is theirs.
+"""
+
+import socket
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+
+from node.cli.home import Home
+from node.cli.serving import LIVE_EPOCHS
+from node.config import Config, load_config
+from node.identity.approvals import build_pairing, countersign, parse_pairing, sign_pairing
+from node.identity.directory import TrustedDirectory, build_directory, sign_directory
+from node.identity.keys import generate_private_key, private_key_pem, public_key
+from node.identity.members import sign_member
+from node.identity.spiffe import SpiffeId
+from node.identity.stewards import build_root
+from node.records.lookup import LookupKey
+from node.store import directories, focal_points, officers, pairings
+from node.store.cases import Cases
+from node.store.database import Database
+from node.store.entries import Entries
+from node.store.keystore import KeyStore
+from node.store.officers import Officer
+from node.store.vault import Vault, create_key_file, read_key_file
+from node.wire.approval_pb2 import FocalEnrolment, SignedPairing
+from node.wire.codes_pb2 import InstrumentKind, Obligation, UnitType
+from node.wire.desk_pb2 import OfficerRole
+from node.wire.directory_pb2 import Instrument, MemberRecord, Node, NodeKey, SignedMember
+from node.wire.entry_pb2 import Case, Entry
+from tests.pki import FEDERATION, Country, Holder, country, desk_certificate, node_certificate
+
+RULEBOOKS = Path(__file__).parent.parent / "node" / "policy" / "rulebooks"
+DAY_US = 86_400_000_000
+STEWARDS = ("ana", "bea", "carlos")
+ROLES = {
+    "analyst": OfficerRole.OFFICER_ROLE_UNIT,
+    "second": OfficerRole.OFFICER_ROLE_UNIT,
+    "supervisor": OfficerRole.OFFICER_ROLE_SUPERVISOR,
+    "focal": OfficerRole.OFFICER_ROLE_FOCAL_POINT,
+    "auditor": OfficerRole.OFFICER_ROLE_AUDITOR,
+    "administrator": OfficerRole.OFFICER_ROLE_ADMINISTRATOR,
+}
+
+
+def now_us() -> int:
+    return time.time_ns() // 1_000
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Place:
+    """One country's node on disk, with all the secrets that its people hold."""
+
+    code: str
+    home: Home
+    peer: str
+    desk: str
+    metrics: str
+    ca: Country
+    node: Holder
+    signing_key: bytes = field(default_factory=generate_private_key)
+    root_key: bytes = field(default_factory=generate_private_key)
+    focal_keys: tuple[bytes, bytes] = field(default_factory=lambda: (generate_private_key(), generate_private_key()))
+    record_number: int = 1
+
+    @property
+    def name(self) -> str:
+        return f"{self.code.lower()}-1"
+
+    @property
+    def server_name(self) -> str:
+        return f"{self.name}.{self.code.lower()}.{FEDERATION}"
+
+    @property
+    def config(self) -> Config:
+        return load_config(self.home.config)
+
+    def officer(self, name: str) -> Holder:
+        return desk_certificate(self.ca, name)
+
+    def record(self) -> MemberRecord:
+        key = NodeKey(
+            public_key=public_key(self.signing_key),
+            valid_from_us=now_us() - DAY_US,
+            valid_until_us=now_us() + 90 * DAY_US,
+        )
+        return MemberRecord(
+            country=self.code,
+            number=self.record_number,
+            ca_certificates=self.ca.roots_der,
+            nodes=[Node(name=self.name, endpoint=self.peer, server_name=self.server_name, signing_keys=[key])],
+            duty_telephone="+502 2411 9911",
+            accepted=[value for value in Obligation.values() if value],
+            protocols=[1],
+            treaties=["UNTOC"],
+        )
+
+    def member(self) -> SignedMember:
+        return sign_member(self.record(), self.root_key)
+
+    def desk_channel(self, officer: str = "analyst") -> grpc.aio.Channel:
+        holder = self.officer(officer)
+        credentials = grpc.ssl_channel_credentials(self.ca.roots_pem, holder.key_pem, holder.chain_pem)
+        options = [("grpc.ssl_target_name_override", self.server_name), ("grpc.use_local_subchannel_pool", 1)]
+        return grpc.aio.secure_channel(self.desk, credentials, options=options)
+
+    def write(self, *pairs: tuple[Case, Iterable[Entry]]) -> None:
+        """Store cases with entries, while the node is down."""
+        with Database.open(self.config.store.database) as database, KeyStore.open(self.config.store.keystore) as keys:
+            vault = Vault(keys, read_key_file(self.config.store.key_encryption_key))
+            dossiers = Cases(vault)
+            records = Entries(database, vault, [LookupKey(each, vault.lookup_secret(each)) for each in LIVE_EPOCHS])
+            with database.engine.begin() as connection:
+                for case, entries in pairs:
+                    stored = dossiers.put(connection, case, now_us())
+                    records.insert(connection, [_in_case(each, stored) for each in entries], now_us())
+
+
+def _in_case(entry: Entry, case: Case) -> Entry:
+    entry.case_id = case.case_id
+    return entry
+
+
+@dataclass
+class World:
+    """Countries that know each other; `make` lays them out below a folder."""
+
+    folder: Path
+    places: dict[str, Place]
+    stewards: dict[str, bytes]
+    root: bytes
+    version: int = 0
+    directory: bytes = b""
+
+    @classmethod
+    def make(cls, folder: Path, codes: Iterable[str] = ("GT", "MX", "US"), *, paired: bool = True) -> "World":
+        stewards = {name: generate_private_key() for name in STEWARDS}
+        root = build_root(
+            federation=FEDERATION,
+            version=1,
+            threshold=2,
+            stewards={name: public_key(key) for name, key in stewards.items()},
+        )
+        world = cls(folder, {code: _place(folder / code, code) for code in codes}, stewards, root)
+        world.compose()
+        for place in world.places.values():
+            world.found(place, paired=paired)
+        return world
+
+    def __getitem__(self, code: str) -> Place:
+        return self.places[code]
+
+    def compose(self, *, lifetime_us: int = 90 * DAY_US, issued_us: int = 0) -> bytes:
+        """Make and sign the next version of the directory from the places as they are now."""
+        self.version += 1
+        parties = sorted(self.places)
+        instrument = Instrument(
+            id="UNTOC",
+            kind=InstrumentKind.INSTRUMENT_KIND_TREATY,
+            title="United Nations Convention against Transnational Organized Crime",
+            parties=parties,
+            valid_from_us=now_us() - DAY_US,
+            valid_until_us=now_us() + 365 * DAY_US,
+        )
+        signed = build_directory(
+            self.root,
+            version=self.version,
+            issued_us=issued_us or now_us() - 1_000_000,
+            members=[self.places[code].member() for code in parties],
+            floor_rulebook=(RULEBOOKS / "floor.yaml").read_bytes(),
+            instruments=[instrument],
+            demonstration=True,
+            lifetime_us=lifetime_us,
+        )
+        for name in ("ana", "bea"):
+            signed = sign_directory(signed, self.stewards[name])
+        self.directory = signed.SerializeToString()
+        return self.directory
+
+    def found(self, place: Place, *, paired: bool) -> None:
+        """Write the node's files and its database as they are after its people have done their part."""
+        _write_files(place, self.root)
+        config = place.config
+        trusted = TrustedDirectory.pinned(self.root).updated(self.directory, now_us())
+        with (
+            Database.open(config.store.database, create=True) as database,
+            KeyStore.open(config.store.keystore, create=True) as keystore,
+        ):
+            Vault(keystore, read_key_file(config.store.key_encryption_key), create=True)
+            with database.engine.begin() as connection:
+                directories.put_directory(connection, trusted, now_us())
+                names = ("focal-1", "focal-2")
+                enrolments = [
+                    FocalEnrolment(name=name, public_key=public_key(key), time_us=now_us())
+                    for name, key in zip(names, place.focal_keys, strict=True)
+                ]
+                first, second = place.focal_keys
+                focal_points.found(
+                    connection, (countersign(enrolments[0], second), countersign(enrolments[1], first)), now_us()
+                )
+                for name, role in ROLES.items():
+                    identity = SpiffeId(place.code, FEDERATION, "desk", name).uri
+                    unit_type = UnitType.UNIT_TYPE_POLICE_INTELLIGENCE
+                    officers.put_officer(
+                        connection, Officer(name, identity, "UNIT-1", unit_type, frozenset({role})), now_us()
+                    )
+                for other in self.places.values() if paired else ():
+                    if other is not place:
+                        signed = signed_pairing(place, other).SerializeToString()
+                        pairing = parse_pairing(SignedPairing.FromString(signed).pairing)
+                        pairings.put(connection, pairing, signed, signers=2, now_us=now_us())
+
+
+def signed_pairing(place: Place, other: Place, signers: int = 2) -> SignedPairing:
+    signed = build_pairing(
+        country=place.code,
+        peer=other.code,
+        peer_root_key=public_key(other.root_key),
+        time_us=now_us(),
+        rehearsal_sha256=bytes(32),
+    )
+    for key in place.focal_keys[:signers]:
+        signed = sign_pairing(signed, key)
+    return signed
+
+
+def _place(folder: Path, code: str) -> Place:
+    ca = country(code)
+    name = f"{code.lower()}-1"
+    server_name = f"{name}.{code.lower()}.{FEDERATION}"
+    addresses = [f"127.0.0.1:{free_port()}" for _ in range(3)]
+    return Place(code, Home(folder), *addresses, ca, node_certificate(ca, name, dns_names=(server_name,)))
+
+
+def _write_files(place: Place, root: bytes) -> None:
+    home = place.home
+    for folder in (home.tls, home.keys, home.rulebooks, home.trust, home.data):
+        folder.mkdir(parents=True)
+    write_identity(place)
+    (home.tls / "roots.pem").write_bytes(place.ca.roots_pem)
+    (home.keys / "signing.pem").write_bytes(private_key_pem(place.signing_key, None))
+    create_key_file(home.keys / "key-encryption.key")
+    (home.trust / "root.bin").write_bytes(root)
+    starter = place.code.lower() if (RULEBOOKS / f"{place.code.lower()}.yaml").exists() else "mx"
+    (home.rulebooks / "release.yaml").write_bytes((RULEBOOKS / f"{starter}.yaml").read_bytes())
+    (home.rulebooks / "outbound.yaml").write_bytes((RULEBOOKS / f"{starter}-outbound.yaml").read_bytes())
+    home.config.write_text(f"""
+country = "{place.code}"
+federation = "{FEDERATION}"
+name = "{place.name}"
+listen = {{ peer = "{place.peer}", desk = "{place.desk}", metrics = "{place.metrics}" }}
+rulebooks = {{ release = "rulebooks/release.yaml", outbound = "rulebooks/outbound.yaml" }}
+[tls]
+certificate = "tls/node.pem"
+key = "tls/node.key"
+country_roots = "tls/roots.pem"
+[store]
+database = "sqlite:///{home.data}/enlace.db"
+keystore = "sqlite:///{home.data}/keys.db"
+key_encryption_key = "keys/key-encryption.key"
+[trust]
+root = "trust/root.bin"
+signing_key = "keys/signing.pem"
+""")
+
+
+def write_identity(place: Place) -> None:
+    (place.home.tls / "node.pem").write_bytes(place.node.chain_pem)
+    (place.home.tls / "node.key").write_bytes(place.node.key_pem)
