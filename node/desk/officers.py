@@ -12,7 +12,7 @@ from node.federation.boundary import Context
 from node.federation.lines import local_line
 from node.federation.servicer import certificate_chain
 from node.federation.standing import Standing
-from node.identity.certificates import claimed_identity, verify_chain
+from node.identity.certificates import claimed_identity, parse_chain, verify_chain
 from node.identity.revocation import verify_not_revoked
 from node.store import officers
 from node.store.database import Database
@@ -42,7 +42,7 @@ class Officers:
             ForbiddenError: no such officer, or without these roles; a line says so.
         """
         now_us = self.clock()
-        leaf, *intermediates = _certificates(certificate_chain(context))
+        leaf, *intermediates = parse_chain(certificate_chain(context))
         claimed = claimed_identity(leaf)
         if claimed.kind != "desk" or claimed.country != self.standing.country:
             raise CertificateInvalidError("the certificate is not of an officer of this country")
@@ -60,13 +60,6 @@ class Officers:
     async def _deny(self, name: str, reason: str) -> None:
         private = LeafPrivate(officer=name, reason=reason)
         await self.writer.append(local_line(LeafKind.LEAF_KIND_DENIED, private, self.standing.signer, self.clock()))
-
-
-def _certificates(chain: bytes) -> list[x509.Certificate]:
-    try:
-        return x509.load_pem_x509_certificates(chain)
-    except ValueError as error:
-        raise CertificateInvalidError("the certificate can't be read") from error
 
 
 def private_of_officer(officer: Officer, *, subject: bytes = b"", reason: str = "") -> LeafPrivate:

@@ -5,6 +5,7 @@ message, which on the wire is the same, because gRPC drops a unary call whose me
 runs, and a refusal without a ledger line is not wanted.
 """
 
+import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -19,7 +20,7 @@ from node.errors import (
     OverloadedError,
     TooLargeError,
 )
-from node.federation import channels
+from node.federation import channels, metrics
 from node.federation.acknowledging import Acknowledging
 from node.federation.answering import Answering
 from node.federation.boundary import Context
@@ -29,6 +30,8 @@ from node.federation.standing import Standing
 from node.identity.certificates import Peer
 from node.store.writer import Writer
 from node.wire.ledger_pb2 import Direction, LeafKind, LeafPrivate
+
+TLS13 = [b"TLSv1.3"]
 
 UseCase = Callable[[bytes, Peer], Awaitable[bytes]]
 
@@ -45,6 +48,7 @@ class ExchangeServicer:
     acknowledging: Acknowledging
     distribution: Distribution
     _under_way: Counter[str] = field(default_factory=Counter)
+    _logging: set[asyncio.Future[None]] = field(default_factory=set)
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """Return what a server registers."""
@@ -77,7 +81,12 @@ class ExchangeServicer:
             except LedgerError:
                 raise  # it could not be logged, so neither could its refusal
             except EnlaceError as error:
-                await self._log_rejected(peer, data, error)
+                metrics.REJECTED.labels(peer.country, type(error).__name__).inc()
+                # gRPC cancels this task when the call has broken off already; the line is written all the same.
+                logging = asyncio.ensure_future(self._log_rejected(peer, data, error))
+                self._logging.add(logging)
+                logging.add_done_callback(self._logging.discard)
+                await asyncio.shield(logging)
                 raise
             finally:
                 self._under_way[peer.country] -= 1
@@ -104,10 +113,13 @@ def certificate_chain(context: Context) -> bytes:
     """Return the caller's certificate chain as PEM, leaf first, as it came in the handshake.
 
     Raises:
-        CertificateInvalidError: there is none.
+        CertificateInvalidError: there is none, or the connection is not TLS 1.3.
     """
     facts = context.auth_context()
-    chain = facts.get("x509_pem_cert_chain") or facts.get("x509_pem_cert")
-    if not chain:
+    if facts.get("ssl_tls_version") != TLS13:
+        raise CertificateInvalidError("the connection is not TLS 1.3")
+    leaf = facts.get("x509_pem_cert")
+    if not leaf:
         raise CertificateInvalidError("the caller showed no certificate")
-    return bytes(next(iter(chain)))
+    # The second property holds what came besides the leaf, and is absent when nothing did.
+    return b"".join((*leaf, *(facts.get("x509_pem_cert_chain") or ())))

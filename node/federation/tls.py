@@ -15,10 +15,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 
 from node.errors import ConfigError
 
-# TLS 1.3 alone: Python's gRPC has no switch for it, but its TLS 1.2 cipher list can be set to one suite that needs an
-# RSA certificate, and the profiles in certs/ issue none, so that a TLS 1.2 handshake finds no suite in common.
-ONLY_TLS13 = ("GRPC_SSL_CIPHER_SUITES", "ECDHE-RSA-AES128-GCM-SHA256")
-
 
 @dataclass(frozen=True, slots=True)
 class OwnIdentity:

@@ -8,10 +8,8 @@ revocation takes effect on connections that are already open.
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from cryptography import x509
-
 from node.errors import CertificateInvalidError, NotPairedError, UnknownMemberError
-from node.identity.certificates import Peer, claimed_identity, verify_chain
+from node.identity.certificates import Peer, claimed_identity, parse_chain, verify_chain
 from node.identity.directory import TrustedDirectory
 from node.identity.revocation import verify_not_revoked
 
@@ -61,10 +59,7 @@ class Trust:
         verify_not_revoked(peer, self.revoked.get(peer.country, frozenset()))
 
     def _validated(self, chain: bytes, now_us: int) -> Peer:
-        try:
-            leaf, *intermediates = x509.load_pem_x509_certificates(chain)
-        except ValueError as error:
-            raise CertificateInvalidError("the certificate can't be read") from error
+        leaf, *intermediates = parse_chain(chain)
         claimed = claimed_identity(leaf)
         if claimed.kind != "node":
             raise CertificateInvalidError("the certificate is not a node's")
