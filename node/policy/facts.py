@@ -6,7 +6,7 @@ writes its protection into the entry (`inherited`, `inherited_roles`) in the sam
 """
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
@@ -32,6 +32,7 @@ _EPOCH: Final = date(1970, 1, 1)
 _US_PER_DAY: Final = 86_400_000_000
 _LAST_TIME_ZONE_US: Final = 12 * 3_600_000_000  # where a day begins last, UTC-12
 
+_EMPTY: Final[frozenset[str]] = frozenset()
 _NONE: Final = frozenset({NOT_APPLICABLE})
 _UNKNOWN_SET: Final = frozenset({UNKNOWN})
 # Legal persons and groups may be suspects, but have no age, no asylum and no origin.
@@ -119,8 +120,8 @@ def derive_facts(
         exposure=_recorded(subjects, "exposure", vocabulary.EXPOSURES, harmless="NONE"),
         stateless=_recorded(subjects, "stateless", vocabulary.TRIS, harmless="NO"),
         recipient_is_origin=origin_fact(subjects, nationalities_of(entry), recipient),
-        torture_risk=risk_fact((each.torture_risk for each in subjects), recipient),
-        death_penalty=risk_fact((each.death_penalty_risk for each in subjects), recipient),
+        torture_risk=risk_fact([each.torture_risk for each in subjects], recipient),
+        death_penalty=risk_fact([each.death_penalty_risk for each in subjects], recipient),
         torture_derived=_recorded(subjects, "torture_derived", vocabulary.TRIS, harmless="NO"),
         consent=consent_fact(subjects, recipient, purpose, minor, now_us),
     )
@@ -146,12 +147,13 @@ def parse_facts(data: bytes) -> Facts:
         if isinstance(value, int):
             known = value == UNKNOWN_AGE or value in AGE_BOUNDS
         else:
-            known = (value if dimension.many else {value}) <= set(dimension.values)
+            known = (value if dimension.many else {value}) <= _KNOWN[name]
         if not known:
             raise PolicyError(f"the facts' {name} is not in the vocabulary of this node")
     return facts
 
 
+_KNOWN: Final = {name: frozenset(dimension.values) for name, dimension in DIMENSIONS.items()}
 _ENCODER: Final = msgspec.msgpack.Encoder(order="deterministic")
 _DECODER: Final = msgspec.msgpack.Decoder(Facts)
 
@@ -185,11 +187,13 @@ def nationalities_of(entry: entry_pb2.Entry) -> Collection[str]:
     return entry.person.nationalities if entry.WhichOneof("entity") == "person" else ()
 
 
-def strictest(values: Iterable[str], *, harmless: str) -> str:
+def strictest(values: Sequence[str], *, harmless: str) -> str:
     """Join what is recorded of several subjects.
 
     Values that differ and are not harmless join to UNKNOWN, which every restriction takes for the worst.
     """
+    if len(values) == 1:
+        return values[0]
     distinct = set(values)
     if not distinct:
         return NOT_APPLICABLE
@@ -202,8 +206,8 @@ def _recorded(subjects: Iterable[entry_pb2.Protection], field: str, words: Mappi
     return strictest([words.get(getattr(each, field), UNKNOWN) for each in subjects], harmless=harmless)
 
 
-def _words(numbers: Iterable[int], words: Mapping[int, str]) -> frozenset[str]:
-    return frozenset([words.get(number, UNKNOWN) for number in numbers])
+def _words(numbers: Collection[int], words: Mapping[int, str]) -> frozenset[str]:
+    return frozenset([words.get(number, UNKNOWN) for number in numbers]) if numbers else _EMPTY
 
 
 # --- one fact each ---------------------------------------------------------------------------------------------------
@@ -211,8 +215,8 @@ def _words(numbers: Iterable[int], words: Mapping[int, str]) -> frozenset[str]:
 
 def role_fact(entry: entry_pb2.Entry, kind: str) -> frozenset[str]:
     """Roles of the subject and of those that use or own the thing; a subject recorded as a victim is one."""
-    roles = _words(entry.roles, vocabulary.ROLES) | _words(entry.inherited_roles, vocabulary.ROLES)
-    if codes_pb2.TRI_YES in (entry.protection.victim, entry.inherited.victim) and roles.isdisjoint(VICTIM_ROLES):
+    roles = _words([*entry.roles, *entry.inherited_roles], vocabulary.ROLES)
+    if codes_pb2.TRI_YES in {entry.protection.victim, entry.inherited.victim} and roles.isdisjoint(VICTIM_ROLES):
         roles |= {"VICTIM"}
     return roles or (_UNKNOWN_SET if kind in {"PERSON", UNKNOWN} else _NONE)
 
@@ -279,21 +283,24 @@ def origin_fact(subjects: Collection[entry_pb2.Protection], nationalities: Colle
     """
     if not subjects:
         return NOT_APPLICABLE
-    if recipient in nationalities or any(recipient in each.origins for each in subjects):
+    named = [*nationalities]
+    told = True
+    for each in subjects:
+        named += each.origins
+        told = told and each.origins_complete and bool(each.origins)
+    if recipient in named:
         return "IS_ORIGIN"
-    told = all(each.origins_complete and each.origins and COUNTRIES.issuperset(each.origins) for each in subjects)
-    return "NOT_ORIGIN" if told and COUNTRIES.issuperset(nationalities) else UNKNOWN
+    return "NOT_ORIGIN" if told and COUNTRIES.issuperset(named) else UNKNOWN
 
 
-def risk_fact(recipients: Iterable[Collection[str]], recipient: str) -> str:
+def risk_fact(recipients: Sequence[Collection[str]], recipient: str) -> str:
     """AT_RISK where any subject risks it with this recipient.
 
     Else NOT_RECORDED, a word of its own: the record lists risks and can't say that there is none.
     """
-    lists = tuple(recipients)
-    if not lists:
+    if not recipients:
         return NOT_APPLICABLE
-    return "AT_RISK" if any(recipient in each for each in lists) else "NOT_RECORDED"
+    return "AT_RISK" if any(recipient in each for each in recipients) else "NOT_RECORDED"
 
 
 def consent_fact(

@@ -67,8 +67,9 @@ def _operation(
     field: FieldDescriptor, treatment: Outcome, levels: Mapping[Category, Outcome], *, reviewed: bool
 ) -> Operation:
     message = field.message_type
-    if field.name == ROLES_FIELD:
-        return _list_operation(field.name, _releasable_role)
+    if field.enum_type is not None and field.is_repeated:
+        known = frozenset(field.enum_type.values_by_number) - {0}
+        return _codes_operation(field.name, _RELEASABLE_ROLES if field.name == ROLES_FIELD else known)
     if message is None:
         build = _list_operation if field.is_repeated else _scalar_operation
         return build(field.name, _transformation(field, treatment))
@@ -130,6 +131,15 @@ def _list_operation(name: str, transformation: _Transformation | None) -> Operat
     return copy if transformation is None else transform
 
 
+def _codes_operation(name: str, releasable: frozenset[int]) -> Operation:
+    def build(source: Message, target: Message, _pseudonym: Pseudonym) -> None:
+        codes = getattr(source, name)
+        if codes:
+            getattr(target, name).extend([code for code in codes if code in releasable])
+
+    return build
+
+
 def _generalised_message(name: str, generalise: Callable[..., object]) -> Operation:
     def build(source: Message, target: Message, _pseudonym: Pseudonym) -> None:
         if source.HasField(name) and (changed := generalise(getattr(source, name))) is not None:
@@ -151,7 +161,3 @@ def _list_of_messages(name: str, parts: tuple[Operation, ...], treatment: Outcom
                     return
 
     return build
-
-
-def _releasable_role(role: int, _pseudonym: Pseudonym) -> int | None:
-    return role if role in _RELEASABLE_ROLES else None

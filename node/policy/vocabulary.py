@@ -58,7 +58,7 @@ NEVER_LAWFUL: Final = frozenset({"IMMIGRATION_ENFORCEMENT", "ASYLUM_DECISION", "
 def _names(enum: "EnumDescriptor") -> "Mapping[int, str]":
     """Numbers of an enumeration to names without its prefix, which is that of the zero value, `…_UNKNOWN`."""
     prefix = enum.values_by_number[0].name.removesuffix(UNKNOWN)
-    return MappingProxyType({value.number: value.name.removeprefix(prefix) for value in enum.values})
+    return {value.number: value.name.removeprefix(prefix) for value in enum.values}
 
 
 PURPOSES: Final = _names(codes_pb2.Purpose.DESCRIPTOR)

@@ -138,7 +138,7 @@ def test_whose_protection_counts(entry: entry_pb2.Entry, count: int) -> None:
 )
 def test_the_strictest_subject_counts(values: list[str], joined: str) -> None:
     assert strictest(values, harmless="NONE") == joined
-    assert strictest(reversed(values), harmless="NONE") == joined
+    assert strictest(values[::-1], harmless="NONE") == joined
 
 
 VICTIM, SUSPECT, MISSING = codes_pb2.ROLE_VICTIM, codes_pb2.ROLE_SUSPECT, codes_pb2.ROLE_MISSING
