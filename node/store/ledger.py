@@ -124,7 +124,7 @@ class _Check:
             self._lines.setdefault(index, f"line {index} is surplus")
 
     def report(self) -> Report:
-        found = self.whole + [self._lines[index] for index in sorted(self._lines)]
+        found = [self._lines[index] for index in sorted(self._lines)] + self.whole
         if found:
             more = f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
             raise LedgerBrokenError("; ".join(found[:_NAMED]) + more)
