@@ -14,6 +14,7 @@ LONGEST_NAME: Final = 200  # characters
 _MOST_TOKENS: Final = 16
 _FEWEST_FOR_SHORTER: Final = 3
 
+# One word a line would fill the page.
 _PARTICLES: Final = frozenset(
     [
         "a",

@@ -37,8 +37,8 @@ _FREE_TEXT_FIELDS: Final = frozenset({"basis", "title"})  # outside entities, wh
 _CLOCK_SLACK_US: Final = 60_000_000
 _US_PER_DAY: Final = 86_400_000_000
 
-# The regions of phonenumbers that are no code of ISO 3166-1 (Ascension, Tristan da Cunha, Kosovo), and the codes that it
-# lacks since nobody has a telephone there.
+# The regions of phonenumbers that are no code of ISO 3166-1 (Ascension, Tristan da Cunha, Kosovo), and the codes that
+# it lacks since nobody has a telephone there.
 COUNTRIES: Final = frozenset(phonenumbers.SUPPORTED_REGIONS) - {"AC", "TA", "XK"} | {
     *("AQ", "BV", "GS", "HM", "PN", "TF", "UM"),
 }
