@@ -361,7 +361,7 @@ def test_a_table_whose_root_is_lost_is_found(path: Path) -> None:
         query = "SELECT rootpage FROM sqlite_schema WHERE name = 'ledger_lines'"
         start = (connection.execute(query).fetchone()[0] - 1) * size
     content = bytearray(path.read_bytes())
-    content[start : start + size] = os.urandom(size)
+    content[start : start + size] = b"\xff" * size
     path.write_bytes(content)
     assert "the database file is damaged" in finding_in(path)
 
