@@ -64,17 +64,11 @@ def to_order(number: int) -> int:
     return 10 ** (len(str(number)) - 1) if number > 0 else 0
 
 
-def same(value: object) -> object:
-    """A value that is coarse already."""
-    return value
-
-
 GENERALISERS: Final[dict[int, Callable[..., object]]] = {
     options_pb2.GENERALISER_YEAR: to_years,
     options_pb2.GENERALISER_MONTH: to_month,
     options_pb2.GENERALISER_DEGREE: to_degrees,
     options_pb2.GENERALISER_PREFIX: to_calling_code,
-    options_pb2.GENERALISER_SAME: same,
     options_pb2.GENERALISER_ORDER: to_order,
 }
-"""By the field option `generalise`."""
+"""By the field option `generalise`; what is the SAME needs none."""

@@ -168,9 +168,7 @@ def _document(events: Iterator[Event]) -> Tree:
     if event is None:
         raise RulebookError("1:1: the file is empty")
     tree = _node(event, events, 0)
-    # Draw the rest, so that a second document or rubbish at the end is refused.
-    for _ in events:
-        pass
+    next(events, None)  # reads on to the end of the file, and refuses a second document
     return tree
 
 

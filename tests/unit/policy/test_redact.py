@@ -13,7 +13,7 @@ from node.policy import generalise, schema
 from node.policy.decide import ENTRY, HIT, INVISIBLE, Decision, EntryOutcome, Grant, decide
 from node.policy.evaluate import GENERALISE, MASK, PSEUDONYMISE, RELEASE, WITHHOLD
 from node.policy.facts import PROTECTED_ROLES
-from node.policy.field_copy import MASKED
+from node.policy.field_copy import MASKED, operations_of
 from node.policy.redact import hit_only, redact, withheld_categories
 from node.policy.treatment import outcome_table, treatment_of
 from node.policy.vocabulary import CATEGORY_NUMBERS, ENTITY_KINDS, ROLES, TIER_5, Category, Outcome
@@ -205,6 +205,8 @@ def test_names_by_outcome() -> None:
     assert full(PSEUDONYMISE) == [pseudonym(IDENTITY, "Invented One"), pseudonym(IDENTITY, "Two")]
     assert full(MASK) == [MASKED]  # not how many
     assert full(WITHHOLD) == []
+    entry.person.names.insert(0, entry_pb2.PersonName())
+    assert full(MASK) == [MASKED]
 
 
 def test_a_list_behind_a_mask_does_not_tell_its_length() -> None:
@@ -364,3 +366,9 @@ def test_the_table_covers_every_field_and_outcome_and_never_gives_more() -> None
     assert {"enlace.v1.Entry.roles", "enlace.v1.PersonName.full", "enlace.v1.Telecom.telephone"} <= fields
     for row in rows:
         assert row.treatment >= row.outcome
+
+
+def test_internal_fields_have_no_way_out() -> None:
+    internal = [field for field in entry_pb2.Entry.DESCRIPTOR.fields if schema.is_internal(field)]
+    assert {"entry_id", "case_id", "unit", "protection", "inherited", "links"} <= {field.name for field in internal}
+    assert operations_of(internal, every(RELEASE), reviewed=True) == ()

@@ -42,6 +42,7 @@ def mistakes(text: str, *, demonstration: bool = True) -> list[str]:
         (rule(when="{record_age: [400]}"), "[400]", "must be a mapping"),
         (rule(when="{recipient: [ZZ]}"), "ZZ", "'ZZ' is no value of recipient"),
         (rule(unless="[{asylum: [UNKNOWN]}]", data="{TELECOM: mask}"), "UNKNOWN", "UNKNOWN never helps release"),
+        (rule(data="[TELECOM]"), "[TELECOM]", "data is a mapping of categories to outcomes"),
         (rule(data="{TELECOMS: mask}"), "TELECOMS", "did you mean TELECOM?"),
         (rule(data="{TELECOM: hide}"), "hide", "'hide' is no value of outcomes"),
         (rule(data="{TELECOM: release}"), "TELECOM", "a limit to release limits nothing"),
@@ -79,6 +80,8 @@ def test_mistakes_are_found_at_their_place(text: str, at: str, sentence: str) ->
 
 def test_an_id_is_used_once() -> None:
     assert mistakes(START + OPEN + OPEN) == [f"{FIRST + 1}:3: the id OPEN is used twice"]
+    line = "- {id: R1, title: t, law: l, kind: never_release, data: [DNA], when: {victim: ['YES']}}\n"
+    assert mistakes(START + OPEN + "red_lines:\n" + line * 2) == [f"{FIRST + 3}:3: the id R1 is used twice"]
 
 
 CITED = "{id: A, title: t, law: l, effect: %s, when: {kind: [TELECOM]}, data: {TELECOM: %s}, citation: %s}"
