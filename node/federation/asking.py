@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import grpc
 import structlog
 from google.protobuf.message import DecodeError
+from sqlalchemy import Connection
 
 from node.errors import DeniedError, EnlaceError, LedgerError, MalformedError, UnansweredError
 from node.federation.channels import QUERY, Channels
@@ -21,12 +22,13 @@ from node.federation.envelope import Opened, Sealed, new_salt, open_envelope, se
 from node.federation.lines import ANSWER_BODY, QUERY_BODY, line_of, private_of, shared_of_event, shared_of_received
 from node.federation.standing import Standing
 from node.policy.outbound import decide_outbound, verify_query
-from node.store.writer import Writer
+from node.store import life
+from node.store.writer import Priority, Writer
 from node.wire.codes_pb2 import Urgency
 from node.wire.desk_pb2 import PeerOutcome, SearchResponse
 from node.wire.envelope_pb2 import StatementType
 from node.wire.exchange_pb2 import Answer, Body, Query, QueryRequest, QueryResponse
-from node.wire.ledger_pb2 import LeafKind
+from node.wire.ledger_pb2 import Direction, LeafKind
 
 log = structlog.get_logger()
 
@@ -144,16 +146,28 @@ class Asking:
         return Question(peer=peer, sealed=sealed, exchange_id=exchange_id, asked_us=now_us)
 
     async def _log_asked(self, query: Query, question: Question) -> None:
-        await self.writer.append(
-            line_of(
-                question.sealed.shared,
-                private_of(query),
-                exchange_id=question.exchange_id,
-                now_us=self.clock(),
-                sent=question.sealed,
-                bodies=((QUERY_BODY, question.sealed.body),),
-            )
+        line = line_of(
+            question.sealed.shared,
+            private_of(query),
+            exchange_id=question.exchange_id,
+            now_us=self.clock(),
+            sent=question.sealed,
+            bodies=((QUERY_BODY, question.sealed.body),),
         )
+        if query.urgency != Urgency.URGENCY_LIFE:
+            await self.writer.append(line)
+            return
+
+        def expect(connection: Connection) -> None:
+            life.expect(
+                connection,
+                exchange_id=question.exchange_id,
+                peer=question.peer,
+                direction=Direction.DIRECTION_SENT,
+                due_us=question.asked_us + ACKNOWLEDGE_WITHIN_US,
+            )
+
+        await asyncio.wrap_future(self.writer.submit(expect, [line], Priority.ANSWER))
 
     async def _one(self, query: Query, question: Question, deadline_s: float, started: float) -> SearchResponse:
         response = SearchResponse(peer=question.peer, exchange_id=question.exchange_id)

@@ -16,7 +16,7 @@ from node.errors import ClockError, MalformedError, MisdirectedError, SignatureE
 from node.identity.keys import sign, verify_signature
 from node.wire.envelope_pb2 import Envelope, Statement, StatementType
 from node.wire.exchange_pb2 import Body
-from node.wire.ledger_pb2 import Direction, LeafKind, LeafShared
+from node.wire.ledger_pb2 import DIRECTION_SENT, LeafKind, LeafShared
 
 STATEMENT_TYPE = "application/vnd.enlace.statement.v1+protobuf"
 PROTOCOL = 1
@@ -106,7 +106,7 @@ def seal(
     body_sha256 = hashlib.sha256(body_bytes).digest()
     shared = LeafShared(
         kind=KIND_OF_TYPE[statement_type],
-        direction=Direction.DIRECTION_SENT,
+        direction=DIRECTION_SENT,
         time_us=now_us,
         exchange_id=exchange_id,
         node=f"{signer.country}/{signer.node}",
@@ -159,35 +159,31 @@ def open_envelope(
     Raises:
         MalformedError, MisdirectedError, SignatureError, ClockError, IdentityError: in the order of the steps below.
     """
+    # Each read of a field copies it, so each is read once.
+    statement_bytes, body_bytes, shared_bytes = envelope.statement, envelope.body, envelope.leaf_shared
+    key_id, signature = envelope.key_id, envelope.signature
     # 1. The statement is a message of the contract, of the type that this call carries.
-    statement = _parse_statement(envelope.statement)
+    statement = _parse_statement(statement_bytes)
     if statement.type != expected:
         raise MalformedError("the statement is of another type than the call")
     # 2. It is from the country on the connection, to this country.
     if statement.sender != sender or statement.recipient != recipient:
         raise MisdirectedError(f"the statement names another sender or recipient than {sender} and {recipient}")
     # 3. The signature is by a key that the directory gives that node at this time.
-    key = public_key(statement.sender, statement.node, envelope.key_id, now_us)
-    verify_signature(key, STATEMENT_TYPE, envelope.statement, envelope.signature)
+    key = public_key(sender, statement.node, key_id, now_us)
+    verify_signature(key, STATEMENT_TYPE, statement_bytes, signature)
     # 4. Body and ledger line are the ones signed for.
-    if hashlib.sha256(envelope.body).digest() != statement.body_sha256:
+    if hashlib.sha256(body_bytes).digest() != statement.body_sha256:
         raise SignatureError("the body is not the one that was signed for")
-    if hashlib.sha256(envelope.leaf_shared).digest() != statement.leaf_sha256:
+    if hashlib.sha256(shared_bytes).digest() != statement.leaf_sha256:
         raise SignatureError("the ledger line is not the one that was signed for")
     # 5. The time is near ours: older messages are outside the replay memory's promise.
     if abs(statement.time_us - now_us) > window_us:
         raise ClockError(f"the statement's time is {(statement.time_us - now_us) / 1e6:+.0f} s from this node's clock")
     # 6. The sender's line says what the statement says, so that both sides can prove the same.
-    _verify_shared(envelope.leaf_shared, statement, answers)
+    _verify_shared(shared_bytes, statement, answers)
     # 7. Only now is the content looked at.
-    return Opened(
-        statement=statement,
-        statement_bytes=envelope.statement,
-        key_id=envelope.key_id,
-        signature=envelope.signature,
-        body=_parse_body(envelope.body),
-        body_bytes=envelope.body,
-    )
+    return Opened(statement, statement_bytes, key_id, signature, _parse_body(body_bytes), body_bytes)
 
 
 def _parse_statement(data: bytes) -> Statement:
@@ -221,7 +217,7 @@ def _verify_shared(data: bytes, statement: Statement, answers: Sealed | None) ->
     answered = answers.statement if answers is not None else b""
     told = (
         shared.kind == KIND_OF_TYPE[statement.type]
-        and shared.direction == Direction.DIRECTION_SENT
+        and shared.direction == DIRECTION_SENT
         and shared.time_us == statement.time_us
         and shared.exchange_id == statement.exchange_id
         and shared.node == f"{statement.sender}/{statement.node}"
