@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from ruamel.yaml import YAML
 
+from node.cli.init import init
 from node.config import Config, load_config
+from node.store.engines import parse_url
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 COUNTRIES = ("gt", "mx", "us")
+STATE = "${ENLACE_STATE:-./state}/"
 SYSTEMD = shutil.which("systemd-analyze") is not None
 # A version down to the patch, never "latest" nor a tag that moves.
 PINNED = re.compile(r"^[a-z0-9./-]+:\d+\.\d+(\.\d+)?(-[a-z0-9.-]+)?(@sha256:[0-9a-f]{64})?$")
@@ -70,10 +74,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_the_container_file_builds_a_node_from_nothing(built: tuple[Path, Path]) -> None:
     _, prefix = built
     ran = subprocess.run(
-        [prefix / "bin/enlace", "serve", "--config", "missing.toml"], check=False, capture_output=True, text=True
+        [prefix / "bin/enlace", "serve", "--home", "missing"], check=False, capture_output=True, text=True
     )
     assert ran.returncode == 2, ran.stderr  # wrong use, said in a sentence
-    assert "missing.toml" in ran.stderr
+    assert "no node in missing" in ran.stderr
     assert "Traceback" not in ran.stderr
 
 
@@ -119,8 +123,8 @@ def compose() -> dict[str, Any]:
     return document
 
 
-def test_each_country_has_a_node_a_database_and_a_key_store() -> None:
-    wanted = {f"{country}-{part}" for country in COUNTRIES for part in ("node", "database", "keystore")}
+def test_each_country_has_a_node_a_database_and_a_key_store_of_its_own() -> None:
+    wanted = {f"{country}-{part}" for country in COUNTRIES for part in ("init", "node", "database", "keystore")}
     assert set(compose()["services"]) == wanted
 
 
@@ -146,13 +150,12 @@ def test_the_network_between_countries_leads_nowhere_else() -> None:
 def test_nothing_of_one_country_is_mounted_in_another() -> None:
     document = compose()
     for name, service in document["services"].items():
-        country = name[:2]
-        sources = [volume.rsplit(":/", 1)[0] for volume in service["volumes"]]
-        sources += [item["source"] for item in [*service["secrets"], *service.get("configs", [])]]
-        assert {re.sub(r"^\$\{ENLACE_STATE:-\./state\}/", "", source)[:2] for source in sources} == {country}
-    for kind in ("secrets", "configs"):
-        for name, item in document[kind].items():
-            assert f"/{name[:2]}" in item["file"]
+        sources = [volume.split(":/")[0] for volume in service["volumes"]]
+        sources += [item["source"] for item in service["secrets"]]
+        owners = {source.removeprefix(STATE)[:2] for source in sources if source != f"{STATE}federation"}
+        assert owners == {name[:2]}
+    for name, item in document["secrets"].items():
+        assert item["file"].startswith(f"{STATE}{name[:2]}/secret/")
 
 
 def test_every_mount_is_declared() -> None:
@@ -160,22 +163,28 @@ def test_every_mount_is_declared() -> None:
     services = document["services"].values()
     named = {volume.split(":")[0] for service in services for volume in service["volumes"] if volume[0] not in ".$"}
     assert named == set(document["volumes"])
-    for kind in ("secrets", "configs"):
-        assert {item["source"] for service in services for item in service.get(kind, [])} == set(document[kind])
+    assert {item["source"] for service in services for item in service["secrets"]} == set(document["secrets"])
+
+
+@pytest.mark.parametrize("country", COUNTRIES)
+def test_a_country_is_made_so_that_only_its_peer_port_meets_the_others(country: str) -> None:
+    words = compose()["services"][f"{country}-init"]["command"]
+    options = dict(word.removeprefix("--").split("=", 1) for word in words[1:])
+    assert options["country"] == country.upper()
+    assert options["peer"].startswith("0.0.0.0:")
+    assert {options[name].split(":")[0] for name in ("desk", "metrics")} == {"127.0.0.1"}
+    for name in ("database", "keystore"):
+        url = parse_url(options[name])
+        assert url.password is None
+        assert url.query["host"] == f"/run/{name}"
+    alone = typer.Typer()
+    alone.command()(init)
+    known = {option for parameter in typer.main.get_command(alone).params for option in parameter.opts}
+    assert {word.split("=")[0] for word in words[1:]} <= known
 
 
 def sample(name: str) -> Config:
     return load_config(DEPLOY / name)
-
-
-@pytest.mark.parametrize("country", COUNTRIES)
-def test_the_configuration_of_a_country_is_valid_and_exposes_only_the_peer_port(country: str) -> None:
-    config = sample(f"countries/{country}.toml")
-    assert config.country == country.upper()
-    assert config.listen.peer.startswith("0.0.0.0:")
-    assert {address.split(":")[0] for address in (config.listen.desk, config.listen.metrics)} == {"127.0.0.1"}
-    assert config.store.database != config.store.keystore
-    assert config.limits.drain_s < 30
 
 
 def test_the_sample_names_every_key_of_the_configuration() -> None:
