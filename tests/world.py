@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import grpc
@@ -26,6 +27,7 @@ from node.store import directories, focal_points, officers, pairings
 from node.store.cases import Cases
 from node.store.database import Database
 from node.store.entries import Entries
+from node.store.ids import new_id
 from node.store.keystore import KeyStore
 from node.store.officers import Officer
 from node.store.vault import Vault, create_key_file, read_key_file
@@ -118,14 +120,25 @@ class Place:
 
     def write(self, *pairs: tuple[Case, Iterable[Entry]]) -> None:
         """Store cases with entries, while the node is down."""
+        self.write_many(pairs)
+
+    def write_many(self, pairs: Iterable[tuple[Case, Iterable[Entry]]], at_once: int = 500) -> int:
+        """Store cases with entries in transactions of so many cases, and return the number of entries."""
+        written, pairs = 0, iter(pairs)
         with Database.open(self.config.store.database) as database, KeyStore.open(self.config.store.keystore) as keys:
             vault = Vault(keys, read_key_file(self.config.store.key_encryption_key))
             dossiers = Cases(vault)
             records = Entries(database, vault, [LookupKey(each, vault.lookup_secret(each)) for each in LIVE_EPOCHS])
-            with database.engine.begin() as connection:
-                for case, entries in pairs:
-                    stored = dossiers.put(connection, case, now_us())
-                    records.insert(connection, [_in_case(each, stored) for each in entries], now_us())
+            while batch := list(islice(pairs, at_once)):
+                for case, _ in batch:
+                    case.case_id = case.case_id or new_id()
+                vault.ensure_keys([case.case_id for case, _ in batch])
+                with database.engine.begin() as connection:
+                    for case, _ in batch:
+                        dossiers.put(connection, case, now_us())
+                    new = [_in_case(entry, case) for case, entries in batch for entry in entries]
+                    written += len(records.insert(connection, new, now_us()))
+        return written
 
 
 def _in_case(entry: Entry, case: Case) -> Entry:

@@ -1,0 +1,56 @@
+"""The measured process: one country's node, and a bare mutual-TLS echo beside it, so that both share all else.
+
+Reads lines from standard input and answers each with the CPU time that this process has used so far, in seconds, and
+its resident memory in bytes.
+"""
+
+import os
+
+os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-PSK-CHACHA20-POLY1305"
+
+import asyncio
+import json
+import sys
+import time
+from pathlib import Path
+
+import grpc
+import psutil
+import uvloop
+
+from node.cli.serving import running
+from node.config import load_config
+from node.logs import configure_logs
+
+
+async def serve(config_path: Path, echo_address: str) -> None:
+    """Serve both until standard input ends."""
+    config = load_config(config_path)
+    async with running(config) as parts:
+        reply = b""
+
+        async def echo(request: bytes, _: object) -> bytes:
+            nonlocal reply
+            # The first request sets what every later one is answered with, so that both directions have real sizes.
+            if not reply:
+                reply = request
+            return reply
+
+        server = grpc.aio.server()
+        methods = {"Echo": grpc.unary_unary_rpc_method_handler(echo)}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench.Bench", methods),))
+        server.add_secure_port(echo_address, parts.peer_tls.credentials())
+        await server.start()
+        process = psutil.Process()
+        reader = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        print(json.dumps({"ready": True}), flush=True)
+        while await reader.readline():
+            figures = {"cpu": time.process_time(), "memory": process.memory_info().rss}
+            print(json.dumps(figures), flush=True)
+        await server.stop(None)
+
+
+if __name__ == "__main__":
+    configure_logs("error")
+    uvloop.run(serve(Path(sys.argv[1]), sys.argv[2]))
