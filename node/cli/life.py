@@ -1,0 +1,86 @@
+"""`enlace life` and `enlace holds`: what waits for a human."""
+
+from typing import Annotated
+
+import typer
+
+from node.cli.client import desk
+from node.cli.home import home_of
+from node.cli.output import HomeOption, JsonOption, OfficerOption, show, show_rows, time_text
+from node.errors import UsageError
+from node.wire.desk_pb2 import AcknowledgeLifeRequest, LifeNotice, ListHoldsRequest, ListLifeRequest
+from node.wire.desk_pb2_grpc import DeskStub
+from node.wire.ledger_pb2 import Direction
+
+app = typer.Typer(help="LIFE queries, which a human must read within 15 minutes.", no_args_is_help=True)
+
+EXCHANGE_ID_BYTES = 16
+
+
+@app.command("list")
+def list_life(*, officer: OfficerOption, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Show LIFE queries, those of peers that we must acknowledge and our own, the earliest due first."""
+    with desk(home_of(home), officer) as stub:
+        notices = stub.ListLife(ListLifeRequest()).notices
+    rows = [
+        {
+            "exchange": notice.exchange_id,
+            "peer": notice.peer,
+            "we": "must acknowledge" if _is_ours_to_read(notice) else "wait",
+            "due": time_text(notice.due_us),
+            "acknowledged": time_text(notice.acknowledged_us),
+            "by": notice.acknowledged_by,
+            "telephone": notice.telephone,
+        }
+        for notice in notices
+    ]
+    show_rows(rows, as_json, empty="No LIFE query has come or gone.")
+
+
+@app.command("ack")
+def acknowledge(
+    exchange: Annotated[str, typer.Argument(help="The exchange id, or its first digits.")],
+    *,
+    telephone: Annotated[str, typer.Option("--telephone", help="Where the peer reaches you now.")],
+    officer: OfficerOption,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell the peer that you have read its LIFE query."""
+    with desk(home_of(home), officer) as stub:
+        exchange_id = _named(stub, exchange.lower())
+        response = stub.AcknowledgeLife(AcknowledgeLifeRequest(exchange_id=exchange_id, telephone=telephone))
+    show({"exchange": exchange_id, "acknowledged": time_text(response.acknowledged_us)}, as_json)
+
+
+def holds(*, officer: OfficerOption, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Show entries that wait for a focal point; of a silent one the peer saw "nothing releasable now"."""
+    with desk(home_of(home), officer) as stub:
+        waiting = stub.ListHolds(ListHoldsRequest()).holds
+    rows = [
+        {
+            "entry": hold.entry_id,
+            "peer": hold.peer,
+            "asked": time_text(hold.at_us),
+            "due": time_text(hold.due_us),
+            "silent": hold.silent,
+            "exchange": hold.exchange_id,
+        }
+        for hold in waiting
+    ]
+    show_rows(rows, as_json, empty="Nothing waits for a focal point.")
+
+
+def _is_ours_to_read(notice: LifeNotice) -> bool:
+    return notice.direction == Direction.DIRECTION_RECEIVED
+
+
+def _named(stub: DeskStub, digits: str) -> bytes:
+    notices = stub.ListLife(ListLifeRequest()).notices
+    found = {
+        each.exchange_id for each in notices if _is_ours_to_read(each) and each.exchange_id.hex().startswith(digits)
+    }
+    if len(found) != 1:
+        what = "no LIFE query of a peer has" if not found else "more than one LIFE query has"
+        raise UsageError(f"{what} an exchange id that begins with {digits}: see `enlace life list`")
+    return found.pop()

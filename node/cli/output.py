@@ -1,0 +1,104 @@
+"""What commands print: JSON for programs, tables and sentences for people; and the options that most of them have."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final, TypeAlias
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+HomeOption = Annotated[Path | None, typer.Option("--home", help="The node's folder; else $ENLACE_HOME.")]
+OfficerOption = Annotated[
+    str, typer.Option("--as", envvar="ENLACE_OFFICER", help="Which officer you are; their certificate is used.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+Value: TypeAlias = object
+"""What JSON can say, bytes (shown as hexadecimal), or a list of them."""
+
+STYLES: Final = {"green": "green", "yellow": "yellow", "red": "bold red"}
+"""How a finding looks."""
+
+
+def console() -> Console:
+    """Return where people read; what is printed is never taken for markup."""
+    return Console(highlight=False, markup=False, emoji=False)
+
+
+def show(facts: Mapping[str, Value], as_json: bool) -> None:
+    """Print one thing: JSON, or a line for each fact."""
+    if as_json:
+        typer.echo(json.dumps({name: _jsonable(value) for name, value in facts.items()}, ensure_ascii=False))
+        return
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        rows = value if isinstance(value, list) else [value]
+        for place, row in enumerate(rows):
+            table.add_row(name.replace("_", " ") if place == 0 else "", printable(row))
+    console().print(table)
+
+
+def show_rows(
+    rows: Sequence[Mapping[str, Value]], as_json: bool, *, empty: str, styles: Mapping[str, str] = STYLES
+) -> None:
+    """Print many things of a kind: a JSON list, or a table; `empty` is the sentence where there are none.
+
+    A cell whose text is a key of `styles` is shown in that style.
+    """
+    if as_json:
+        typer.echo(json.dumps([{name: _jsonable(value) for name, value in row.items()} for row in rows]))
+        return
+    if not rows:
+        console().print(empty)
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "), overflow="fold")
+    for row in rows:
+        texts = [printable(value) for value in row.values()]
+        table.add_row(*[Text(text, style=styles.get(text, "")) for text in texts])
+    console().print(table)
+
+
+def say(sentences: Iterable[str]) -> None:
+    """Print sentences for people, each on lines of its own."""
+    out = console()
+    for sentence in sentences:
+        out.print(sentence)
+
+
+def time_text(time_us: int) -> str:
+    """Return a time (UTC microseconds) as RFC 3339 to the second; nothing for 0, which stands for never."""
+    if not time_us:
+        return ""
+    return f"{datetime.fromtimestamp(time_us // 1_000_000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def printable(value: Value) -> str:
+    """Return a value as text without control characters, which could rewrite the screen."""
+    if isinstance(value, bool):
+        text = "yes" if value else "no"
+    elif isinstance(value, bytes):
+        text = value.hex()
+    elif isinstance(value, list | tuple):
+        text = ", ".join(printable(each) for each in value)
+    else:
+        text = "" if value is None else str(value)
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+
+
+def _jsonable(value: Value) -> Value:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, list | tuple):
+        return [_jsonable(each) for each in value]
+    if isinstance(value, Mapping):
+        return {name: _jsonable(each) for name, each in value.items()}
+    return value
