@@ -69,7 +69,7 @@ _ERASE: Final = (
 )
 
 
-def _get(size: int) -> Select[tuple[bytes, bytes | None]]:
+def _get(size: int) -> Select[bytes, bytes | None]:
     ids = [bindparam(f"id_{number}", type_=LargeBinary) for number in range(size)]
     return select(keys.c.key_id, keys.c.wrapped).where(keys.c.key_id.in_(ids))
 

@@ -63,7 +63,7 @@ def deactivate(connection: Connection, name: str) -> None:
         raise NotFoundError(f"there is no officer {name}")
 
 
-def _officer(row: Row[tuple[object, ...]]) -> Officer:
+def _officer(row: Row[*tuple[object, ...]]) -> Officer:
     roles = frozenset(role for role in OfficerRole.values() if role and row.roles >> role & 1)
     return Officer(row.name, row.identity, row.unit, row.unit_type, roles, row.active)
 

@@ -113,7 +113,7 @@ pending_changes = Table(
     Column("decided_us", BigInteger),
     Column("sealed", LargeBinary, nullable=False),  # the proposed Entry
     Column("sealed_reason", LargeBinary, nullable=False),
-    CheckConstraint("decided_by IS NULL OR decided_by <> proposed_by", name="second_officer"),
+    CheckConstraint("state <> 2 OR (decided_by IS NOT NULL AND decided_by <> proposed_by)", name="second_officer"),
 )
 """Changes that would weaken protection, until a second officer has decided (SAFEGUARDS 8)."""
 

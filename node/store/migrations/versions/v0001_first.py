@@ -104,7 +104,9 @@ def _beside_records() -> None:
         sa.Column("decided_us", sa.BigInteger()),
         sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sa.Column("sealed_reason", sa.LargeBinary(), nullable=False),
-        sa.CheckConstraint("decided_by IS NULL OR decided_by <> proposed_by", name="second_officer"),
+        sa.CheckConstraint(
+            "state <> 2 OR (decided_by IS NOT NULL AND decided_by <> proposed_by)", name="second_officer"
+        ),
         sa.ForeignKeyConstraint(["entry_id"], ["entries.entry_id"], name="fk_pending_changes_entry_id"),
         sa.PrimaryKeyConstraint("change_id", name="pk_pending_changes"),
     )

@@ -1,0 +1,331 @@
+"""Entries: the protobuf message stored whole and encrypted, lookup tokens beside it, old revisions kept.
+
+What policy decides on is inside the encrypted message. Beside it stand id, revision, case, state, unit and review date;
+of these the first three are bound to the ciphertext, and the review date is checked again inside.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import IntEnum
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    LargeBinary,
+    Select,
+    bindparam,
+    delete,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.engine.interfaces import DBAPICursor
+
+from node.errors import KeyErasedError, NotFoundError, RecordError, UsageError
+from node.records.lookup import LookupKey, entry_tokens
+from node.store.database import Database
+from node.store.ids import ID_BYTES, new_id
+from node.store.inheritance import (
+    downstream,
+    inherit,
+    is_inherited_alike,
+    put_bonds,
+    replace_bonds,
+    subjects_of,
+    things_of,
+)
+from node.store.tables import cases, entries, entry_revisions, lookups
+from node.store.vault import Vault
+from node.wire.entry_pb2 import Entry
+
+
+class EntryState(IntEnum):
+    """Whether an entry is found."""
+
+    ACTIVE = 1
+    RECALLED = 2
+
+
+# Parameters of the statement that finds; a few fixed numbers, so that each is compiled and prepared once. A list in
+# between repeats its last token.
+_FIND_SIZES: Final = (1, 4, 16, 64, 256)
+
+
+class Entries:
+    """Finds, reads and writes entries; what writes runs in a transaction of the caller."""
+
+    def __init__(self, database: Database, vault: Vault, keys: Sequence[LookupKey]) -> None:
+        """Take the lookup keys of every live epoch; tokens of all of them are written."""
+        self._vault = vault
+        self._keys = keys
+        self._finds = {size: database.prepare(_find(size)) for size in _FIND_SIZES}
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def find(self, cursor: DBAPICursor, tokens: Sequence[bytes], now_us: int, limit: int) -> list[Entry]:
+        """Return active entries within their review date that have any of the tokens, at most `limit`, by id.
+
+        Erased cases are passed over: their entries are no more.
+
+        Raises:
+            DecryptionError: a record was altered; then nothing is found at all.
+        """
+        rows: dict[bytes, tuple[bytes, bytes, int, bytes]] = {}
+        for at in range(0, len(tokens), _FIND_SIZES[-1]):
+            part = tokens[at : at + _FIND_SIZES[-1]]
+            size = next(size for size in _FIND_SIZES if size >= len(part))
+            values: dict[str, object] = {f"token_{number}": token for number, token in enumerate(part)}
+            for number in range(len(part), size):
+                values[f"token_{number}"] = part[-1]
+            values["now_us"], values["limit"] = now_us, limit
+            for row in self._finds[size].run(cursor, values).fetchall():
+                rows[row[0]] = row
+        found = sorted(rows.values())[:limit] if len(tokens) > _FIND_SIZES[-1] else rows.values()
+        if len(found) > 1:
+            self._vault.load_keys(case_id for _, case_id, _, _ in found)
+        opened = []
+        for entry_id, case_id, revision, sealed in found:
+            try:
+                entry = self._opened(entry_id, case_id, revision, sealed)
+            except KeyErasedError:
+                continue
+            if entry.review_us > now_us:
+                opened.append(entry)
+        return opened
+
+    def get(self, connection: Connection, entry_id: bytes) -> Entry:
+        """Return an entry as it stands, whatever its state.
+
+        Raises:
+            NotFoundError: there is none.
+            KeyErasedError, DecryptionError: it was erased or altered.
+        """
+        found = self.get_many(connection, (entry_id,))
+        if not found:
+            raise NotFoundError("there is no such entry")
+        return found[entry_id]
+
+    def get_many(self, connection: Connection, entry_ids: Iterable[bytes]) -> dict[bytes, Entry]:
+        """Return those of the entries that there are, by id."""
+        wanted = tuple(entry_ids)
+        return self._all(connection, select(*_ROW).where(entries.c.entry_id.in_(wanted))) if wanted else {}
+
+    def of_case(self, connection: Connection, case_id: bytes) -> list[Entry]:
+        """Return all entries of a case, oldest first."""
+        query = select(*_ROW).where(entries.c.case_id == case_id).order_by(entries.c.entry_id)
+        return list(self._all(connection, query).values())
+
+    def revision(self, connection: Connection, entry_id: bytes, revision: int) -> Entry:
+        """Return an entry as it was.
+
+        Raises:
+            NotFoundError: there was no such revision.
+        """
+        old = entry_revisions.c
+        query = select(old.entry_id, old.case_id, old.revision, old.sealed)
+        row = connection.execute(query.where(old.entry_id == entry_id, old.revision == revision)).one_or_none()
+        if row is not None:
+            return self._opened(*row)
+        entry = self.get(connection, entry_id)
+        if entry.revision != revision:
+            raise NotFoundError(f"the entry has no revision {revision}")
+        return entry
+
+    def _all(self, connection: Connection, query: Select[bytes, bytes, int, bytes]) -> dict[bytes, Entry]:
+        rows = connection.execute(query).all()
+        self._vault.load_keys(row[1] for row in rows)
+        return {row[0]: self._opened(*row) for row in rows}
+
+    def _opened(self, entry_id: bytes, case_id: bytes, revision: int, sealed: bytes) -> Entry:
+        return Entry.FromString(self._vault.open(case_id, _context(entry_id, case_id, revision), sealed))
+
+    # --- writing -----------------------------------------------------------------------------------------------------
+
+    def insert(self, connection: Connection, new: Sequence[Entry], now_us: int) -> list[Entry]:
+        """Write new entries and what they pass on to others; return them as stored, and leave what came as it is.
+
+        Links may lead to each other and to entries that are stored. Entries without an id get one.
+
+        Raises:
+            NotFoundError: a case or the end of a link is not there.
+            RecordError: an entry lacks its unit or review date, its id is taken, or a value can't be normalised.
+        """
+        batch = {entry.entry_id: entry for entry in (_completed(each, now_us) for each in new)}
+        if len(batch) < len(new):
+            raise RecordError("entry_id: comes twice")
+        self._verify_ids(connection, batch)
+        self._verify_targets(connection, batch)
+        # Nothing stored can link to what is new, so these inherit from each other alone.
+        subjects: dict[bytes, list[Entry]] = {}
+        outward: set[bytes] = set()
+        for entry in batch.values():
+            for thing in things_of(entry):
+                subjects.setdefault(thing, []).append(entry)
+                if thing not in batch:
+                    outward.add(thing)
+        inherit({thing: batch[thing] for thing in subjects if thing in batch}, subjects)
+        self._write_new(connection, list(batch.values()), now_us)
+        if outward:
+            self._spread(connection, {}, outward | downstream(connection, outward), now_us)
+        return list(batch.values())
+
+    def update(self, connection: Connection, old: Entry, new: Entry, now_us: int) -> Entry:
+        """Write a new revision of an entry and what it passes on to others, and return it as stored.
+
+        Whether the change may be made is the caller's to know: see `node.store.changes`.
+
+        Raises:
+            NotFoundError: the end of a link is not there.
+            RecordError: it moved to another case, lacks its unit or review date, or a value can't be normalised.
+            UsageError: somebody else has changed the entry since it was read.
+        """
+        entry = _completed(new, now_us)
+        if (entry.entry_id, entry.case_id) != (old.entry_id, old.case_id):
+            raise RecordError("case_id: an entry stays in its case")
+        if entry.revision != old.revision:
+            raise UsageError("the entry was changed by somebody else meanwhile: read it again")
+        if not new.recorded_us:
+            entry.recorded_us = old.recorded_us
+        self._verify_targets(connection, {entry.entry_id: entry})
+        replace_bonds(connection, entry)
+        self._replace_tokens(connection, entry)
+        # What lost its link inherits less from now on, and so does all behind it.
+        start = {entry.entry_id} | things_of(old)
+        self._spread(connection, {entry.entry_id: entry}, start | downstream(connection, start), now_us)
+        return entry
+
+    def set_state(self, connection: Connection, entry_id: bytes, state: EntryState) -> None:
+        """Recall an entry, so that nobody finds it, or make it active again.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        changed = connection.execute(update(entries).where(entries.c.entry_id == entry_id).values(state=state))
+        if changed.rowcount == 0:
+            raise NotFoundError("there is no such entry")
+
+    def _verify_ids(self, connection: Connection, batch: Mapping[bytes, Entry]) -> None:
+        wanted = {entry.case_id for entry in batch.values()}
+        there = connection.execute(select(cases.c.case_id).where(cases.c.case_id.in_(wanted))).scalars()
+        if wanted - set(there):
+            raise NotFoundError("there is no such case")
+        taken = select(entries.c.entry_id).where(entries.c.entry_id.in_(tuple(batch))).limit(1)
+        if connection.execute(taken).first() is not None:
+            raise RecordError("entry_id: is taken")
+
+    def _verify_targets(self, connection: Connection, batch: Mapping[bytes, Entry]) -> None:
+        wanted = {link.to_entry_id for entry in batch.values() for link in entry.links} - batch.keys()
+        if not wanted:
+            return
+        there = connection.execute(select(entries.c.entry_id).where(entries.c.entry_id.in_(wanted))).scalars()
+        if wanted - set(there):
+            raise NotFoundError("links: there is no such entry to link to")
+
+    def _write_new(self, connection: Connection, new: Sequence[Entry], now_us: int) -> None:
+        rows, tokens = [], []
+        for entry in new:
+            entry.revision = 1
+            entry_id, case_id = entry.entry_id, entry.case_id
+            rows.append(
+                {
+                    "entry_id": entry_id,
+                    "case_id": case_id,
+                    "revision": 1,
+                    "state": EntryState.ACTIVE,
+                    "unit": entry.unit,
+                    "review_us": entry.review_us,
+                    "written_us": now_us,
+                    "sealed": self._sealed(entry),
+                }
+            )
+            tokens += [{"token": token, "entry_id": entry_id} for token in entry_tokens(entry, self._keys)]
+        connection.execute(insert(entries), rows)
+        if tokens:
+            connection.execute(insert(lookups), tokens)
+        put_bonds(connection, new)
+
+    def _replace_tokens(self, connection: Connection, entry: Entry) -> None:
+        tokens = entry_tokens(entry, self._keys)
+        connection.execute(delete(lookups).where(lookups.c.entry_id == entry.entry_id))
+        if tokens:
+            rows = [{"token": token, "entry_id": entry.entry_id} for token in tokens]
+            connection.execute(insert(lookups), rows)
+
+    def _spread(
+        self, connection: Connection, changed: Mapping[bytes, Entry], things: Iterable[bytes], now_us: int
+    ) -> None:
+        """Write what changed, and those of the things that now inherit something else, each as a new revision."""
+        subjects = subjects_of(connection, things)
+        wanted = {*things, *(each for ids in subjects.values() for each in ids)} - changed.keys()
+        stored = self.get_many(connection, wanted)
+        working = {**stored, **changed}
+        before = {entry_id: _copy(working[entry_id]) for entry_id in things}
+        linked = {thing: [working[each] for each in ids] for thing, ids in subjects.items()}
+        inherit({entry_id: working[entry_id] for entry_id in things}, linked)
+        for entry_id in things:
+            entry = working[entry_id]
+            if entry_id in changed or not is_inherited_alike(before[entry_id], entry):
+                self._write_revision(connection, entry, now_us)
+
+    def _write_revision(self, connection: Connection, entry: Entry, now_us: int) -> None:
+        held, old = entries.c, entry.revision
+        this = (held.entry_id == entry.entry_id, held.revision == old)
+        names = ["entry_id", "revision", "case_id", "written_us", "sealed"]
+        kept = select(*(held[name] for name in names)).where(*this)
+        connection.execute(insert(entry_revisions).from_select(names, kept))
+        entry.revision = old + 1
+        values = {
+            "revision": entry.revision,
+            "unit": entry.unit,
+            "review_us": entry.review_us,
+            "written_us": now_us,
+            "sealed": self._sealed(entry),
+        }
+        if connection.execute(update(entries).where(*this).values(values)).rowcount != 1:
+            raise UsageError("the entry was changed by somebody else meanwhile: read it again")
+
+    def _sealed(self, entry: Entry) -> bytes:
+        context = _context(entry.entry_id, entry.case_id, entry.revision)
+        return self._vault.seal(entry.case_id, context, entry.SerializeToString())
+
+
+_ROW: Final = (entries.c.entry_id, entries.c.case_id, entries.c.revision, entries.c.sealed)
+
+
+def _find(size: int) -> Select[bytes, bytes, int, bytes]:
+    tokens = [bindparam(f"token_{number}", type_=LargeBinary) for number in range(size)]
+    matching = select(lookups.c.entry_id).where(lookups.c.token.in_(tokens))
+    return (
+        select(*_ROW)
+        .where(
+            entries.c.entry_id.in_(matching),
+            entries.c.state == EntryState.ACTIVE.value,
+            entries.c.review_us > bindparam("now_us", type_=BigInteger),
+        )
+        .order_by(entries.c.entry_id)
+        .limit(bindparam("limit", type_=BigInteger))
+    )
+
+
+def _context(entry_id: bytes, case_id: bytes, revision: int) -> bytes:
+    return b"enlace/v1/entry\0" + entry_id + case_id + revision.to_bytes(8, "big")
+
+
+def _copy(entry: Entry) -> Entry:
+    copy = Entry()
+    copy.CopyFrom(entry)
+    return copy
+
+
+def _completed(entry: Entry, now_us: int) -> Entry:
+    """Copy an entry, unknown fields included, and fill in what the store knows."""
+    if not entry.unit or entry.review_us <= 0:
+        raise RecordError("entry: has a unit and a review date")
+    if len(entry.entry_id) not in (0, ID_BYTES) or len(entry.case_id) != ID_BYTES:
+        raise RecordError(f"entry_id, case_id: have {ID_BYTES} bytes")
+    copy = _copy(entry)
+    if not entry.entry_id:
+        copy.entry_id = new_id(now_us)
+    if not entry.recorded_us:
+        copy.recorded_us = now_us
+    return copy
