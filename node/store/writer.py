@@ -33,6 +33,7 @@ LINGER_S: Final = 0.004
 """Seconds that a batch waits for company, while there is company: recent batches held more than `LINGER_ABOVE`."""
 LINGER_ABOVE: Final = 1.4
 _MEMORY: Final = 0.8  # weight of the past in the average batch
+_STOPPED: Final = "the ledger's writer has stopped"
 
 T = TypeVar("T")
 
@@ -100,6 +101,7 @@ class Writer:
         self._connection: Connection | None = None
         self._inbox: SimpleQueue[_Job | None] = SimpleQueue()  # None: no more will come
         self._lanes: tuple[deque[_Job], ...] = tuple(deque() for _ in Priority)
+        self._underway: list[_Job] = []
         self._average = 1.0
         self._closing = False
         self._stopped = False
@@ -142,6 +144,11 @@ class Writer:
         self._inbox.put(None)
         self._thread.join()
 
+    @property
+    def is_running(self) -> bool:
+        """Tell whether lines can be logged; once this is false, nothing will ever leave this process again."""
+        return not self._stopped
+
     def __enter__(self) -> Self:
         return self
 
@@ -162,9 +169,9 @@ class Writer:
         finally:  # also if a bug ends the thread: whoever waited for ever would hold a peer's call open
             self._stopped = True
             self._disconnect()
-            for lane in self._lanes:
-                _fail(lane, "the ledger's writer has stopped")
-                _release(lane)
+            for jobs in (self._underway, *self._lanes):
+                _fail(jobs, _STOPPED)
+                _release(jobs)
             self._refuse_inbox()
 
     def _collect(self) -> bool:
@@ -194,21 +201,20 @@ class Writer:
             self._lanes[job.priority].append(job)
 
     def _take(self) -> list[_Job]:
-        """Take the next batch, the most urgent first; a job of many lines goes alone rather than never."""
+        """Take the next batch, the most urgent first; its last job may have more lines than there is room for."""
         jobs: list[_Job] = []
         room = BATCH_LINES
         for lane in self._lanes:
             while lane and room > 0:
-                room -= max(1, len(lane[0].lines))
-                if room < 0 and jobs:
-                    break
                 jobs.append(lane.popleft())
+                room -= max(1, len(jobs[-1].lines))
         answers = sum(job.priority is Priority.ANSWER for job in jobs)
         if answers:
             self._average = _MEMORY * self._average + (1 - _MEMORY) * answers
         return jobs
 
     def _write(self, jobs: list[_Job]) -> None:
+        self._underway = jobs
         deadline = time.perf_counter() + BATCH_S
         done = len(jobs)
         try:
@@ -219,6 +225,7 @@ class Writer:
             _fail(jobs, f"the ledger could not be written: {_reason(error)}", error)
         for job in reversed(jobs[done:]):
             self._lanes[job.priority].appendleft(job)
+        self._underway = []
         _release(jobs[:done])
 
     def _seal(self, jobs: list[_Job]) -> None:
@@ -267,7 +274,7 @@ class Writer:
                 if job is not None:
                     jobs.append(job)
         except Empty:
-            _fail(jobs, "the ledger's writer has stopped")
+            _fail(jobs, _STOPPED)
             _release(jobs)
 
 

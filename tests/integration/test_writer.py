@@ -156,6 +156,29 @@ def test_a_failing_change_fails_alone_and_takes_its_lines_with_it(database: Data
         assert verify_ledger(connection).size == 2
 
 
+def test_a_change_that_the_database_can_not_make_is_a_ledger_error(database: Database, writer: Writer) -> None:
+    def change(connection: Connection) -> None:
+        cancelled = "SELECT pg_cancel_backend(pg_backend_pid())"  # as when a statement takes too long
+        connection.exec_driver_sql("DROP TABLE nowhere" if database.is_sqlite else cancelled)
+
+    with pytest.raises(LedgerError):
+        writer.submit(change, [new_line()]).result(PATIENCE_S)
+    writer.submit(put("ana"), [new_line()]).result(PATIENCE_S)
+    assert size(database) == 1
+
+
+async def test_a_job_of_many_lines_is_one_transaction_and_starves_nobody(database: Database, writer: Writer) -> None:
+    held = hold(writer)
+    many = [writer.submit(put(name), [new_line() for _ in range(200)]) for name in ("ana", "eva")]
+    answer = writer.append(new_line())
+    held.set()
+    assert await answer == 0
+    for future in many:
+        await asyncio.wrap_future(future)
+    assert names(database) == {"ana", "eva"}
+    assert size(database) == 401
+
+
 def test_a_change_whose_line_is_a_replay_is_not_made(database: Database, writer: Writer) -> None:
     exchange_id = os.urandom(16)
     writer.submit(put("ana"), [new_line(exchange_id=exchange_id, replay_key=b"k")]).result(PATIENCE_S)
@@ -258,8 +281,10 @@ async def test_a_head_that_was_tampered_with_stops_the_ledger(database: Database
 def test_a_ledger_without_its_head_is_not_begun_anew(database: Database, vault: Vault) -> None:
     with Writer(database.engine, vault) as writer:
         writer.submit(put("ana"), [new_line()]).result(PATIENCE_S)
-    with database.engine.begin() as connection:
-        connection.execute(ledger_head.delete())
+        with database.engine.begin() as connection:
+            connection.execute(ledger_head.delete())
+        with pytest.raises(LedgerError, match="no head"):
+            writer.submit(put("eva"), [new_line()]).result(PATIENCE_S)
     with pytest.raises(LedgerBrokenError):
         Writer(database.engine, vault)
 
@@ -275,6 +300,26 @@ async def test_two_writers_on_one_database_share_one_ledger(database: Database, 
             await other.append(new_line(exchange_id=exchange_id, replay_key=b"k"))
     with database.reading() as connection:
         assert verify_ledger(connection).size == 61
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_mistake_in_the_writer_stops_it_and_leaves_nobody_waiting(database: Database, vault: Vault) -> None:
+    writer = Writer(database.engine, vault)
+    running = [writer.is_running]
+
+    def mistaken(_: object) -> None:
+        raise ZeroDivisionError
+
+    writer._appender.lock_head = mistaken  # type: ignore[method-assign, assignment]
+    async with asyncio.timeout(PATIENCE_S):
+        results = await asyncio.gather(*(writer.append(new_line()) for _ in range(300)), return_exceptions=True)
+    assert {type(result) for result in results} == {LedgerError}
+    assert [*running, writer.is_running] == [True, False]
+    with pytest.raises(LedgerError):
+        await writer.append(new_line())
+    writer.close()
+    with database.reading() as connection:
+        assert verify_ledger(connection).size == 0
 
 
 # --- a full disk -----------------------------------------------------------------------------------------------------

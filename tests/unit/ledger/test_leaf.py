@@ -206,6 +206,11 @@ def test_an_opening_changed_anywhere_opens_nothing() -> None:
             leaf.verify_opening(parsed, leaf.parse_opening(changed))
 
 
+def test_an_opening_of_wrong_lengths_opens_nothing() -> None:
+    with pytest.raises(ProofError):
+        leaf.verify_opening(Leaf(), Opening(salt=SALT, private=bytes(511)))
+
+
 def test_decisions_can_neither_be_dropped_nor_added() -> None:
     with_them, commitment = leaf.build_opening(SALT, private_part(), decisions())
     parsed = leaf.parse_leaf(leaf.build_leaf(shared_part(), 1, commitment))
