@@ -43,6 +43,7 @@ _LEADING: Final = re.compile(
     r"on |at |near |northern |southern |eastern |western |southwest |northwest |shores? |bodies |found )*"
 )
 _ASIDE: Final = re.compile(r"\([^()]*\)")
+_BORDER_WITH: Final = re.compile(r",[^,]*\bborder with\b")
 _PARTS: Final = re.compile(r"[,;]|\.\s")
 _REMARK: Final = re.compile(r"\s+[-\u2013\u2014]\s+")
 _SIDE: Final = re.compile(r"\b(mexic|americ|u\.?s\.?a?)\w*\.? (?:side|coast)\b")
@@ -84,7 +85,8 @@ def country_named_in(description: str) -> str:
 
 def _country_of_parts(text: str) -> str:
     names = _names()
-    for part in reversed(_PARTS.split(text)):
+    # "Somewhere, USA, on the border with Manitoba, Canada" ends before the border.
+    for part in reversed(_PARTS.split(_BORDER_WITH.split(text)[0])):
         elsewhere = _ELSEWHERE.search(part)
         words = (part[: elsewhere.start()] if elsewhere else part).strip(_EDGES)
         tail = _LEADING.sub("", words).split()

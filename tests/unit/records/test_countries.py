@@ -20,6 +20,7 @@ from node.records.countries import country_named_in
         ("Somewhere, Zacapa, Guatemala - en route to Mexico", "GT"),
         ("A hospital - after an attack in Somewhere, Peten, Guatemala", "GT"),
         ("Somewhere, Norte de Santander, Colombia, near border with Venezuela", "CO"),
+        ("Somewhere, Minnesota, USA, a mile from border with Manitoba, Canada", "US"),
         ("Somewhere, Panam\u00e1", "PA"),
         ("Somewhere, Per\u00fa - en route to Brasil", "PE"),
         ("Off the coast of the Bahamas", "BS"),

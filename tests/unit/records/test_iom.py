@@ -226,24 +226,31 @@ def test_a_table_with_other_columns_is_refused() -> None:
 
 # --- whole files, where they lie at hand -----------------------------------------------------------------------------
 
-PUBLISHED = Path(os.environ.get("ENLACE_SHARED_DATA", "/nonexistent"), "case-data")
+FOLDER = Path(os.environ.get("ENLACE_SHARED_DATA", "/nonexistent"), "case-data")
+AMERICAS = FOLDER / "iom-missing-migrants-americas-2014-2020.csv"
+WORLD = FOLDER / "iom-missing-migrants-global-2026.csv"
 
 
-@pytest.mark.parametrize("path", sorted(PUBLISHED.glob("iom-*americas-2014-2020.csv")), ids=lambda path: path.stem)
-def test_every_incident_of_the_americas_parses(path: Path) -> None:
+def rows_of(path: Path) -> list[PublishedIncident | BrokenRow]:
     with path.open("rb") as lines:
-        rows = list(parse_iom(lines, unit="UIP", now_us=NOW_US))
-    countries = Counter(row.country if isinstance(row, PublishedIncident) else "broken" for row in rows)
-    assert len(rows) == 2138
-    assert countries["broken"] == 0
-    assert countries[""] <= 15
-    assert countries["GT"] == 10
+        return list(parse_iom(lines, unit="UIP", now_us=NOW_US))
 
 
-@pytest.mark.parametrize("path", sorted(PUBLISHED.glob("iom-*global-2026.csv")), ids=lambda path: path.stem)
-def test_the_new_layout_parses_but_for_negative_counts(path: Path) -> None:
-    with path.open("rb") as lines:
-        rows = list(parse_iom(lines, unit="UIP", now_us=NOW_US))
-    broken = [row.reason for row in rows if isinstance(row, BrokenRow)]
-    assert len(rows) == 238
-    assert broken == ["number of survivors: is no count", "minimum estimated number of missing: is no count"]
+if AMERICAS.exists():
+
+    def test_every_incident_of_the_americas_parses() -> None:
+        rows = rows_of(AMERICAS)
+        countries = Counter(row.country if isinstance(row, PublishedIncident) else "broken" for row in rows)
+        assert len(rows) == 2138
+        assert countries["broken"] == 0
+        assert countries[""] <= 15
+        assert countries["GT"] == 10
+
+
+if WORLD.exists():
+
+    def test_the_new_layout_parses_but_for_negative_counts() -> None:
+        rows = rows_of(WORLD)
+        broken = [row.reason for row in rows if isinstance(row, BrokenRow)]
+        assert len(rows) == 238
+        assert broken == ["number of survivors: is no count", "minimum estimated number of missing: is no count"]
