@@ -27,6 +27,8 @@ from node.store.vault import Vault
 
 BATCH_S: Final = 0.005
 """Seconds of work after which a batch takes up no further change."""
+BESIDE_ANSWERS_S: Final = 0.001
+"""The same, for a batch with answers to peers in it."""
 BATCH_LINES: Final = 128
 """Lines in a batch, at about 30 µs each."""
 LINGER_S: Final = 0.004
@@ -176,7 +178,7 @@ class Writer:
 
     def _collect(self) -> bool:
         """Wait for work and sort it into lanes; False when all is done and no more will come."""
-        if not any(self._lanes):
+        while not any(self._lanes):
             if self._closing:
                 return False
             self._sort(self._inbox.get())
@@ -215,11 +217,12 @@ class Writer:
 
     def _write(self, jobs: list[_Job]) -> None:
         self._underway = jobs
-        deadline = time.perf_counter() + BATCH_S
+        answers = jobs[0].priority is Priority.ANSWER
+        deadline = time.perf_counter() + (BESIDE_ANSWERS_S if answers else BATCH_S)
         done = len(jobs)
         try:
-            self._seal(jobs)
-            done = self._transact(jobs, deadline)
+            sealed = self._seal(jobs, deadline)
+            done = self._transact(jobs[:sealed], deadline)
         except self._failures as error:
             self._disconnect()
             _fail(jobs, f"the ledger could not be written: {_reason(error)}", error)
@@ -228,10 +231,14 @@ class Writer:
         self._underway = []
         _release(jobs[:done])
 
-    def _seal(self, jobs: list[_Job]) -> None:
-        for job in jobs:
+    def _seal(self, jobs: list[_Job], deadline: float) -> int:
+        """Encrypt, outside the transaction; returns for how many of the jobs there was time."""
+        for number, job in enumerate(jobs):
+            if number and job.change is not None and time.perf_counter() > deadline:
+                return number
             if not job.sealed:  # else it was put off by the batch before
                 job.sealed = [seal_line(self._vault, line) for line in job.lines]
+        return len(jobs)
 
     def _transact(self, jobs: list[_Job], deadline: float) -> int:
         """Run one transaction; returns how many of the jobs it took before the time was up."""
