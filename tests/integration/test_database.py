@@ -3,13 +3,14 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, LargeBinary, bindparam, insert, select, text
+from sqlalchemy import URL, Connection, LargeBinary, bindparam, insert, select, text
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 from node.errors import NewerDatabaseError, StoreError, StoreLockedError
 from node.store.database import Database
 from node.store.migrations import HEAD
 from node.store.tables import rulebooks
+from tests.conftest import postgres_database
 
 ROW = {
     "layer": "release",
@@ -29,6 +30,11 @@ BY_DIGEST = select(rulebooks.c.name, rulebooks.c.content).where(
 
 def put(connection: Connection) -> None:
     connection.execute(insert(rulebooks).values(ROW))
+
+
+def put_and_fail(connection: Connection) -> None:
+    put(connection)
+    raise ZeroDivisionError
 
 
 def names(cursor: DBAPICursor, database: Database) -> list[tuple[str, bytes]]:
@@ -80,8 +86,7 @@ def test_nothing_written_while_reading_is_kept(database: Database) -> None:
 
 def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
     with pytest.raises(ZeroDivisionError), database.engine.begin() as connection:
-        put(connection)
-        raise ZeroDivisionError
+        put_and_fail(connection)
     with database.reading() as connection:
         assert connection.execute(select(rulebooks)).all() == []
 
@@ -89,8 +94,7 @@ def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
 def test_a_savepoint_fails_alone(database: Database) -> None:
     with database.engine.begin() as connection:
         with pytest.raises(ZeroDivisionError), connection.begin_nested():
-            put(connection)
-            raise ZeroDivisionError
+            put_and_fail(connection)
         put(connection)
     with database.reading() as connection:
         assert len(connection.execute(select(rulebooks)).all()) == 1
@@ -210,11 +214,10 @@ def test_a_server_that_is_not_there_is_told_without_its_password() -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_a_server_that_loses_commits_is_refused(postgres_server: object, empty_url: str) -> None:
-    if empty_url.startswith("sqlite"):
-        return
-    with Database.open(empty_url, create=True) as database, database.engine.begin() as connection:
-        name = connection.execute(text("SELECT current_database()")).scalar_one()
-        connection.execute(text(f"ALTER DATABASE {name} SET synchronous_commit = off"))
-    with pytest.raises(StoreError, match="synchronous_commit"):
-        Database.open(empty_url)
+def test_a_server_that_loses_commits_is_refused(postgres_server: URL) -> None:
+    with postgres_database(postgres_server) as url:
+        with Database.open(url) as database, database.engine.begin() as connection:
+            name = connection.execute(text("SELECT current_database()")).scalar_one()
+            connection.execute(text(f"ALTER DATABASE {name} SET synchronous_commit = off"))
+        with pytest.raises(StoreError, match="synchronous_commit"):
+            Database.open(url)
