@@ -5,6 +5,7 @@ two statements rolls both back.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +25,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy.exc import IntegrityError
 
 from node.errors import LedgerBrokenError, LedgerError
 from node.ledger.chain import link_of
@@ -85,7 +87,8 @@ def found_ledger(connection: Connection) -> None:
     if connection.execute(select(ledger_lines.c.idx).limit(1)).first() is not None:
         raise LedgerBrokenError("the head of the ledger is missing, but there are lines")
     empty = {"size": 0, "root": EMPTY_HEAD.root, "frontier": EMPTY_HEAD.frontier.to_bytes(), "link": EMPTY_HEAD.link}
-    connection.execute(insert(ledger_head).values(id=1, **empty))
+    with suppress(IntegrityError), connection.begin_nested():  # another process has just founded it
+        connection.execute(insert(ledger_head).values(id=1, **empty))
 
 
 class Appender:
