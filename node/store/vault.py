@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from node.errors import DecryptionError, KeyErasedError, StoreError
+from node.records.lookup import LookupKey
 from node.store.keystore import KeyStore
 
 KEY_BYTES: Final = 32
@@ -36,6 +37,7 @@ _NONCE: Final = 12
 _FORMAT: Final = 1  # first byte of whatever is sealed: format, nonce, ciphertext, tag
 _MARK: Final = bytes([_FORMAT])
 
+FIRST_EPOCH: Final = 1
 CACHED_KEYS: Final = 50_000
 """Unwrapped keys kept in memory, at some 220 bytes each: 11 MB."""
 _STOCK: Final = 512  # keys made ahead in one durable write, so that a message costs no write of its own
@@ -198,9 +200,13 @@ class Vault:
         tag = hmac.digest(key, category.to_bytes(4, "big") + value.encode(), "sha256")
         return base64.b32encode(tag[:10]).decode()
 
-    def lookup_secret(self, epoch: int) -> bytes:
-        """Return the secret (32 bytes) of the lookup key of an epoch."""
-        return self._derived(f"lookup/{epoch}")
+    def lookup_key(self, epoch: int) -> LookupKey:
+        """Return the key of an epoch, by which entries are found."""
+        return LookupKey(epoch, self._derived(f"lookup/{epoch}"))
+
+    def lookup_keys(self) -> tuple[LookupKey, ...]:
+        """Return the keys of every epoch whose tokens are stored: so far, the first."""
+        return (self.lookup_key(FIRST_EPOCH),)
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
