@@ -13,6 +13,7 @@ os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-PSK-CHACHA20-POLY1305"
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from node import errors
 from node.cli.app import app
@@ -43,4 +44,6 @@ def main() -> None:
 
 
 def _say(sentence: str) -> None:
-    Console(stderr=True, highlight=False).print(f"[red]✗[/red] {sentence}", soft_wrap=True)
+    # An error's text is not markup: a bracket in it must neither vanish nor change the colour.
+    line = Text("✗ ", style="red").append(sentence, style="default")
+    Console(stderr=True, highlight=False).print(line, soft_wrap=True)

@@ -6,7 +6,7 @@ process or in another. Nothing in it is a stand-in: only the clock of the hostil
 
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,6 @@ from pathlib import Path
 import grpc
 
 from node.cli.home import Home
-from node.cli.serving import LIVE_EPOCHS
 from node.config import Config, load_config
 from node.identity.approvals import build_pairing, countersign, parse_pairing, sign_pairing
 from node.identity.directory import TrustedDirectory, build_directory, sign_directory
@@ -22,7 +21,6 @@ from node.identity.keys import generate_private_key, private_key_pem, public_key
 from node.identity.members import sign_member
 from node.identity.spiffe import SpiffeId
 from node.identity.stewards import build_root
-from node.records.lookup import LookupKey
 from node.store import directories, focal_points, officers, pairings
 from node.store.cases import Cases
 from node.store.database import Database
@@ -76,6 +74,8 @@ class Place:
     root_key: bytes = field(default_factory=generate_private_key)
     focal_keys: tuple[bytes, bytes] = field(default_factory=lambda: (generate_private_key(), generate_private_key()))
     record_number: int = 1
+    database: str = ""  # URL; empty: SQLite in the home
+    more_nodes: tuple[Node, ...] = ()  # of the member's record, besides the one on disk
 
     @property
     def name(self) -> str:
@@ -102,7 +102,10 @@ class Place:
             country=self.code,
             number=self.record_number,
             ca_certificates=self.ca.roots_der,
-            nodes=[Node(name=self.name, endpoint=self.peer, server_name=self.server_name, signing_keys=[key])],
+            nodes=[
+                Node(name=self.name, endpoint=self.peer, server_name=self.server_name, signing_keys=[key]),
+                *self.more_nodes,
+            ],
             duty_telephone="+502 2411 9911",
             accepted=[value for value in Obligation.values() if value],
             protocols=[1],
@@ -118,6 +121,31 @@ class Place:
         options = [("grpc.ssl_target_name_override", self.server_name), ("grpc.use_local_subchannel_pool", 1)]
         return grpc.aio.secure_channel(self.desk, credentials, options=options)
 
+    def configure(self, *, log_level: str = "info", **limits: float) -> None:
+        """Write the configuration file, with these limits."""
+        home = self.home
+        home.config.write_text(f"""
+country = "{self.code}"
+federation = "{FEDERATION}"
+name = "{self.name}"
+log_level = "{log_level}"
+listen = {{ peer = "{self.peer}", desk = "{self.desk}", metrics = "{self.metrics}" }}
+rulebooks = {{ release = "rulebooks/release.yaml", outbound = "rulebooks/outbound.yaml" }}
+[tls]
+certificate = "tls/node.pem"
+key = "tls/node.key"
+country_roots = "tls/roots.pem"
+[store]
+database = "{self.database or f"sqlite:///{home.data}/enlace.db"}"
+keystore = "sqlite:///{home.data}/keys.db"
+key_encryption_key = "keys/key-encryption.key"
+[trust]
+root = "trust/root.bin"
+signing_key = "keys/signing.pem"
+[limits]
+{chr(10).join(f"{name} = {value}" for name, value in limits.items())}
+""")
+
     def write(self, *pairs: tuple[Case, Iterable[Entry]]) -> None:
         """Store cases with entries, while the node is down."""
         self.write_many(pairs)
@@ -128,7 +156,7 @@ class Place:
         with Database.open(self.config.store.database) as database, KeyStore.open(self.config.store.keystore) as keys:
             vault = Vault(keys, read_key_file(self.config.store.key_encryption_key))
             dossiers = Cases(vault)
-            records = Entries(database, vault, [LookupKey(each, vault.lookup_secret(each)) for each in LIVE_EPOCHS])
+            records = Entries(database, vault, vault.lookup_keys())
             while batch := list(islice(pairs, at_once)):
                 for case, _ in batch:
                     case.case_id = case.case_id or new_id()
@@ -158,7 +186,16 @@ class World:
     directory: bytes = b""
 
     @classmethod
-    def make(cls, folder: Path, codes: Iterable[str] = ("GT", "MX", "US"), *, paired: bool = True) -> "World":
+    def make(
+        cls,
+        folder: Path,
+        codes: Iterable[str] = ("GT", "MX", "US"),
+        *,
+        paired: bool = True,
+        databases: Mapping[str, str] | None = None,
+        more_nodes: Mapping[str, tuple[Node, ...]] | None = None,
+    ) -> "World":
+        """Lay countries out; `databases` are URLs of empty databases, for those that don't have SQLite."""
         stewards = {name: generate_private_key() for name in STEWARDS}
         root = build_root(
             federation=FEDERATION,
@@ -167,6 +204,10 @@ class World:
             stewards={name: public_key(key) for name, key in stewards.items()},
         )
         world = cls(folder, {code: _place(folder / code, code) for code in codes}, stewards, root)
+        for code, url in (databases or {}).items():
+            world[code].database = url
+        for code, nodes in (more_nodes or {}).items():
+            world[code].more_nodes = nodes
         world.compose()
         for place in world.places.values():
             world.found(place, paired=paired)
@@ -269,24 +310,7 @@ def _write_files(place: Place, root: bytes) -> None:
     starter = place.code.lower() if (RULEBOOKS / f"{place.code.lower()}.yaml").exists() else "mx"
     (home.rulebooks / "release.yaml").write_bytes((RULEBOOKS / f"{starter}.yaml").read_bytes())
     (home.rulebooks / "outbound.yaml").write_bytes((RULEBOOKS / f"{starter}-outbound.yaml").read_bytes())
-    home.config.write_text(f"""
-country = "{place.code}"
-federation = "{FEDERATION}"
-name = "{place.name}"
-listen = {{ peer = "{place.peer}", desk = "{place.desk}", metrics = "{place.metrics}" }}
-rulebooks = {{ release = "rulebooks/release.yaml", outbound = "rulebooks/outbound.yaml" }}
-[tls]
-certificate = "tls/node.pem"
-key = "tls/node.key"
-country_roots = "tls/roots.pem"
-[store]
-database = "sqlite:///{home.data}/enlace.db"
-keystore = "sqlite:///{home.data}/keys.db"
-key_encryption_key = "keys/key-encryption.key"
-[trust]
-root = "trust/root.bin"
-signing_key = "keys/signing.pem"
-""")
+    place.configure()
 
 
 def write_identity(place: Place) -> None:

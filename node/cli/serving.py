@@ -42,7 +42,6 @@ from node.federation.trust import Trust
 from node.identity.approvals import verify_pairing
 from node.identity.directory import TrustedDirectory
 from node.identity.keys import key_id, parse_private_key, public_key
-from node.records.lookup import LookupKey
 from node.store import directories, focal_points, pairings
 from node.store.database import Database
 from node.store.entries import Entries
@@ -55,7 +54,6 @@ log = structlog.get_logger()
 
 RELOAD_S = 1.0  # how often files and gauges are looked at
 FETCH_DIRECTORY_S = 3_600.0
-LIVE_EPOCHS = (1,)  # of lookup keys; another joins while tokens are made anew under it
 PEER_SERVICE = "enlace.v1.Exchange"
 DESK_SERVICE = "enlace.v1.Desk"
 DESK_MESSAGE_BYTES = 4 * 1_048_576
@@ -149,7 +147,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
     distribution = Distribution(standing, channels, writer, now_us)
     acknowledging = Acknowledging(standing, channels, writer, now_us, window_us)
     asking = Asking(standing, channels, writer, now_us, window_us)
-    lookup_keys = [LookupKey(epoch, vault.lookup_secret(epoch)) for epoch in LIVE_EPOCHS]
+    lookup_keys = vault.lookup_keys()
     finding = Finding(database, Entries(database, vault, lookup_keys), lookup_keys)
     answering = Answering(standing, finding, vault, writer, now_us, window_us)
     exchange = ExchangeServicer(

@@ -17,7 +17,6 @@ from node.errors import RecordError, SecondOfficerError, UsageError
 from node.federation.lines import local_line
 from node.federation.standing import Standing
 from node.policy.outbound import MAX_CASE_REFERENCE_BYTES
-from node.records.lookup import LookupKey
 from node.records.protection import weakens
 from node.records.validate import verify_case, verify_entry
 from node.store.cases import Cases
@@ -33,7 +32,6 @@ from node.wire.desk_pb2 import PendingChange, PutEntryResponse
 from node.wire.entry_pb2 import Case, Entry
 from node.wire.ledger_pb2 import LeafKind
 
-LIVE_EPOCHS: Final = (1,)
 """Epochs of lookup keys whose tokens are written."""
 REVIEW_US: Final = 5 * 365 * 86_400_000_000
 """When a record is reviewed where its owner names no date: after five years (28 CFR 23.20(h))."""
@@ -56,7 +54,7 @@ class Recording:
 
     def __post_init__(self) -> None:
         """Open the aggregates over the database."""
-        keys = [LookupKey(epoch, self.vault.lookup_secret(epoch)) for epoch in LIVE_EPOCHS]
+        keys = self.vault.lookup_keys()
         self.cases = Cases(self.vault)
         self.entries = Entries(self.database, self.vault, keys)
         self.changes = Changes(self.entries, self.vault)

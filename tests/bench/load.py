@@ -26,7 +26,8 @@ async def run(plan: dict[str, object]) -> dict[str, object]:
             nonlocal received
             for request in requests:
                 started = time.perf_counter()
-                received += len(await call(request, timeout=30))
+                answer = await call(request, timeout=30)
+                received += len(answer)
                 taken.append(time.perf_counter() - started)
 
         await asyncio.gather(*[caller() for _ in range(int(str(plan["callers"])))])
