@@ -47,8 +47,8 @@ def desk(home: Home, officer: str) -> Iterator[DeskStub]:
 
 def _deliberate(error: grpc.RpcError, address: str) -> EnlaceError:
     # Every error of a call is a Call too, which grpc's types don't say.
-    code: grpc.StatusCode = error.code()  # type: ignore[attr-defined]
-    details: str = error.details() or code.name  # type: ignore[attr-defined]
+    code: grpc.StatusCode = error.code()
+    details: str = error.details() or code.name
     if code is grpc.StatusCode.UNAVAILABLE and "connect" in details.lower():
         return UnansweredError(f"no node answers at {address}: start it with `enlace serve`")
     if code is grpc.StatusCode.PERMISSION_DENIED:

@@ -120,7 +120,7 @@ async def running(config: Config) -> AsyncIterator[Parts]:
         await desk_server.start()
         _serve_metrics(config, stack)
         await peer_health.set(PEER_SERVICE, health_pb2.HealthCheckResponse.SERVING)
-        watch = asyncio.create_task(_watch(parts))
+        watch = asyncio.create_task(_watch(parts, peer_health))
         log.info("serving", country=config.country, node=config.name, peer=config.listen.peer, desk=config.listen.desk)
         try:
             yield parts
@@ -273,12 +273,15 @@ def _serve_metrics(config: Config, stack: ExitStack) -> None:
     stack.callback(server.shutdown)
 
 
-async def _watch(parts: Parts) -> None:
-    """Follow certificate files and the directory, and keep the gauges; an error of one round is logged, not fatal."""
+async def _watch(parts: Parts, peer_health: health.aio.HealthServicer) -> None:
+    """Follow certificate files, the directory and the writer, and keep the gauges; an error of one round is logged."""
     last_fetch = 0.0
     seen = None
     while True:
         await asyncio.sleep(RELOAD_S)
+        if not parts.writer.is_running:
+            # Nothing can be logged any more, so nothing leaves; whoever balances load should look elsewhere.
+            await peer_health.set(PEER_SERVICE, health_pb2.HealthCheckResponse.NOT_SERVING)
         try:
             if seen != (marks := _marks(parts.config)):
                 parts.follow_files()

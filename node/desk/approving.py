@@ -12,7 +12,7 @@ from node.errors import MalformedError, NotFoundError, NotPairedError
 from node.federation.acknowledging import Acknowledging
 from node.federation.lines import local_line
 from node.federation.standing import Standing
-from node.identity.approvals import parse_pairing, signers
+from node.identity.approvals import SIGNERS, parse_pairing, signers
 from node.store import focal_points, holds, life, pairings
 from node.store.database import Database
 from node.store.officers import Officer
@@ -54,7 +54,7 @@ class Approving:
             if not who:
                 raise NotPairedError("no focal point of this node has signed this pairing")
             pairings.put(connection, pairing, together, signers=len(who), now_us=now_us)
-            return len(who) >= pairings.SIGNERS
+            return len(who) >= SIGNERS
 
         in_force = await asyncio.wrap_future(self.writer.submit(change, [line]))
         if in_force:

@@ -3,6 +3,7 @@
 import asyncio
 import multiprocessing
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -52,7 +53,9 @@ async def _serve(peers: list[Peer], roots: bytes, asker_key: bytes, ready: Event
     servers = []
     for peer in peers:
         server = grpc.aio.server()
-        methods = {"Query": grpc.unary_unary_rpc_method_handler(_answering(peer, asker_key))}
+        methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+            "Query": grpc.unary_unary_rpc_method_handler(_answering(peer, asker_key))
+        }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("enlace.v1.Exchange", methods),))
         credentials = grpc.ssl_server_credentials([(peer.key, peer.chain)], roots, require_client_auth=True)
         server.add_secure_port(peer.address, credentials)
@@ -62,7 +65,7 @@ async def _serve(peers: list[Peer], roots: bytes, asker_key: bytes, ready: Event
     await asyncio.Event().wait()
 
 
-def _answering(peer: Peer, asker_key: bytes):  # noqa: ANN202 - a handler, whose type grpc does not export
+def _answering(peer: Peer, asker_key: bytes) -> Callable[[bytes, object], Awaitable[bytes]]:
     signer = Signer(peer.code, f"{peer.code.lower()}-1", key_id(public_key(peer.signing_key)), peer.signing_key)
 
     async def answer(data: bytes, _: object) -> bytes:

@@ -37,7 +37,7 @@ async def serve(config_path: Path, echo_address: str) -> None:
             return reply
 
         server = grpc.aio.server()
-        methods = {"Echo": grpc.unary_unary_rpc_method_handler(echo)}
+        methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {"Echo": grpc.unary_unary_rpc_method_handler(echo)}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench.Bench", methods),))
         server.add_secure_port(echo_address, parts.peer_tls.credentials())
         await server.start()
