@@ -90,7 +90,7 @@ class Asking:
             else:
                 questions.append(self._question(query, peer))
         # No log, no disclosure: all lines are durable before the first question leaves.
-        await asyncio.gather(*[self._log_asked(query, question) for question in questions])
+        await self._log_asked(query, questions)
         tasks = [asyncio.create_task(self._one(query, question, deadline_s, started)) for question in questions]
         for task in tasks:
             self._under_way.add(task)
@@ -145,29 +145,32 @@ class Asking:
         )
         return Question(peer=peer, sealed=sealed, exchange_id=exchange_id, asked_us=now_us)
 
-    async def _log_asked(self, query: Query, question: Question) -> None:
-        line = line_of(
-            question.sealed.shared,
-            private_of(query),
-            exchange_id=question.exchange_id,
-            now_us=self.clock(),
-            sent=question.sealed,
-            bodies=((QUERY_BODY, question.sealed.body),),
-        )
-        if query.urgency != Urgency.URGENCY_LIFE:
-            await self.writer.append(line)
-            return
+    async def _log_asked(self, query: Query, questions: Sequence[Question]) -> None:
+        """Log all questions in one transaction, and what a LIFE query waits for."""
+        lines = [
+            line_of(
+                each.sealed.shared,
+                private_of(query),
+                exchange_id=each.exchange_id,
+                now_us=self.clock(),
+                sent=each.sealed,
+                bodies=((QUERY_BODY, each.sealed.body),),
+            )
+            for each in questions
+        ]
 
         def expect(connection: Connection) -> None:
-            life.expect(
-                connection,
-                exchange_id=question.exchange_id,
-                peer=question.peer,
-                direction=Direction.DIRECTION_SENT,
-                due_us=question.asked_us + ACKNOWLEDGE_WITHIN_US,
-            )
+            for each in questions if query.urgency == Urgency.URGENCY_LIFE else ():
+                life.expect(
+                    connection,
+                    exchange_id=each.exchange_id,
+                    peer=each.peer,
+                    direction=Direction.DIRECTION_SENT,
+                    due_us=each.asked_us + ACKNOWLEDGE_WITHIN_US,
+                )
 
-        await asyncio.wrap_future(self.writer.submit(expect, [line], Priority.ANSWER))
+        if lines:
+            await asyncio.wrap_future(self.writer.submit(expect, lines, Priority.ANSWER))
 
     async def _one(self, query: Query, question: Question, deadline_s: float, started: float) -> SearchResponse:
         response = SearchResponse(peer=question.peer, exchange_id=question.exchange_id)
