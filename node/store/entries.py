@@ -318,12 +318,14 @@ def _copy(entry: Entry) -> Entry:
 
 
 def _completed(entry: Entry, now_us: int) -> Entry:
-    """Copy an entry, unknown fields included, and fill in what the store knows."""
+    """Copy an entry, unknown fields included; fill in what the store knows."""
     if not entry.unit or entry.review_us <= 0:
         raise RecordError("entry: has a unit and a review date")
     if len(entry.entry_id) not in (0, ID_BYTES) or len(entry.case_id) != ID_BYTES:
         raise RecordError(f"entry_id, case_id: have {ID_BYTES} bytes")
     copy = _copy(entry)
+    copy.ClearField("inherited")  # the node's own to write: nobody types in what others pass on
+    copy.ClearField("inherited_roles")
     if not entry.entry_id:
         copy.entry_id = new_id(now_us)
     if not entry.recorded_us:
