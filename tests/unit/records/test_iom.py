@@ -132,6 +132,7 @@ def test_a_place_without_country_is_told_by_iom_grouping_or_not_at_all(
         (("18.100000000000, -92", "north, -92"), "coordinates: "),
         (("18.100000000000, -92.900000000000", "98.1, -92.9"), "coordinates: "),
         (("18.100000000000, -92.900000000000", "18.1"), "coordinates: "),
+        (("18.100000000000, -92.900000000000", "18.1, -192.9"), "coordinates: "),
         (("Nowhere", "Now\x1bhere"), "place.name: "),
         (("Nowhere", "N" * 600), "place.name: "),
         ((",Central America,3", ",Central America,6"), "incident.source_quality: "),
@@ -149,6 +150,12 @@ def test_a_row_that_can_not_be_kept_is_told_without_its_values(change: tuple[str
 def test_a_row_without_coordinates_is_kept() -> None:
     found = one(OLD, OLD_ROW.replace("18.100000000000, -92.900000000000", ""))
     assert not found.entries[0].incident.HasField("coordinates")
+
+
+def test_a_damaged_line_is_told_and_the_next_is_kept() -> None:
+    broken, good = published(OLD, "90001,short", OLD_ROW)
+    assert broken == BrokenRow(2, "has 2 columns instead of 22")
+    assert isinstance(good, PublishedIncident)
 
 
 def test_a_file_of_neither_layout_is_refused() -> None:
@@ -217,6 +224,10 @@ def test_a_row_of_the_table_that_can_not_be_kept(change: tuple[str, str], reason
     [broken] = tabled(TABLE, TABLE_ROW.replace(*change))
     assert isinstance(broken, BrokenRow)
     assert broken.reason.startswith(reason)
+
+
+def test_a_damaged_line_of_the_table_is_told() -> None:
+    assert tabled(TABLE, "90003,short") == [BrokenRow(2, "has 2 columns instead of 14")]
 
 
 def test_a_table_with_other_columns_is_refused() -> None:

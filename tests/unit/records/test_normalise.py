@@ -62,7 +62,15 @@ def test_telephones_meet_in_e164(typed: str, region: str, e164: str) -> None:
 
 @pytest.mark.parametrize(
     ("typed", "region"),
-    [("110", "MX"), ("", "GT"), ("no number", "US"), ("+", "US"), ("5555 0142", "ZZ"), ("+9991234567890", "US")],
+    [
+        ("110", "MX"),
+        ("+52110", "MX"),
+        ("", "GT"),
+        ("no number", "US"),
+        ("+", "US"),
+        ("5555 0142", "ZZ"),
+        ("+9991234567890", "US"),
+    ],
 )
 def test_what_is_no_telephone_is_refused(typed: str, region: str) -> None:
     with pytest.raises(RecordError, match=r"^telephone"):

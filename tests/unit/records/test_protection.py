@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.policy.facts import PROTECTED_ROLES as PROTECTED_IN_POLICY
-from node.policy.facts import minor_fact, subjects_of
 from node.policy.vocabulary import ROLES
 from node.records.protection import (
     PROTECTED_ROLES,
@@ -238,13 +237,6 @@ def test_the_age_that_a_thing_inherits(birth: DateInterval | None, age: int, inh
     found = inherited_protection([(codes.LINK_KIND_USES, person(birth=birth, age=age))])
     assert found is not None
     assert found.age == inherited
-
-
-def test_a_thing_inherits_no_less_than_the_rules_see_in_its_user() -> None:
-    inherited = inherited_protection([(codes.LINK_KIND_USES, CHILD_VICTIM)])
-    thing = Entry(telecom=Telecom(), inherited=inherited)
-    subjects = subjects_of(CHILD_VICTIM, "PERSON")
-    assert minor_fact(subjects, CHILD, RECORDED_US) == minor_fact(subjects_of(thing, "TELECOM"), None, RECORDED_US)
 
 
 # --- weakening -------------------------------------------------------------------------------------------------------
