@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from node.errors import NotFoundError, SecondOfficerError, UsageError
 from node.records.protection import weakens
-from node.store.entries import Entries
+from node.store.entries import Entries, verify_successor
 from node.store.ids import new_id
 from node.store.tables import pending_changes
 from node.store.vault import Vault
@@ -52,8 +52,7 @@ class Changes:
             return PutEntryResponse(entry=self.entries.update(connection, old, entry, now_us))
         if not reason.strip():
             raise UsageError(f"a change that weakens protection needs a reason: {', '.join(weakened)}")
-        if entry.revision != old.revision or entry.case_id != old.case_id:
-            raise UsageError("the entry was changed by somebody else meanwhile: read it again")
+        verify_successor(old, entry)
         change_id = self._propose(connection, old, entry, officer=officer, reason=reason, now_us=now_us)
         return PutEntryResponse(entry=old, pending_change=change_id, weakened=weakened)
 

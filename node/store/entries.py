@@ -180,10 +180,7 @@ class Entries:
             UsageError: somebody else has changed the entry since it was read.
         """
         entry = _completed(new, now_us)
-        if (entry.entry_id, entry.case_id) != (old.entry_id, old.case_id):
-            raise RecordError("case_id: an entry stays in its case")
-        if entry.revision != old.revision:
-            raise UsageError("the entry was changed by somebody else meanwhile: read it again")
+        verify_successor(old, entry)
         if not new.recorded_us:
             entry.recorded_us = old.recorded_us
         self._verify_targets(connection, {entry.entry_id: entry})
@@ -290,6 +287,19 @@ class Entries:
 
 
 _ROW: Final = (entries.c.entry_id, entries.c.case_id, entries.c.revision, entries.c.sealed)
+
+
+def verify_successor(old: Entry, new: Entry) -> None:
+    """Check that one entry was made of the other as it stands.
+
+    Raises:
+        RecordError: it is another entry, or moved to another case, whose key would seal it.
+        UsageError: somebody else has changed the entry since it was read.
+    """
+    if (new.entry_id, new.case_id) != (old.entry_id, old.case_id):
+        raise RecordError("case_id: an entry stays in its case")
+    if new.revision != old.revision:
+        raise UsageError("the entry was changed by somebody else meanwhile: read it again")
 
 
 def _find(size: int) -> Select[bytes, bytes, int, bytes]:
