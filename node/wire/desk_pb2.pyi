@@ -764,6 +764,49 @@ class AcknowledgeLifeResponse(_message.Message):
 Global___AcknowledgeLifeResponse: _TypeAlias = AcknowledgeLifeResponse  # noqa: Y015
 
 @_typing.final
+class RehearsePairingRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PEER_FIELD_NUMBER: _builtins.int
+    peer: _builtins.str
+    def __init__(
+        self,
+        *,
+        peer: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["peer", b"peer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RehearsePairingRequest: _TypeAlias = RehearsePairingRequest  # noqa: Y015
+
+@_typing.final
+class RehearsePairingResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORT_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    report: _builtins.str
+    """for people; says nothing of a single record"""
+    sha256: _builtins.bytes
+    """of the report, which the pairing names"""
+    def __init__(
+        self,
+        *,
+        report: _builtins.str = ...,
+        sha256: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["report", b"report", "sha256", b"sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RehearsePairingResponse: _TypeAlias = RehearsePairingResponse  # noqa: Y015
+
+@_typing.final
 class SignPairingRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -94,6 +94,11 @@ class DeskStub:
                 request_serializer=node_dot_wire_dot_desk__pb2.AcknowledgeLifeRequest.SerializeToString,
                 response_deserializer=node_dot_wire_dot_desk__pb2.AcknowledgeLifeResponse.FromString,
                 _registered_method=True)
+        self.RehearsePairing = channel.unary_unary(
+                '/enlace.v1.Desk/RehearsePairing',
+                request_serializer=node_dot_wire_dot_desk__pb2.RehearsePairingRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_desk__pb2.RehearsePairingResponse.FromString,
+                _registered_method=True)
         self.SignPairing = channel.unary_unary(
                 '/enlace.v1.Desk/SignPairing',
                 request_serializer=node_dot_wire_dot_desk__pb2.SignPairingRequest.SerializeToString,
@@ -211,6 +216,13 @@ class DeskServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RehearsePairing(self, request, context):
+        """What would leave to a peer under the rules in force, over the records as they are. Role: focal point.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SignPairing(self, request, context):
         """Adds a focal point's signature to the pairing with a peer. Role: focal point.
         """
@@ -318,6 +330,11 @@ def add_DeskServicer_to_server(servicer, server):
                     servicer.AcknowledgeLife,
                     request_deserializer=node_dot_wire_dot_desk__pb2.AcknowledgeLifeRequest.FromString,
                     response_serializer=node_dot_wire_dot_desk__pb2.AcknowledgeLifeResponse.SerializeToString,
+            ),
+            'RehearsePairing': grpc.unary_unary_rpc_method_handler(
+                    servicer.RehearsePairing,
+                    request_deserializer=node_dot_wire_dot_desk__pb2.RehearsePairingRequest.FromString,
+                    response_serializer=node_dot_wire_dot_desk__pb2.RehearsePairingResponse.SerializeToString,
             ),
             'SignPairing': grpc.unary_unary_rpc_method_handler(
                     servicer.SignPairing,
@@ -679,6 +696,33 @@ class Desk:
             '/enlace.v1.Desk/AcknowledgeLife',
             node_dot_wire_dot_desk__pb2.AcknowledgeLifeRequest.SerializeToString,
             node_dot_wire_dot_desk__pb2.AcknowledgeLifeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RehearsePairing(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Desk/RehearsePairing',
+            node_dot_wire_dot_desk__pb2.RehearsePairingRequest.SerializeToString,
+            node_dot_wire_dot_desk__pb2.RehearsePairingResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,6 +48,8 @@ class DeskStub:
     """What was silently held, and LIFE queries that wait for a human. Role: focal point."""
     ListLife: _grpc.UnaryUnaryMultiCallable[_desk_pb2.ListLifeRequest, _desk_pb2.ListLifeResponse]
     AcknowledgeLife: _grpc.UnaryUnaryMultiCallable[_desk_pb2.AcknowledgeLifeRequest, _desk_pb2.AcknowledgeLifeResponse]
+    RehearsePairing: _grpc.UnaryUnaryMultiCallable[_desk_pb2.RehearsePairingRequest, _desk_pb2.RehearsePairingResponse]
+    """What would leave to a peer under the rules in force, over the records as they are. Role: focal point."""
     SignPairing: _grpc.UnaryUnaryMultiCallable[_desk_pb2.SignPairingRequest, _desk_pb2.SignPairingResponse]
     """Adds a focal point's signature to the pairing with a peer. Role: focal point."""
     ListPairings: _grpc.UnaryUnaryMultiCallable[_desk_pb2.ListPairingsRequest, _desk_pb2.ListPairingsResponse]
@@ -79,6 +81,8 @@ class DeskAsyncStub(DeskStub):
     """What was silently held, and LIFE queries that wait for a human. Role: focal point."""
     ListLife: _aio.UnaryUnaryMultiCallable[_desk_pb2.ListLifeRequest, _desk_pb2.ListLifeResponse]  # type: ignore[assignment]
     AcknowledgeLife: _aio.UnaryUnaryMultiCallable[_desk_pb2.AcknowledgeLifeRequest, _desk_pb2.AcknowledgeLifeResponse]  # type: ignore[assignment]
+    RehearsePairing: _aio.UnaryUnaryMultiCallable[_desk_pb2.RehearsePairingRequest, _desk_pb2.RehearsePairingResponse]  # type: ignore[assignment]
+    """What would leave to a peer under the rules in force, over the records as they are. Role: focal point."""
     SignPairing: _aio.UnaryUnaryMultiCallable[_desk_pb2.SignPairingRequest, _desk_pb2.SignPairingResponse]  # type: ignore[assignment]
     """Adds a focal point's signature to the pairing with a peer. Role: focal point."""
     ListPairings: _aio.UnaryUnaryMultiCallable[_desk_pb2.ListPairingsRequest, _desk_pb2.ListPairingsResponse]  # type: ignore[assignment]
@@ -179,6 +183,14 @@ class DeskServicer(metaclass=_abc_1.ABCMeta):
         request: _desk_pb2.AcknowledgeLifeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_desk_pb2.AcknowledgeLifeResponse, _abc.Awaitable[_desk_pb2.AcknowledgeLifeResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def RehearsePairing(
+        self,
+        request: _desk_pb2.RehearsePairingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_desk_pb2.RehearsePairingResponse, _abc.Awaitable[_desk_pb2.RehearsePairingResponse]]:
+        """What would leave to a peer under the rules in force, over the records as they are. Role: focal point."""
 
     @_abc_1.abstractmethod
     def SignPairing(
