@@ -21,7 +21,8 @@ _ASSERTED: Final = {
 def assert_by(new: Entry, old: Entry | None, officer: str, now_us: int) -> None:
     """Put officer and time (UTC microseconds) on each protective fact that is new, and leave the others as they were.
 
-    So nobody establishes in another's name that there is nothing to protect.
+    So nobody establishes in another's name that there is nothing to protect. An import keeps what it is given: there
+    the facts were established elsewhere, and the ledger names who brought them.
     """
     if not new.HasField("protection"):
         return

@@ -107,11 +107,11 @@ class Recording:
         """
         now_us = self.clock()
         if not entry.entry_id:
-            return await self._put_new(self.completed_entry(entry, officer, now_us), officer, now_us)
+            return await self._put_new(entry, officer, now_us)
         old, reference = await self.database.read(self._entry_with_reference, entry.entry_id)
         if entry.revision != old.revision:
             raise UsageError("the entry was changed by somebody else meanwhile: read it again")
-        new = self.completed_entry(entry, officer, now_us, old)
+        new = self._asserted(entry, old, officer, now_us)
         # The store decides again, on the same revision or not at all; this only tells which line it will be.
         weakened = bool(weakens(old, new))
         kind = LeafKind.LEAF_KIND_WEAKENING if weakened else LeafKind.LEAF_KIND_RECORD
@@ -123,6 +123,7 @@ class Recording:
         return await asyncio.wrap_future(self.writer.submit(change, [line]))
 
     async def _put_new(self, entry: Entry, officer: Officer, now_us: int) -> PutEntryResponse:
+        entry = self._asserted(entry, None, officer, now_us)
         case = await self.database.read(self.cases.get, entry.case_id)
         line = self.line(LeafKind.LEAF_KIND_RECORD, officer, entry.entry_id, "ENTRY", case.reference)
 
@@ -210,7 +211,6 @@ class Recording:
         new.review_us = entry.review_us or (old.review_us if old else now_us + REVIEW_US)
         new.ClearField("inherited")  # the store writes these two itself
         new.ClearField("inherited_roles")
-        assert_by(new, old, officer.name, now_us)
         verify_entry(new, now_us=now_us)
         return new
 
@@ -228,6 +228,12 @@ class Recording:
         return local_line(kind, private, self.standing.signer, self.clock())
 
     # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _asserted(self, entry: Entry, old: Entry | None, officer: Officer, now_us: int) -> Entry:
+        new = Entry()
+        new.CopyFrom(entry)
+        assert_by(new, old, officer.name, now_us)
+        return self.completed_entry(new, officer, now_us, old)
 
     async def _log_read(self, officer: Officer, subject: bytes, reason: str, case_reference: str = "") -> None:
         """Return when the look is durably logged: only then may anything be shown."""
