@@ -24,7 +24,8 @@ from node.federation.lines import ANSWER_BODY, QUERY_BODY, line_of, private_of, 
 from node.federation.standing import Standing
 from node.identity.certificates import Peer
 from node.policy.decide import ENTRY, HELD_SILENTLY, HIT, INVISIBLE, Decision
-from node.policy.facts import derive_facts, encode_facts
+from node.policy.derive import derive_facts, derive_request
+from node.policy.facts import encode_facts
 from node.policy.outbound import verify_query
 from node.policy.redact import hit_only, redact
 from node.store import holds, life
@@ -159,11 +160,10 @@ class Answering:
             return []
         policy = self.standing.policy_for(peer)
         kinds = [each.kind for each in self.standing.instruments_with(peer, now_us) if each.id == query.instrument]
+        request = derive_request(recipient=peer, query=query, instruments=kinds, paired=True)
         judged = []
         for entry in found:
-            facts = derive_facts(
-                recipient=peer, query=query, entry=entry, instruments=kinds, paired=True, now_us=now_us
-            )
+            facts = derive_facts(request, entry, now_us)
             decision = policy.decide(facts, now_us)
             if decision.red_lines_crossed:
                 # The rules would have crossed it, and the line held: somebody has to look at the rules.

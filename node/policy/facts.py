@@ -1,21 +1,23 @@
 """What is known of a request and of an entry when it is decided whether anything leaves.
 
-Each fact comes from a small function of its own. What is not recorded is UNKNOWN, which never helps release; what can't
-be asked of this kind of entry is NOT_APPLICABLE. The strictest subject along "uses" and "owns" links counts: the store
-writes its protection into the entry (`inherited`, `inherited_roles`) in the same transaction.
+Each fact comes from a small function of its own; `derive` calls them all. What is not recorded is UNKNOWN, which never
+helps release; what can't be asked of this kind of entry is NOT_APPLICABLE. The strictest subject along "uses" and
+"owns" links counts: the store writes its protection into the entry (`inherited`, `inherited_roles`) in the same
+transaction.
 """
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
+from functools import lru_cache
 from typing import Final
 
 import msgspec
 
 from node.errors import PolicyError
-from node.policy import schema, vocabulary
-from node.policy.vocabulary import AGE_BOUNDS, COUNTRIES, DIMENSIONS, NOT_APPLICABLE, UNKNOWN, InstrumentKind
-from node.wire import codes_pb2, entry_pb2, exchange_pb2
+from node.policy import vocabulary
+from node.policy.vocabulary import AGE_BOUNDS, COUNTRIES, DIMENSIONS, NOT_APPLICABLE, UNKNOWN
+from node.wire import codes_pb2, entry_pb2
 
 PROTECTED_ROLES: Final = frozenset(
     {UNKNOWN, "VICTIM", "PRESUMED_VICTIM", "SMUGGLED_MIGRANT", "WITNESS", "COMPLAINANT", "MISSING"}
@@ -29,6 +31,7 @@ UNKNOWN_AGE: Final = -1
 
 _ADULT_YEARS: Final = 18  # CRC art. 1
 _EPOCH: Final = date(1970, 1, 1)
+_FIRST_DAY: Final = (date.min - _EPOCH).days
 _US_PER_DAY: Final = 86_400_000_000
 _LAST_TIME_ZONE_US: Final = 12 * 3_600_000_000  # where a day begins last, UTC-12
 
@@ -39,7 +42,7 @@ _UNKNOWN_SET: Final = frozenset({UNKNOWN})
 _LEGAL_PERSONS: Final = frozenset({"ORGANISATION", "GROUP"})
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, cache_hash=True):
     """One situation to decide on; fields are the dimensions of `node.policy.vocabulary`, in their order.
 
     All values are words of the vocabulary. `record_age` is the lower bound, in days, of the record's class of age
@@ -73,60 +76,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     consent: str
 
 
-def derive_facts(
-    *,
-    recipient: str,
-    query: exchange_pb2.Query,
-    entry: entry_pb2.Entry,
-    instruments: Collection[InstrumentKind],
-    paired: bool,
-    now_us: int,
-) -> Facts:
-    """Facts of one entry, asked for by one query.
-
-    Args:
-        recipient: Country that asks, as its certificate says (ISO 3166-1 alpha-2).
-        query: As received and verified.
-        entry: As stored by its owner.
-        instruments: Kinds of the instruments in force between the two countries at `now_us`.
-        paired: Two focal points of this country have signed the pairing with the recipient.
-        now_us: Time of the decision, UTC microseconds.
-    """
-    field = entry.WhichOneof("entity")
-    kind = schema.KIND_BY_FIELD[field] if field else UNKNOWN
-    purpose = vocabulary.PURPOSES.get(query.purpose, UNKNOWN)
-    subjects = subjects_of(entry, kind)
-    roles = role_fact(entry, kind)
-    minor = minor_fact(subjects, birth_of(entry), now_us)
-    return Facts(
-        recipient=recipient if recipient in COUNTRIES else UNKNOWN,
-        paired="YES" if paired else "NO",
-        unit_type=vocabulary.UNIT_TYPES.get(query.asker.unit_type, UNKNOWN),
-        purpose=purpose,
-        crime=_words(query.crimes, vocabulary.CRIMES) or _UNKNOWN_SET,
-        urgency=vocabulary.URGENCIES.get(query.urgency, UNKNOWN),
-        ground=vocabulary.GROUNDS.get(query.ground, UNKNOWN),
-        instrument=_words(instruments, vocabulary.INSTRUMENT_KINDS) - _UNKNOWN_SET,
-        kind=kind,
-        record_crime=_words(entry.crimes, vocabulary.CRIMES) or _UNKNOWN_SET,
-        handling=vocabulary.HANDLING_CODES.get(entry.handling, UNKNOWN),
-        caveat=_words(entry.caveats, vocabulary.CAVEATS),
-        record_age=age_fact(entry.recorded_us, now_us),
-        role=roles,
-        victim=victim_fact(subjects, roles),
-        minor=minor,
-        asylum=_recorded(subjects, "asylum", vocabulary.ASYLUM_STATES, harmless="NONE"),
-        witness=_recorded(subjects, "witness_protection", vocabulary.TRIS, harmless="NO"),
-        exposure=_recorded(subjects, "exposure", vocabulary.EXPOSURES, harmless="NONE"),
-        stateless=_recorded(subjects, "stateless", vocabulary.TRIS, harmless="NO"),
-        recipient_is_origin=origin_fact(subjects, nationalities_of(entry), recipient),
-        torture_risk=risk_fact([each.torture_risk for each in subjects], recipient),
-        death_penalty=risk_fact([each.death_penalty_risk for each in subjects], recipient),
-        torture_derived=_recorded(subjects, "torture_derived", vocabulary.TRIS, harmless="NO"),
-        consent=consent_fact(subjects, recipient, purpose, minor, now_us),
-    )
-
-
+@lru_cache(maxsize=4096)
 def encode_facts(facts: Facts) -> bytes:
     """Serialise facts for replay: MessagePack, a map by field name. Equal facts are equal bytes."""
     return _ENCODER.encode(facts)
@@ -177,16 +127,6 @@ def subjects_of(entry: entry_pb2.Entry, kind: str) -> tuple[entry_pb2.Protection
     return tuple(found)
 
 
-def birth_of(entry: entry_pb2.Entry) -> entry_pb2.DateInterval | None:
-    """The recorded birth of the person that an entry is."""
-    return entry.person.birth if entry.WhichOneof("entity") == "person" and entry.person.HasField("birth") else None
-
-
-def nationalities_of(entry: entry_pb2.Entry) -> Collection[str]:
-    """Nationalities of the person that an entry is: states of origin even where `origins` forgets them."""
-    return entry.person.nationalities if entry.WhichOneof("entity") == "person" else ()
-
-
 def strictest(values: Sequence[str], *, harmless: str) -> str:
     """Join what is recorded of several subjects.
 
@@ -202,11 +142,15 @@ def strictest(values: Sequence[str], *, harmless: str) -> str:
     return distinct.pop() if len(distinct) == 1 else UNKNOWN
 
 
-def _recorded(subjects: Iterable[entry_pb2.Protection], field: str, words: Mapping[int, str], *, harmless: str) -> str:
+def recorded_fact(
+    subjects: Iterable[entry_pb2.Protection], field: str, words: Mapping[int, str], *, harmless: str
+) -> str:
+    """Join the codes of one field over all subjects, in words."""
     return strictest([words.get(getattr(each, field), UNKNOWN) for each in subjects], harmless=harmless)
 
 
-def _words(numbers: Collection[int], words: Mapping[int, str]) -> frozenset[str]:
+def words_of(numbers: Collection[int], words: Mapping[int, str]) -> frozenset[str]:
+    """Codes in words; what this node does not know is UNKNOWN."""
     return frozenset([words.get(number, UNKNOWN) for number in numbers]) if numbers else _EMPTY
 
 
@@ -215,7 +159,7 @@ def _words(numbers: Collection[int], words: Mapping[int, str]) -> frozenset[str]
 
 def role_fact(entry: entry_pb2.Entry, kind: str) -> frozenset[str]:
     """Roles of the subject and of those that use or own the thing; a subject recorded as a victim is one."""
-    roles = _words([*entry.roles, *entry.inherited_roles], vocabulary.ROLES)
+    roles = words_of([*entry.roles, *entry.inherited_roles], vocabulary.ROLES)
     if codes_pb2.TRI_YES in {entry.protection.victim, entry.inherited.victim} and roles.isdisjoint(VICTIM_ROLES):
         roles |= {"VICTIM"}
     return roles or (_UNKNOWN_SET if kind in {"PERSON", UNKNOWN} else _NONE)
@@ -225,7 +169,7 @@ def victim_fact(subjects: Iterable[entry_pb2.Protection], roles: frozenset[str])
     """YES as soon as a role or a record says so; NO only where it is recorded."""
     if not roles.isdisjoint(VICTIM_ROLES):
         return "YES"
-    return _recorded(subjects, "victim", vocabulary.TRIS, harmless="NO")
+    return recorded_fact(subjects, "victim", vocabulary.TRIS, harmless="NO")
 
 
 def age_fact(recorded_us: int, now_us: int) -> int:
@@ -235,18 +179,18 @@ def age_fact(recorded_us: int, now_us: int) -> int:
     return AGE_BOUNDS[bisect_right(AGE_BOUNDS, (now_us - recorded_us) // _US_PER_DAY) - 1]
 
 
-def minor_fact(subjects: Collection[entry_pb2.Protection], birth: entry_pb2.DateInterval | None, now_us: int) -> str:
+def minor_fact(subjects: Collection[entry_pb2.Protection], born: str | None) -> str:
     """Whether the subject is a child now (CRC art. 1).
 
-    A recorded birth decides over an assessment; an interval that straddles 18 is UNKNOWN. A birthday counts from when
-    its day has begun in every time zone.
+    A recorded birth decides over an assessment.
+
+    Args:
+        subjects: See `subjects_of`; the entry's own comes first.
+        born: What `age_of_birth` says of the recorded birth of the person that the entry is; None without one.
     """
-    found = []
-    for index, each in enumerate(subjects):
-        if index == 0 and birth is not None:
-            found.append(age_of_birth(birth, now_us))
-        else:
-            found.append(_AGE_WORDS.get(each.age, UNKNOWN))
+    found = [_AGE_WORDS.get(each.age, UNKNOWN) for each in subjects]
+    if born is not None and found:
+        found[0] = born
     return strictest(found, harmless="IS_ADULT")
 
 
@@ -254,26 +198,34 @@ _AGE_WORDS: Final = {codes_pb2.AGE_CLASS_MINOR: "IS_MINOR", codes_pb2.AGE_CLASS_
 
 
 def age_of_birth(birth: entry_pb2.DateInterval, now_us: int) -> str:
-    """IS_MINOR, IS_ADULT, or UNKNOWN where the interval straddles 18 or is no interval."""
-    try:
-        today = datetime.fromtimestamp((now_us - _LAST_TIME_ZONE_US) // 1_000_000, UTC).date()
-        first = _EPOCH + timedelta(days=birth.first_day)
-        last = _EPOCH + timedelta(days=birth.last_day)
-        if not first <= last <= today:
-            return UNKNOWN
-        first_birthday, last_birthday = _birthday(first), _birthday(last)
-    except (OverflowError, ValueError):  # outside the calendar
+    """IS_MINOR, IS_ADULT, or UNKNOWN where the interval straddles 18 or is no interval.
+
+    A birthday counts from when its day has begun in every time zone.
+    """
+    first, last = birth.first_day, birth.last_day
+    today = (now_us - _LAST_TIME_ZONE_US) // _US_PER_DAY
+    if not _FIRST_DAY <= first <= last <= today:
         return UNKNOWN
-    if last_birthday <= today:
+    latest = _latest_adult_birth(today)
+    if latest is None:
+        return UNKNOWN
+    if last <= latest:
         return "IS_ADULT"
-    return "IS_MINOR" if first_birthday > today else UNKNOWN
+    return "IS_MINOR" if first > latest else UNKNOWN
 
 
-def _birthday(born: date) -> date:
+@lru_cache(maxsize=16)
+def _latest_adult_birth(today: int) -> int | None:
+    """The last day, since the epoch, on which somebody who is an adult today may be born; None off the calendar."""
     try:
-        return born.replace(year=born.year + _ADULT_YEARS)
-    except ValueError:  # 29 February, in a year without one
-        return date(born.year + _ADULT_YEARS, 3, 1)
+        day = _EPOCH + timedelta(days=today)
+        year = day.year - _ADULT_YEARS
+        # Born on 29 February: of age on 1 March of a year without one. So on 29 February nobody comes of age whose
+        # year of birth had none.
+        is_leap_day = (day.month, day.day) == (2, 29)
+        return ((date(year, 2, 28) if is_leap_day else day.replace(year=year)) - _EPOCH).days
+    except (OverflowError, ValueError):
+        return None
 
 
 def origin_fact(subjects: Collection[entry_pb2.Protection], nationalities: Collection[str], recipient: str) -> str:

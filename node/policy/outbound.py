@@ -5,8 +5,8 @@ from typing import Final
 
 from node.errors import DeniedError, MalformedError
 from node.policy import vocabulary
+from node.policy.derive import derive_facts, derive_request
 from node.policy.evaluate import RELEASE, WITHHOLD, is_firing, join
-from node.policy.facts import derive_facts
 from node.policy.rules import Rule, Rulebook
 from node.policy.vocabulary import NEVER_LAWFUL, UNKNOWN, Category, InstrumentKind
 from node.wire import codes_pb2, entry_pb2, exchange_pb2
@@ -25,7 +25,13 @@ MAX_PLACE_BYTES: Final = 256
 MAX_BASIS_BYTES: Final = 1024
 
 _NAME: Final = codes_pb2.LOOKUP_KIND_NAME
+# Numbers of this contract; zero, which is UNKNOWN, only where a query need not say.
 _LOOKUP_KINDS: Final = frozenset(codes_pb2.LookupKind.values()) - {codes_pb2.LOOKUP_KIND_UNKNOWN}
+_PURPOSES: Final = frozenset(vocabulary.PURPOSES) - {codes_pb2.PURPOSE_UNKNOWN}
+_URGENCIES: Final = frozenset(vocabulary.URGENCIES) - {codes_pb2.URGENCY_UNKNOWN}
+_CRIMES: Final = frozenset(vocabulary.CRIMES) - {codes_pb2.CRIME_UNKNOWN}
+_UNIT_TYPES: Final = frozenset(vocabulary.UNIT_TYPES) - {codes_pb2.UNIT_TYPE_UNKNOWN}
+_GROUNDS: Final = frozenset(vocabulary.GROUNDS)
 _NEEDS_REASON: Final = frozenset({codes_pb2.URGENCY_LIFE, codes_pb2.URGENCY_URGENT})
 _EARLIEST_BIRTH_YEAR: Final = 1880
 _LATEST_BIRTH_YEAR: Final = 2100
@@ -58,42 +64,46 @@ def verify_query(query: exchange_pb2.Query) -> None:
     Raises:
         MalformedError: It is not. The text names the field, never its value.
     """
-    if not 1 <= len(query.selectors) <= MAX_SELECTORS:
-        raise MalformedError(f"a query has 1 to {MAX_SELECTORS} selectors, this one has {len(query.selectors)}")
-    for selector in query.selectors:
+    selectors, crimes, urgency, asker = query.selectors, query.crimes, query.urgency, query.asker
+    if not 1 <= len(selectors) <= MAX_SELECTORS:
+        raise MalformedError(f"a query has 1 to {MAX_SELECTORS} selectors, this one has {len(selectors)}")
+    names_person = False
+    for selector in selectors:
         _verify_selector(selector)
-    _verify_known("purpose", query.purpose, codes_pb2.Purpose.values())
-    _verify_known("urgency", query.urgency, codes_pb2.Urgency.values())
-    if len(query.crimes) > MAX_CRIMES:
+        names_person = names_person or selector.kind == _NAME
+    _verify_known("purpose", query.purpose, _PURPOSES)
+    _verify_known("urgency", urgency, _URGENCIES)
+    if len(crimes) > MAX_CRIMES:
         raise MalformedError(f"a query has at most {MAX_CRIMES} crimes")
-    for crime in query.crimes:
-        _verify_known("crime", crime, codes_pb2.Crime.values())
-    if query.ground not in codes_pb2.Ground.values():
+    for crime in crimes[:]:
+        _verify_known("crime", crime, _CRIMES)
+    if query.ground not in _GROUNDS:
         raise MalformedError("ground is not in this contract's list")
-    _verify_known("asker.unit_type", query.asker.unit_type, codes_pb2.UnitType.values())
-    _verify_text("asker.officer", query.asker.officer, MAX_OFFICER_BYTES)
-    _verify_text("asker.unit", query.asker.unit, MAX_UNIT_BYTES)
+    _verify_known("asker.unit_type", asker.unit_type, _UNIT_TYPES)
+    _verify_text("asker.officer", asker.officer, MAX_OFFICER_BYTES)
+    _verify_text("asker.unit", asker.unit, MAX_UNIT_BYTES)
     _verify_length("instrument", query.instrument, MAX_INSTRUMENT_BYTES)
     _verify_length("case_reference", query.case_reference, MAX_CASE_REFERENCE_BYTES)
     _verify_length("urgency_reason", query.urgency_reason, MAX_REASON_BYTES)
-    if query.urgency in _NEEDS_REASON and not query.urgency_reason.strip():
+    if urgency in _NEEDS_REASON and not query.urgency_reason.strip():
         raise MalformedError("LIFE and URGENT need urgency_reason")
-    if any(selector.kind == _NAME for selector in query.selectors):
+    if names_person:
         _verify_basis(query.person_basis)
 
 
 def _verify_selector(selector: exchange_pb2.Selector) -> None:
-    _verify_known("selector.kind", selector.kind, _LOOKUP_KINDS)
+    kind = selector.kind
+    _verify_known("selector.kind", kind, _LOOKUP_KINDS)
     _verify_text("selector.value", selector.value, MAX_SELECTOR_BYTES)
     if not selector.birth_year:
         return
-    if selector.kind != _NAME or not _EARLIEST_BIRTH_YEAR <= selector.birth_year <= _LATEST_BIRTH_YEAR:
+    if kind != _NAME or not _EARLIEST_BIRTH_YEAR <= selector.birth_year <= _LATEST_BIRTH_YEAR:
         raise MalformedError("selector.birth_year goes with a name, and is a year of four digits")
 
 
 def _verify_basis(basis: exchange_pb2.PersonBasis) -> None:
     """Against pretexts: who is named must be named for something that happened, somewhere, at some time."""
-    _verify_known("person_basis.offence", basis.offence, codes_pb2.Crime.values())
+    _verify_known("person_basis.offence", basis.offence, _CRIMES)
     if not basis.HasField("when") or basis.when.first_day > basis.when.last_day:
         raise MalformedError("a query that names a person needs person_basis.when, its first day not after its last")
     if basis.place_country not in vocabulary.COUNTRIES:
@@ -102,8 +112,8 @@ def _verify_basis(basis: exchange_pb2.PersonBasis) -> None:
     _verify_text("person_basis.factual_basis", basis.factual_basis, MAX_BASIS_BYTES)
 
 
-def _verify_known(field: str, number: int, known: Collection[int]) -> None:
-    if number == 0 or number not in known:
+def _verify_known(field: str, number: int, known: frozenset[int]) -> None:
+    if number not in known:
         raise MalformedError(f"{field} is missing or not in this contract's list")
 
 
@@ -147,14 +157,8 @@ def decide_outbound(
         DeniedError: They do not; the text names rule and law, or what is missing.
     """
     # Of a query alone: whatever it says of entries and subjects is UNKNOWN, and outbound rules can't ask for it.
-    facts = derive_facts(
-        recipient=recipient,
-        query=query,
-        entry=entry_pb2.Entry(),
-        instruments=instruments,
-        paired=paired,
-        now_us=now_us,
-    )
+    request = derive_request(recipient=recipient, query=query, instruments=instruments, paired=paired)
+    facts = derive_facts(request, entry_pb2.Entry(), now_us)
     if facts.purpose in NEVER_LAWFUL or facts.purpose == UNKNOWN:
         raise DeniedError(f"the purpose {facts.purpose} is never lawful here")
     if facts.unit_type in {"IMMIGRATION", UNKNOWN}:

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 
 from node.errors import PolicyError
+from node.policy.derive import derive_facts, derive_request
 from node.policy.facts import (
     UNKNOWN_AGE,
     Facts,
     age_fact,
     age_of_birth,
     consent_fact,
-    derive_facts,
     encode_facts,
     origin_fact,
     parse_facts,
@@ -38,14 +38,9 @@ def born(first: date, last: date | None = None) -> entry_pb2.DateInterval:
 
 
 def derived(entry: entry_pb2.Entry | None = None, recipient: str = "GT", **asked: object) -> Facts:
-    return derive_facts(
-        recipient=recipient,
-        query=question(**asked),
-        entry=phone() if entry is None else entry,
-        instruments=[codes_pb2.INSTRUMENT_KIND_TREATY],
-        paired=True,
-        now_us=NOW_US,
-    )
+    instruments = [codes_pb2.INSTRUMENT_KIND_TREATY]
+    request = derive_request(recipient=recipient, query=question(**asked), instruments=instruments, paired=True)
+    return derive_facts(request, phone() if entry is None else entry, NOW_US)
 
 
 def test_facts_are_the_dimensions_in_their_order() -> None:
@@ -95,14 +90,9 @@ def test_numbers_of_a_newer_contract_are_unknown() -> None:
 
 
 def test_an_unknown_country_or_instrument_helps_nobody() -> None:
-    facts = derive_facts(
-        recipient="ZZ",
-        query=question(),
-        entry=phone(),
-        instruments=[codes_pb2.INSTRUMENT_KIND_UNKNOWN],
-        paired=False,
-        now_us=NOW_US,
-    )
+    unheard = [codes_pb2.INSTRUMENT_KIND_UNKNOWN]
+    request = derive_request(recipient="ZZ", query=question(), instruments=unheard, paired=False)
+    facts = derive_facts(request, phone(), NOW_US)
     assert (facts.recipient, facts.paired, facts.instrument) == ("UNKNOWN", "NO", frozenset())
 
 

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 
 from node.errors import DeniedError, RulebookError
 from node.policy.decide import ENTRY, HELD_SILENTLY, HIT, INVISIBLE, Decision, Policy
+from node.policy.derive import derive_facts, derive_request
 from node.policy.evaluate import GENERALISE, PSEUDONYMISE, RELEASE, WITHHOLD
-from node.policy.facts import Facts, derive_facts
+from node.policy.facts import Facts
 from node.policy.outbound import decide_outbound
 from node.policy.rulebook import parse_rulebook
 from node.policy.rules import Rulebook
@@ -35,14 +36,8 @@ POLICIES = {country: Policy(load("floor"), load(country), ACCEPTED) for country 
 
 
 def answered(country: str, entry: entry_pb2.Entry, recipient: str = "GT", **asked: object) -> Decision:
-    facts = derive_facts(
-        recipient=recipient,
-        query=question(**asked),
-        entry=entry,
-        instruments=TREATY,
-        paired=True,
-        now_us=NOW_US,
-    )
+    request = derive_request(recipient=recipient, query=question(**asked), instruments=TREATY, paired=True)
+    facts = derive_facts(request, entry, NOW_US)
     return POLICIES[country].decide(facts, NOW_US)
 
 
@@ -149,9 +144,8 @@ def test_a_journalists_telephone_is_silently_held_from_the_state_of_origin_alone
 
 def test_mexico_needs_the_united_states_assurance() -> None:
     policy = Policy(load("floor"), load("mx"), ACCEPTED - {codes_pb2.OBLIGATION_ASSURANCE_DEATH_PENALTY})
-    facts = derive_facts(
-        recipient="US", query=question(), entry=phone(), instruments=TREATY, paired=True, now_us=NOW_US
-    )
+    request = derive_request(recipient="US", query=question(), instruments=TREATY, paired=True)
+    facts = derive_facts(request, phone(), NOW_US)
     assert policy.decide(facts, NOW_US).outcome == INVISIBLE
     assert answered("mx", phone(), recipient="US").outcome == ENTRY
 
