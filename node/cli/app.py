@@ -3,7 +3,7 @@
 import typer
 
 from node.cli import directory, life, officer, pairing, pki
-from node.cli.demo import demo
+from node.cli.demo.command import demo
 from node.cli.distributing import import_directory, push
 from node.cli.doctor import doctor
 from node.cli.init import init

@@ -1,3 +1,1 @@
-"""x"""
-def demo() -> None:
-    """Tour."""
+"""`enlace demo`: three countries on this machine, and a tour."""

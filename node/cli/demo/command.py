@@ -1,0 +1,106 @@
+"""`enlace demo`: makes three countries, takes the tour, and lets them run."""
+
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from node.cli.demo import proving, tour
+from node.cli.demo.federation import COUNTRIES, Country, enrol_and_pair, make_countries
+from node.cli.demo.processes import Running, running
+from node.cli.demo.records import import_into, read_incidents, read_invented
+from node.cli.demo.telling import Teller
+from node.cli.demo.tour import Tour
+
+STEPS = (
+    tour.ask,
+    tour.read_answers,
+    tour.reveal,
+    proving.verify_ledgers,
+    proving.flip_a_byte,
+    tour.name_without_basis,
+    proving.refuse_the_thief,
+    proving.consult_the_doctor,
+)
+
+
+def demo(
+    *, once: Annotated[bool, typer.Option("--once", help="End by itself, with 0 only if every step held.")] = False
+) -> None:
+    """Make three countries on this machine, walk through one question, then let them run until Ctrl-C."""
+    # Ended from outside, it stops its nodes and removes its folder too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    teller = Teller()
+    with tempfile.TemporaryDirectory(prefix="enlace-demo-") as folder:
+        try:
+            _tour(teller, Path(folder), once=once)
+        except KeyboardInterrupt:
+            teller.say("")
+    teller.say("[dim]The nodes are stopped, and their folder is removed.[/dim]")
+
+
+def _tour(teller: Teller, folder: Path, *, once: bool) -> None:
+    started = time.monotonic()
+    teller.say(f"[bold]Enlace[/bold]: a tour in {len(STEPS)} steps. Everybody and every number in it is invented.\n")
+    invented = read_invented()
+    with teller.waiting("Making Guatemala, Mexico and the United States …"):
+        countries = make_countries(folder, {code: invented.unit(code) for code in COUNTRIES})
+    with running(countries) as nodes:
+        with teller.waiting("Starting their nodes …"):
+            for node in nodes:
+                node.wait_until_up()
+            for country in countries:
+                enrol_and_pair(country)
+        teller.done(
+            "Guatemala, Mexico and the United States run here: each has its own authority, keys, database and process. "
+            "Two of three stewards signed the directory; two focal points of each country signed every pairing."
+        )
+        with teller.waiting("Importing what they know …"):
+            incidents, file = read_incidents(COUNTRIES)
+            own = sum(import_into(country, invented.cases[country.code]) for country in countries)
+            public = {
+                country.code: [(each.case, each.entries) for each in incidents[country.code]] for country in countries
+            }
+            for country in countries:
+                import_into(country, public[country.code])
+        count = sum(map(len, public.values()))
+        teller.done(
+            f"They know {own} invented entries, and {count:,} public incidents from {file} "
+            f"(IOM Missing Migrants Project, CC BY 4.0), each where it happened. "
+            f"All of this took {time.monotonic() - started:.0f} s."
+        )
+        taken = Tour(teller, {country.code: country for country in countries}, invented, nodes)
+        for step in STEPS:
+            taken.verify_alive()
+            step(taken)
+        if once:
+            teller.say("\n[green]✓[/green] [bold]Every step did what it says.[/bold]")
+        else:
+            _stay(teller, countries, nodes)
+
+
+def _stay(teller: Teller, countries: Sequence[Country], nodes: Sequence[Running]) -> None:
+    """Print what to try, and let the nodes run until Ctrl-C."""
+    enlace = sys.argv[0] if Path(sys.argv[0]).name == "enlace" else f"{sys.executable} -m node"
+    homes = {country.code: country.home.path for country in countries}
+    teller.heading("Try it yourself, in another terminal")
+    teller.commands(
+        [
+            ("Be Guatemala's analyst", f"export ENLACE_HOME={homes['GT']} ENLACE_OFFICER=analyst"),
+            ("How is the node?", f"{enlace} doctor"),
+            (
+                "What is held back in Mexico, as its focal point sees it",
+                f"{enlace} holds --home {homes['MX']} --as focal-1",
+            ),
+        ]
+    )
+    teller.say("\n[bold]The nodes run until you press Ctrl-C.[/bold]")
+    while True:
+        for node in nodes:
+            node.verify_alive()
+        time.sleep(0.5)
