@@ -25,7 +25,6 @@ PRAGMAS: Final = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA busy_timeout = 5000",
     "PRAGMA cache_size = -16000",  # KiB
-    "PRAGMA mmap_size = 268435456",
     "PRAGMA temp_store = MEMORY",  # what is sorted stays out of temporary files
     "PRAGMA trusted_schema = OFF",
 )

@@ -191,14 +191,14 @@ class Entries:
         self._spread(connection, {entry.entry_id: entry}, start | downstream(connection, start), now_us)
         return entry
 
-    def set_state(self, connection: Connection, entry_id: bytes, state: EntryState) -> None:
-        """Recall an entry, so that nobody finds it, or make it active again.
+    def recall(self, connection: Connection, entry_id: bytes) -> None:
+        """Take an entry back, so that nobody finds it again; it stays readable here.
 
         Raises:
             NotFoundError: there is none.
         """
-        changed = connection.execute(update(entries).where(entries.c.entry_id == entry_id).values(state=state))
-        if changed.rowcount == 0:
+        this = update(entries).where(entries.c.entry_id == entry_id)
+        if connection.execute(this.values(state=EntryState.RECALLED)).rowcount == 0:
             raise NotFoundError("there is no such entry")
 
     def _verify_ids(self, connection: Connection, batch: Mapping[bytes, Entry]) -> None:

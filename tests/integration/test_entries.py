@@ -5,7 +5,7 @@ from node.errors import DecryptionError, KeyErasedError, NotFoundError, RecordEr
 from node.records.lookup import selector_tokens
 from node.store.cases import Cases
 from node.store.database import Database
-from node.store.entries import Entries, EntryState
+from node.store.entries import Entries
 from node.store.ids import new_id
 from node.store.tables import bonds, entry_revisions, lookups
 from node.store.tables import entries as entries_table
@@ -89,9 +89,9 @@ async def test_what_is_past_its_review_or_recalled_is_not_found(
     assert await found(database, entries, tokens_of(vault), REVIEW_US - 1) == [stored]
     assert await found(database, entries, tokens_of(vault), REVIEW_US) == []
     with database.engine.begin() as connection:
-        entries.set_state(connection, stored.entry_id, EntryState.RECALLED)
+        entries.recall(connection, stored.entry_id)
         with pytest.raises(NotFoundError):
-            entries.set_state(connection, bytes(16), EntryState.RECALLED)
+            entries.recall(connection, bytes(16))
     assert await found(database, entries, tokens_of(vault)) == []
     with database.reading() as connection:
         assert entries.get(connection, stored.entry_id) == stored
