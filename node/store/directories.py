@@ -21,7 +21,8 @@ def put_directory(connection: Connection, directory: TrustedDirectory, now_us: i
         literal(directory.version), literal(directory.expires_us), literal(directory.signed), literal(now_us)
     ).where(~exists(select(directories.c.version).where(directories.c.version >= directory.version)))
     columns = ["version", "expires_us", "signed", "accepted_us"]
-    if connection.execute(insert(directories).from_select(columns, row)).rowcount != 1:
+    written = insert(directories).from_select(columns, row).returning(directories.c.version)
+    if connection.execute(written).first() is None:
         raise DirectoryRollbackError(f"a directory of version {directory.version} or higher is held")
 
 
