@@ -16,6 +16,7 @@ import grpc
 from node.errors import (
     CertificateInvalidError,
     EnlaceError,
+    IdentityError,
     LedgerError,
     OverloadedError,
     TooLargeError,
@@ -66,7 +67,11 @@ class ExchangeServicer:
 
     def _served(self, case: UseCase) -> Callable[[object, Context], Awaitable[bytes]]:
         async def serve(_: object, context: Context) -> bytes:
-            peer = self.standing.trust.identified(certificate_chain(context), self.clock())
+            try:
+                peer = self.standing.trust.identified(certificate_chain(context), self.clock())
+            except IdentityError:
+                metrics.UNIDENTIFIED.inc()
+                raise
             data = b""
             self._under_way[peer.country] += 1
             try:
