@@ -6,8 +6,11 @@ sealing for what is to be right, so that what is wrong is only what the test mad
 
 import asyncio
 import secrets
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import grpc
 
@@ -16,7 +19,16 @@ from node.federation.envelope import Opened, Sealed, Signer, new_salt, open_enve
 from node.identity.keys import key_id, public_key
 from node.wire.codes_pb2 import Crime, LookupKind, Purpose, UnitType, Urgency
 from node.wire.envelope_pb2 import StatementType
-from node.wire.exchange_pb2 import Answer, Asker, Body, Query, QueryRequest, QueryResponse, Selector
+from node.wire.exchange_pb2 import (
+    Answer,
+    Asker,
+    Body,
+    GetDirectoryResponse,
+    Query,
+    QueryRequest,
+    QueryResponse,
+    Selector,
+)
 from tests.pki import Holder
 from tests.world import Place, World, now_us
 
@@ -120,28 +132,106 @@ def sealed_answer(place: Place, opened: Opened, answer: Answer | None = None, **
     return seal(signer, **(values | changes))  # type: ignore[arg-type]
 
 
+class Refusal(Exception):  # noqa: N818 -- not an error: what a test makes the peer do
+    """Raised by a behaviour: the call ends with this status and these words."""
+
+    def __init__(self, code: grpc.StatusCode, words: str = "") -> None:
+        super().__init__(code, words)
+        self.code = code
+        self.words = words
+
+
+@dataclass
+class Calls:
+    """What came to a hostile server: serialised requests, and the certificate (PEM) of each caller."""
+
+    requests: list[bytes] = field(default_factory=list)
+    certificates: list[bytes] = field(default_factory=list)
+
+
 @asynccontextmanager
-async def hostile_server(world: World, code: str, behave: Behaviour) -> AsyncIterator[None]:
-    """Listen where the country's node would, and answer queries as the test says."""
-    place = world[code]
+async def hostile_server(
+    world: World,
+    code: str,
+    behave: Behaviour,
+    *,
+    directory: bytes = b"",
+    holder: Holder | None = None,
+) -> AsyncIterator[Calls]:
+    """Listen where the country's node would, answer queries as the test says, and serve this directory."""
+    place, calls = world[code], Calls()
+    holder = holder or place.node
 
     async def serve(request_iterator: object, context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
         del request_iterator
         data = await context.read()
         assert isinstance(data, bytes)
-        return await behave(data)
+        calls.requests.append(data)
+        calls.certificates.append(next(iter(context.auth_context()["x509_pem_cert"])))
+        try:
+            return await behave(data)
+        except Refusal as refusal:
+            await context.abort(refusal.code, refusal.words)
+
+    async def serve_directory(request: bytes, context: object) -> bytes:
+        del request, context
+        return GetDirectoryResponse(signed_directory=directory).SerializeToString()
 
     server = grpc.aio.server(options=[("grpc.max_send_message_length", 128 * MAX_MESSAGE_BYTES)])
-    methods = {"Query": grpc.stream_unary_rpc_method_handler(serve)}
+    methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+        "Query": grpc.stream_unary_rpc_method_handler(serve),
+        "GetDirectory": grpc.unary_unary_rpc_method_handler(serve_directory),
+    }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("enlace.v1.Exchange", methods),))
     roots = b"".join(each.ca.roots_pem for each in world.places.values())
     credentials = grpc.ssl_server_credentials(
-        [(place.node.key_pem, place.node.chain_pem)], root_certificates=roots, require_client_auth=True
+        [(holder.key_pem, holder.chain_pem)], root_certificates=roots, require_client_auth=True
     )
     server.add_secure_port(place.peer, credentials)
     await server.start()
     try:
-        yield
+        yield calls
     finally:
         await server.stop(None)
         await asyncio.sleep(0)
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    """Return an HTTP/2 frame (RFC 9113 §4.1)."""
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+@asynccontextmanager
+async def dying_server(world: World, code: str, folder: Path) -> AsyncIterator[Calls]:
+    """Listen where the country's node would, begin to answer each call, and then cut the connection."""
+    place, calls = world[code], Calls()
+    chain, key = folder / "dying.pem", folder / "dying.key"
+    chain.write_bytes(place.node.chain_pem)
+    key.write_bytes(place.node.key_pem)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(chain, key)
+    tls.set_alpn_protocols(["h2"])
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came = b""
+        # The client's preface is 24 bytes; a DATA frame of its first stream, number 1, means that the question came.
+        while b"\x00\x00\x00\x01\x00" not in came[24:] and (more := await reader.read(65_536)):
+            came += more
+            if len(came) > 1_024:
+                break
+        calls.requests.append(came)
+        # HPACK (RFC 7541): ":status: 200" by its index, then "content-type: application/grpc" in words.
+        headers = b"\x88\x0f\x10\x10application/grpc"
+        writer.write(_frame(4, 0, 0, b"") + _frame(4, 1, 0, b"") + _frame(1, 4, 1, headers))
+        # A message of 1,000 bytes is announced, and 100 of them come.
+        writer.write(_frame(0, 0, 1, b"\x00\x00\x00\x03\xe8" + bytes(1_000))[:109])
+        await writer.drain()
+        writer.transport.abort()
+
+    host, _, port = place.peer.rpartition(":")
+    server = await asyncio.start_server(serve, host, int(port), ssl=tls)
+    try:
+        yield calls
+    finally:
+        server.close()
+        await server.wait_closed()
