@@ -5,10 +5,9 @@ the same tick. Silence is denial: an error on the way is a refusal with a line, 
 """
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import TypeAlias
 
@@ -22,6 +21,7 @@ from node.federation.envelope import Opened, Sealed, new_salt, open_envelope, se
 from node.federation.finding import Finding
 from node.federation.lines import ANSWER_BODY, QUERY_BODY, line_of, private_of, replay_key
 from node.federation.standing import Standing
+from node.federation.ticks import Ticks
 from node.identity.certificates import Peer
 from node.policy.decide import ENTRY, HELD_SILENTLY, HIT, INVISIBLE, Decision
 from node.policy.derive import derive_facts, derive_request
@@ -44,7 +44,6 @@ Pseudonym: TypeAlias = Callable[[DataCategory.ValueType, str], str]
 PAGE_ENTRIES = 10
 # More matches than this are not considered, nor told: a selector that finds so many is no lead.
 CONSIDERED_ENTRIES = 64
-TICK_S = 0.005
 ACKNOWLEDGE_WITHIN_US = 15 * 60 * 1_000_000  # a LIFE query, by a human
 VISIBLE = frozenset({ENTRY, HIT})
 NEVER_LAWFUL = frozenset(
@@ -88,6 +87,7 @@ class Answering:
     writer: Writer
     clock: Callable[[], int]
     window_us: int
+    ticks: Ticks = field(default_factory=Ticks)
 
     async def answer(self, data: bytes, peer: Peer) -> bytes:
         """Answer a serialised QueryRequest of an identified peer with a serialised QueryResponse.
@@ -95,7 +95,7 @@ class Answering:
         Raises:
             EnvelopeError, IdentityError, LedgerError, StoreError: nothing leaves.
         """
-        arrived = time.perf_counter()
+        arrived = asyncio.get_running_loop().time()
         now_us = self.clock()
         opened = self._opened(data, peer, now_us)
         self.standing.trust.verify_paired(peer.country)
@@ -118,7 +118,7 @@ class Answering:
         )
         await self._log(opened, sealed, judged, page, refusal)
         metrics.ANSWERS.labels(peer.country).inc()
-        await _until_tick(arrived)
+        await self.ticks.wait(arrived)
         return QueryResponse(envelope=sealed.envelope).SerializeToString()
 
     def _opened(self, data: bytes, peer: Peer, now_us: int) -> Opened:
@@ -190,26 +190,8 @@ class Answering:
         handles = {each.entry.entry_id: each.handle for each in page if each.decision.outcome == ENTRY}
         pseudonym = partial(self.vault.pseudonym, peer)
         for each in page:
-            answer.hits.append(self._hit(each, query, pseudonym, handles))
+            _write_hit(answer.hits.add(), each, query, pseudonym, handles)
         return answer
-
-    def _hit(
-        self,
-        judged: Judged,
-        query: Query,
-        pseudonym: Callable[[DataCategory.ValueType, str], str],
-        handles: Mapping[bytes, bytes],
-    ) -> Hit:
-        if judged.decision.outcome != ENTRY:
-            return Hit(hit=hit_only(judged.decision, handle=judged.handle))
-        released = redact(
-            judged.entry, judged.decision, purpose=query.purpose, handle=judged.handle, pseudonym=pseudonym
-        )
-        for link in judged.entry.links:
-            to_handle = handles.get(link.to_entry_id)
-            if to_handle is not None:
-                released.links.add(kind=link.kind, to_handle=to_handle)
-        return Hit(entry=released)
 
     async def _log(
         self, opened: Opened, sealed: Sealed, judged: Sequence[Judged], page: Sequence[Judged], refusal: str
@@ -272,6 +254,32 @@ class Answering:
         return change
 
 
+def _write_hit(
+    hit: Hit,
+    judged: Judged,
+    query: Query,
+    pseudonym: Callable[[DataCategory.ValueType, str], str],
+    handles: Mapping[bytes, bytes],
+) -> None:
+    """Write what leaves of an entry into a hit of the answer; `handles` are of the entries that leave with it."""
+    if judged.decision.outcome != ENTRY:
+        hit_only(judged.decision, into=hit.hit, handle=judged.handle)
+        return
+    released = hit.entry
+    redact(
+        judged.entry,
+        judged.decision,
+        into=released,
+        purpose=query.purpose,
+        handle=judged.handle,
+        pseudonym=pseudonym,
+    )
+    for link in judged.entry.links:
+        to_handle = handles.get(link.to_entry_id)
+        if to_handle is not None:
+            released.links.add(kind=link.kind, to_handle=to_handle)
+
+
 def _page(judged: Sequence[Judged], page: int) -> Sequence[Judged]:
     visible = [each for each in judged if each.is_visible]
     return visible[page * PAGE_ENTRIES : (page + 1) * PAGE_ENTRIES]
@@ -287,7 +295,7 @@ def _decisions(judged: Sequence[Judged], page: Sequence[Judged]) -> tuple[Decisi
             outcome = EntryOutcome.ENTRY_OUTCOME_NEXT_PAGE
         outcomes[outcome] += 1
         decided = decisions.entries.add()
-        decided.MergeFrom(_decided(each.decision))
+        decided.CopyFrom(_decided(each.decision))
         decided.entry_id, decided.revision, decided.outcome = each.entry.entry_id, each.entry.revision, outcome
         decided.facts, decided.handle = each.facts, each.handle
     return decisions, outcomes
@@ -304,9 +312,3 @@ def _decided(decision: Decision) -> EntryDecision:
         masked=decision.bits(Outcome.OUTCOME_MASK),
         withheld=decision.bits(Outcome.OUTCOME_WITHHOLD),
     )
-
-
-async def _until_tick(arrived: float) -> None:
-    """Wait until a whole number of ticks has passed since the arrival, so that work done doesn't show as time."""
-    passed = time.perf_counter() - arrived
-    await asyncio.sleep(TICK_S - passed % TICK_S)

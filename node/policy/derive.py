@@ -145,7 +145,7 @@ def derive_facts(request: Request, entry: entry_pb2.Entry, now_us: int) -> Facts
     inherited = entry.inherited if entry.HasField("inherited") else None
     if (own is not None and own.consents) or (inherited is not None and inherited.consents):
         return _derive(request, entry, record_age, born, now_us)  # too rare to be remembered
-    read = _Read(
+    read = (
         holder,
         nationalities,
         entry.handling,
@@ -196,8 +196,9 @@ def _protection_of(read: _Protection | None) -> entry_pb2.Protection | None:
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _remembered(request: Request, record_age: int, born: str | None, read: _Read) -> Facts:
-    """Derive facts from an entry that holds what was read, and nothing else."""
+def _remembered(request: Request, record_age: int, born: str | None, key: tuple[Any, ...]) -> Facts:
+    """Derive facts from an entry that holds what was read (`_Read`), and nothing else."""
+    read = _Read._make(key)
     entry = entry_pb2.Entry(
         handling=read.handling,
         crimes=read.crimes,

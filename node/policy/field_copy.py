@@ -1,11 +1,19 @@
-"""Operations that carry one field of a record into the message that leaves."""
+"""Functions that carry single fields of a record into the message that leaves, written for one vector of levels.
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, TypeAlias
+Which fields leave, and how, follows from descriptors and levels alone, and recurs in every entry of a kind. So it is
+settled once, in the text of a Python function with one statement or two for each field that may leave; an interpreter
+of operations pays a call for each field and entry, which is half the cost of an answer. The text is made of names of
+fields, numbers of categories and names of constants, and of nothing that anybody recorded, asked or wrote in a rule.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from keyword import iskeyword
+from typing import Final, TypeAlias
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from node.errors import PolicyError
 from node.policy import schema
 from node.policy.evaluate import GENERALISE, MASK, PSEUDONYMISE, WITHHOLD, join
 from node.policy.facts import PROTECTED_ROLES
@@ -20,144 +28,166 @@ MASKED: Final = "***"
 Pseudonym: TypeAlias = Callable[[Category, str], str]
 """From category and value to a pseudonym, keyed per recipient, so that two recipients can't join what they hold."""
 
-Operation: TypeAlias = Callable[[Message, Message, Pseudonym], None]
-"""Reads one field of the first message and writes it to the second."""
-
-_Transformation: TypeAlias = Callable[[Any, Pseudonym], Any]
-"""From a value to what leaves of it; None for nothing."""
+Copier: TypeAlias = Callable[[Message, Message, Pseudonym], None]
+"""Reads fields of the first message and writes what may leave of them to the second."""
 
 _RELEASABLE_ROLES: Final = frozenset(number for number, name in ROLES.items() if name not in PROTECTED_ROLES)
+_INDENT: Final = "    "
 
 
-def operations_of(
-    fields: Iterable[FieldDescriptor], levels: Mapping[Category, Outcome], *, reviewed: bool
-) -> tuple[Operation, ...]:
-    """Operations for those fields of one message that may leave.
+class Copying:
+    """The text of a copier and the constants that it names, while it is written.
 
     Args:
-        fields: Of one message type, each with a category.
         levels: By category; what is not in it is withheld.
         reviewed: A person found the record's free text fit to leave.
     """
-    found = []
-    for field in fields:
-        if schema.is_internal(field):
-            continue
-        treatment = treatment_of(field, levels.get(schema.category_of(field), WITHHOLD))
-        if treatment != WITHHOLD and (reviewed or not schema.is_free_text(field)):
-            found.append(_operation(field, treatment, levels, reviewed=reviewed))
-    return tuple(found)
 
+    def __init__(self, levels: Mapping[Category, Outcome], *, reviewed: bool) -> None:
+        self._levels = levels
+        self._reviewed = reviewed
+        self._lines: list[str] = []
+        self.constants: dict[str, object] = {"MASKED": MASKED}
 
-def message_operation(name: str, parts: Iterable[Operation]) -> Operation:
-    """An operation that builds the message in a field from its parts, and sets it even where nothing of it leaves."""
-    operations = tuple(parts)
+    @property
+    def source(self) -> str:
+        """The function's text."""
+        return "\n".join(["def copy(s0, t0, pseudonym):", *(self._lines or [_INDENT + "pass"]), ""])
 
-    def build(source: Message, target: Message, pseudonym: Pseudonym) -> None:
-        if source.HasField(name):
-            from_part, to_part = getattr(source, name), getattr(target, name)
-            to_part.SetInParent()
-            for operation in operations:
-                operation(from_part, to_part, pseudonym)
+    def add_fields(self, fields: Iterable[FieldDescriptor]) -> None:
+        """Write what carries those fields of the record that may leave."""
+        self._lines += _indented(self._fields(fields, self._levels, 0))
 
-    return build
+    def add_entity(self, holder: FieldDescriptor) -> None:
+        """Write what builds the entity in a field, set even where nothing of it leaves."""
+        fields = schema.message_of(holder).fields
+        self._lines += _indented(_part(holder, self._fields(fields, self._levels, 1), 0))
 
+    def compile(self) -> Copier:
+        """Make the function."""
+        names: dict[str, object] = {"__builtins__": {"dict": dict}, **self.constants}
+        exec(compile(self.source, "<fields that may leave>", "exec"), names)  # noqa: S102 -- see the module: no data
+        copier: Copier = names["copy"]  # type: ignore[assignment]
+        return copier
 
-def _operation(
-    field: FieldDescriptor, treatment: Outcome, levels: Mapping[Category, Outcome], *, reviewed: bool
-) -> Operation:
-    message = field.message_type
-    if field.enum_type is not None and field.is_repeated:
+    def _fields(
+        self, fields: Iterable[FieldDescriptor], levels: Mapping[Category, Outcome], depth: int
+    ) -> Iterator[str]:
+        for field in fields:
+            if schema.is_internal(field):
+                continue
+            treatment = treatment_of(field, levels.get(schema.category_of(field), WITHHOLD))
+            if treatment != WITHHOLD and (self._reviewed or not schema.is_free_text(field)):
+                yield from self._field(field, treatment, levels, depth)
+
+    def _field(
+        self, field: FieldDescriptor, treatment: Outcome, levels: Mapping[Category, Outcome], depth: int
+    ) -> Iterator[str]:
+        message = field.message_type
+        if message is None:
+            build = self._list if field.is_repeated else self._scalar
+            yield from build(field, treatment, depth)
+        elif not schema.is_value(message):
+            # A part of a record leaves at most at the level of the field that holds it.
+            capped = {category: join(level, treatment) for category, level in levels.items()}
+            yield from _list_of_parts(field, treatment, self._fields(message.fields, capped, depth + 1), depth)
+        elif treatment == GENERALISE:
+            name, coarser = _name(field), self._generaliser(field)
+            yield f"if s{depth}.HasField('{name}') and (v := {coarser}(s{depth}.{name})) is not None:"
+            yield f"{_INDENT}t{depth}.{name}.CopyFrom(v)"
+        else:
+            parts = (line for part in message.fields for line in _assignment(part, depth + 1))
+            yield from _part(field, parts, depth)
+
+    def _scalar(self, field: FieldDescriptor, treatment: Outcome, depth: int) -> Iterator[str]:
+        name = _name(field)
+        if treatment == MASK:
+            yield f"if s{depth}.{name}:"
+            yield f"{_INDENT}t{depth}.{name} = MASKED"
+        elif treatment == PSEUDONYMISE:
+            yield f"if v := s{depth}.{name}:"
+            yield f"{_INDENT}t{depth}.{name} = pseudonym({schema.category_of(field):d}, v)"
+        elif field.enum_type is not None:
+            yield f"if (v := s{depth}.{name}) in {self._known(field)}:"
+            yield f"{_INDENT}t{depth}.{name} = v"
+        elif _is_coarsened(field, treatment):
+            yield f"if (v := s{depth}.{name}) and (v := {self._generaliser(field)}(v)) is not None:"
+            yield f"{_INDENT}t{depth}.{name} = v"
+        else:
+            yield from _assignment(field, depth)
+
+    def _list(self, field: FieldDescriptor, treatment: Outcome, depth: int) -> Iterator[str]:
+        name = _name(field)
+        # Each once: how many telephones share a calling code, or lie behind a mask, is told by no outcome.
+        if field.enum_type is not None:
+            what = f"extend([c for c in v if c in {self._known(field)}])"
+        elif treatment == MASK:
+            what = "append(MASKED)"
+        elif treatment == PSEUDONYMISE:
+            what = f"extend(dict.fromkeys([pseudonym({schema.category_of(field):d}, c) for c in v]))"
+        elif _is_coarsened(field, treatment):
+            coarser = self._generaliser(field)
+            what = f"extend(dict.fromkeys([g for c in v if (g := {coarser}(c)) is not None]))"
+        else:
+            what = "extend(v)"
+        yield f"if v := s{depth}.{name}:"
+        yield f"{_INDENT}t{depth}.{name}.{what}"
+
+    def _known(self, field: FieldDescriptor) -> str:
+        """Name the codes that may leave: a number in nobody's list could carry anything, and zero is not sent."""
+        assert field.enum_type is not None
         known = frozenset(field.enum_type.values_by_number) - {0}
-        return _codes_operation(field.name, _RELEASABLE_ROLES if field.name == ROLES_FIELD else known)
-    if message is None:
-        build = _list_operation if field.is_repeated else _scalar_operation
-        return build(field.name, _transformation(field, treatment))
-    if schema.is_value(message):
-        if treatment == GENERALISE:
-            return _generalised_message(field.name, GENERALISERS[schema.generaliser_of(field)])
-        return message_operation(field.name, [_scalar_operation(part.name, None) for part in message.fields])
-    # A part of a record leaves at most at the level of the field that holds it.
-    capped = {category: join(level, treatment) for category, level in levels.items()}
-    return _list_of_messages(field.name, operations_of(message.fields, capped, reviewed=reviewed), treatment)
+        return self._constant(_RELEASABLE_ROLES if field.name == ROLES_FIELD else known)
+
+    def _generaliser(self, field: FieldDescriptor) -> str:
+        return self._constant(GENERALISERS[schema.generaliser_of(field)])
+
+    def _constant(self, value: object) -> str:
+        name = f"K{len(self.constants)}"
+        self.constants[name] = value
+        return name
 
 
-def _transformation(field: FieldDescriptor, treatment: Outcome) -> _Transformation | None:
-    """None where the value leaves as it stands."""
-    category = schema.category_of(field)
-    if treatment == MASK:
-        return lambda _value, _pseudonym: MASKED
-    if treatment == PSEUDONYMISE:
-        return lambda value, pseudonym: pseudonym(category, value)
-    if field.enum_type is not None:
-        # A number that is in nobody's list could carry anything; it reads as UNKNOWN, which is not sent.
-        known = frozenset(field.enum_type.values_by_number) - {0}
-        return lambda value, _pseudonym: value if value in known else None
-    if treatment == GENERALISE and schema.generaliser_of(field) != options_pb2.GENERALISER_SAME:
-        generalise = GENERALISERS[schema.generaliser_of(field)]
-        return lambda value, _pseudonym: generalise(value)
-    return None
+def _is_coarsened(field: FieldDescriptor, treatment: Outcome) -> bool:
+    return treatment == GENERALISE and schema.generaliser_of(field) != options_pb2.GENERALISER_SAME
 
 
-def _scalar_operation(name: str, transformation: _Transformation | None) -> Operation:
-    def copy(source: Message, target: Message, _pseudonym: Pseudonym) -> None:
-        value = getattr(source, name)
-        if value:
-            setattr(target, name, value)
-
-    def transform(source: Message, target: Message, pseudonym: Pseudonym) -> None:
-        assert transformation is not None
-        value = getattr(source, name)
-        if value and (changed := transformation(value, pseudonym)) is not None:
-            setattr(target, name, changed)
-
-    return copy if transformation is None else transform
+def _name(field: FieldDescriptor) -> str:
+    if not field.name.isidentifier() or iskeyword(field.name):
+        raise PolicyError(f"{field.full_name}: no name of a field in Python")
+    return field.name
 
 
-def _list_operation(name: str, transformation: _Transformation | None) -> Operation:
-    def copy(source: Message, target: Message, _pseudonym: Pseudonym) -> None:
-        values = getattr(source, name)
-        if values:
-            getattr(target, name).extend(values)
-
-    def transform(source: Message, target: Message, pseudonym: Pseudonym) -> None:
-        assert transformation is not None
-        values = getattr(source, name)
-        if values:
-            changed = [transformation(value, pseudonym) for value in values]
-            # Each once: how many telephones share a calling code, or lie behind a mask, is told by no outcome.
-            getattr(target, name).extend(dict.fromkeys(each for each in changed if each is not None))
-
-    return copy if transformation is None else transform
+def _indented(lines: Iterable[str]) -> list[str]:
+    return [_INDENT + line for line in lines]
 
 
-def _codes_operation(name: str, releasable: frozenset[int]) -> Operation:
-    def build(source: Message, target: Message, _pseudonym: Pseudonym) -> None:
-        codes = getattr(source, name)
-        if codes:
-            getattr(target, name).extend([code for code in codes if code in releasable])
-
-    return build
+def _assignment(field: FieldDescriptor, depth: int) -> Iterator[str]:
+    name = _name(field)
+    yield f"if v := s{depth}.{name}:"
+    yield f"{_INDENT}t{depth}.{name} = v"
 
 
-def _generalised_message(name: str, generalise: Callable[..., object]) -> Operation:
-    def build(source: Message, target: Message, _pseudonym: Pseudonym) -> None:
-        if source.HasField(name) and (changed := generalise(getattr(source, name))) is not None:
-            getattr(target, name).CopyFrom(changed)
+def _part(field: FieldDescriptor, lines: Iterable[str], depth: int) -> Iterator[str]:
+    """Write what builds the message in a field, set even where nothing of it leaves."""
+    name, inner = _name(field), depth + 1
+    yield f"if s{depth}.HasField('{name}'):"
+    yield f"{_INDENT}s{inner} = s{depth}.{name}"
+    yield f"{_INDENT}t{inner} = t{depth}.{name}"
+    yield f"{_INDENT}t{inner}.SetInParent()"
+    yield from _indented(lines)
 
-    return build
 
-
-def _list_of_messages(name: str, parts: tuple[Operation, ...], treatment: Outcome) -> Operation:
-    def build(source: Message, target: Message, pseudonym: Pseudonym) -> None:
-        built = getattr(target, name)
-        for each in getattr(source, name):
-            new = type(each)()
-            for operation in parts:
-                operation(each, new, pseudonym)
-            if new.ByteSize():
-                built.append(new)
-                if treatment == MASK:  # how many there are is not told
-                    return
-
-    return build
+def _list_of_parts(field: FieldDescriptor, treatment: Outcome, lines: Iterable[str], depth: int) -> Iterator[str]:
+    """Write what builds a list of messages, without those of which nothing leaves."""
+    name, inner = _name(field), depth + 1
+    yield f"if v{inner} := s{depth}.{name}:"
+    yield f"{_INDENT}l{inner} = t{depth}.{name}"
+    yield f"{_INDENT}for s{inner} in v{inner}:"
+    yield f"{_INDENT * 2}t{inner} = l{inner}.add()"
+    yield from _indented(_indented(lines))
+    yield f"{_INDENT * 2}if not t{inner}.ByteSize():"
+    yield f"{_INDENT * 3}del l{inner}[-1]"
+    if treatment == MASK:  # how many there are is not told
+        yield f"{_INDENT * 2}else:"
+        yield f"{_INDENT * 3}break"

@@ -1,19 +1,21 @@
-"""What leaves of an entry: a new message, built field by field from an allow-list.
+"""What leaves of an entry: a message built field by field from an allow-list.
 
 Copying an entry and clearing what must stay would carry along whatever this node does not know: fields of a newer
-schema survive in protobuf messages, at any depth. Here nothing is copied but single values of known fields, each by an
-operation that the decision's levels chose. What no operation names stays at home.
+schema survive in protobuf messages, at any depth. Here nothing of an entry is copied but single values of known fields,
+each by a statement that the decision's levels chose. What no statement names stays at home.
 
-Operations are computed once for each kind of entry and vector of levels, from the descriptors.
+What is told beside the entry follows from the decision. It is made once, as a message that this node built from rules
+alone, and copied whole: nothing of any record is in it.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 from node.errors import PolicyError
 from node.policy import schema
 from node.policy.decide import ENTRY, HIT, Decision
-from node.policy.field_copy import Operation, Pseudonym, message_operation, operations_of
+from node.policy.field_copy import Copier, Copying, Pseudonym
 from node.policy.vocabulary import Category, Outcome, Purpose, tier
 from node.wire import codes_pb2, entry_pb2, exchange_pb2
 
@@ -21,42 +23,48 @@ _REMEMBERED: Final = 4096  # plans; a few hundred bytes each
 
 
 def redact(
-    entry: entry_pb2.Entry, decision: Decision, *, purpose: Purpose, handle: bytes, pseudonym: Pseudonym
-) -> exchange_pb2.ReleasedEntry:
-    """Build what leaves of an entry.
+    entry: entry_pb2.Entry,
+    decision: Decision,
+    *,
+    into: exchange_pb2.ReleasedEntry,
+    purpose: Purpose,
+    handle: bytes,
+    pseudonym: Pseudonym,
+) -> None:
+    """Write what leaves of an entry.
 
     Links are left to the caller, who alone knows which other entries the same answer releases.
 
     Args:
         entry: As its owner keeps it.
         decision: Made on this entry; its outcome is ENTRY.
+        into: Where to write; whatever it held is gone.
         purpose: Of the query.
         handle: 16 random bytes for this entry and this recipient.
         pseudonym: See `Pseudonym`.
 
     Raises:
-        PolicyError: The decision does not release the entry.
+        PolicyError: The decision does not release the entry; nothing is written.
     """
     holder = entry.WhichOneof("entity")
     if decision.outcome != ENTRY or holder is None:
         raise PolicyError("this decision releases no entry")
     plan = _plan(holder, decision, purpose, entry.text_reviewed)
-    released = exchange_pb2.ReleasedEntry.FromString(plan.header)
-    released.handle = handle
-    for operation in plan.operations:
-        operation(entry, released, pseudonym)
-    return released
+    into.CopyFrom(plan.told)
+    into.handle = handle
+    plan.copy(entry, into, pseudonym)
 
 
-def hit_only(decision: Decision, *, handle: bytes) -> exchange_pb2.HitOnly:
-    """Build what leaves where only the existence of an entry is told.
+def hit_only(decision: Decision, *, into: exchange_pb2.HitOnly, handle: bytes) -> None:
+    """Write what leaves where only the existence of an entry is told.
 
     Raises:
-        PolicyError: The decision does not tell it, or tells more.
+        PolicyError: The decision does not tell it, or tells more; nothing is written.
     """
     if decision.outcome != HIT:
         raise PolicyError("this decision is no hit")
-    return exchange_pb2.HitOnly(handle=handle, terms=_terms(decision), grants=_grants(decision))
+    into.CopyFrom(_told_of_hit(decision))
+    into.handle = handle
 
 
 # --- what every recipient is told ------------------------------------------------------------------------------------
@@ -104,28 +112,44 @@ def _grants(decision: Decision) -> list[exchange_pb2.Grant]:
 
 
 class _Plan(NamedTuple):
-    header: bytes  # a ReleasedEntry with terms, grants and what is withheld
-    operations: tuple[Operation, ...]
+    told: exchange_pb2.ReleasedEntry  # terms, grants and what is withheld; never changed
+    copy: Copier
 
 
 @lru_cache(maxsize=_REMEMBERED)
 def _plan(holder: str, decision: Decision, purpose: Purpose, reviewed: bool) -> _Plan:  # noqa: FBT001 -- a cache's key
-    header = exchange_pb2.ReleasedEntry(
+    told = exchange_pb2.ReleasedEntry(
         terms=_terms(decision),
         grants=_grants(decision),
         withheld=withheld_categories(schema.KIND_BY_FIELD[holder], purpose),
     )
-    return _Plan(header.SerializeToString(), _operations(holder, decision.levels, reviewed))
+    return _Plan(told, _copier(holder, decision.levels, reviewed))
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _operations(
+def _told_of_hit(decision: Decision) -> exchange_pb2.HitOnly:
+    return exchange_pb2.HitOnly(terms=_terms(decision), grants=_grants(decision))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _copier(
     holder: str,
     levels: tuple[tuple[Category, Outcome], ...],
     reviewed: bool,  # noqa: FBT001 -- a cache's key
-) -> tuple[Operation, ...]:
-    by_category = dict(levels)
+) -> Copier:
+    return copying_of(holder, dict(levels), reviewed=reviewed).compile()
+
+
+def copying_of(holder: str, levels: Mapping[Category, Outcome], *, reviewed: bool) -> Copying:
+    """What carries an entry of one kind into what leaves.
+
+    Args:
+        holder: Field of the entity ("telecom").
+        levels: By category; what is not in it is withheld.
+        reviewed: A person found the record's free text fit to leave.
+    """
     record = entry_pb2.Entry.DESCRIPTOR
-    common = operations_of(schema.common_fields(record), by_category, reviewed=reviewed)
-    entity = schema.message_of(record.fields_by_name[holder])
-    return (*common, message_operation(holder, operations_of(entity.fields, by_category, reviewed=reviewed)))
+    copying = Copying(levels, reviewed=reviewed)
+    copying.add_fields(schema.common_fields(record))
+    copying.add_entity(record.fields_by_name[holder])
+    return copying

@@ -1,7 +1,11 @@
+import io
+import re
+import tokenize
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
@@ -13,11 +17,11 @@ from node.policy import generalise, schema
 from node.policy.decide import ENTRY, HIT, INVISIBLE, Decision, EntryOutcome, Grant, decide
 from node.policy.evaluate import GENERALISE, MASK, PSEUDONYMISE, RELEASE, WITHHOLD
 from node.policy.facts import PROTECTED_ROLES
-from node.policy.field_copy import MASKED, operations_of
-from node.policy.redact import hit_only, redact, withheld_categories
+from node.policy.field_copy import MASKED, Copying
+from node.policy.redact import copying_of, hit_only, redact, withheld_categories
 from node.policy.treatment import outcome_table, treatment_of
 from node.policy.vocabulary import CATEGORY_NUMBERS, ENTITY_KINDS, ROLES, TIER_5, Category, Outcome
-from node.wire import codes_pb2, entry_pb2, exchange_pb2
+from node.wire import codes_pb2, entry_pb2, exchange_pb2, options_pb2
 from tests.unit.policy.situations import ACCEPTED, NOW_US, OPEN, SUSPECT_PHONE, book, phone, plant
 
 LEVELS: tuple[Outcome, ...] = (RELEASE, GENERALISE, PSEUDONYMISE, MASK, WITHHOLD)
@@ -44,7 +48,15 @@ def pseudonym(category: Category, value: str) -> str:
 
 
 def released(entry: entry_pb2.Entry, levels: dict[Category, Outcome]) -> exchange_pb2.ReleasedEntry:
-    return redact(entry, decision(levels), purpose=PURPOSE, handle=HANDLE, pseudonym=pseudonym)
+    return redacted(entry, decision(levels))
+
+
+def redacted(entry: entry_pb2.Entry, made: Decision, handle: bytes = HANDLE) -> exchange_pb2.ReleasedEntry:
+    answer = exchange_pb2.Answer()
+    into = answer.hits.add().entry
+    redact(entry, made, into=into, purpose=PURPOSE, handle=handle, pseudonym=pseudonym)
+    assert answer.hits[0].WhichOneof("kind") == "entry"
+    return into
 
 
 def every(level: Outcome) -> dict[Category, Outcome]:
@@ -316,13 +328,16 @@ def test_terms_and_grants_go_with_the_entry() -> None:
         (),
         (),
     )
-    answer = redact(phone(), made, purpose=PURPOSE, handle=HANDLE, pseudonym=pseudonym)
+    answer = redacted(phone(), made)
     assert answer.handle == HANDLE
     assert answer.terms == exchange_pb2.Terms(obligations=[codes_pb2.OBLIGATION_NO_ONWARD], retention_days=180)
     assert [(each.rule, each.law) for each in answer.grants] == [("MX-10", "UNTOC art. 27(1)")]
     assert list(answer.withheld) == [codes_pb2.DATA_CATEGORY_COMMUNICATIONS]
-    again = redact(phone(), made, purpose=PURPOSE, handle=b"\x01" * 16, pseudonym=pseudonym)
-    assert again.handle == b"\x01" * 16
+    assert redacted(phone(), made, b"\x01" * 16).handle == b"\x01" * 16
+    answer.terms.retention_days = 1
+    answer.grants.add(rule="added")
+    assert redacted(phone(), made).terms.retention_days == 180
+    assert len(redacted(phone(), made).grants) == 1
 
 
 def test_what_is_withheld_is_listed_alike_whatever_is_recorded_or_decided() -> None:
@@ -344,7 +359,8 @@ def test_a_hit_tells_terms_and_rules_alone() -> None:
     hit = book(OPEN.replace("EVERYTHING", "EXISTENCE"))
     made = decide(book(OPEN, "floor"), hit, SUSPECT_PHONE, ACCEPTED, NOW_US)
     assert made.outcome == HIT
-    told = hit_only(made, handle=HANDLE)
+    told = exchange_pb2.HitOnly()
+    hit_only(made, into=told, handle=HANDLE)
     assert told.handle == HANDLE
     assert {grant.category for grant in told.grants} == {codes_pb2.DATA_CATEGORY_EXISTENCE}
 
@@ -352,11 +368,13 @@ def test_a_hit_tells_terms_and_rules_alone() -> None:
 def test_a_decision_that_releases_nothing_builds_nothing() -> None:
     for outcome in (HIT, INVISIBLE):
         with pytest.raises(PolicyError):
-            redact(phone(), decision({}, outcome), purpose=PURPOSE, handle=HANDLE, pseudonym=pseudonym)
+            redacted(phone(), decision({}, outcome))
     with pytest.raises(PolicyError):
-        redact(entry_pb2.Entry(), decision({}), purpose=PURPOSE, handle=HANDLE, pseudonym=pseudonym)
+        redacted(entry_pb2.Entry(), decision({}))
+    told = exchange_pb2.HitOnly()
     with pytest.raises(PolicyError):
-        hit_only(decision({}, INVISIBLE), handle=HANDLE)
+        hit_only(decision({}, INVISIBLE), into=told, handle=HANDLE)
+    assert told == exchange_pb2.HitOnly()
 
 
 def test_the_table_covers_every_field_and_outcome_and_never_gives_more() -> None:
@@ -371,4 +389,63 @@ def test_the_table_covers_every_field_and_outcome_and_never_gives_more() -> None
 def test_internal_fields_have_no_way_out() -> None:
     internal = [field for field in entry_pb2.Entry.DESCRIPTOR.fields if schema.is_internal(field)]
     assert {"entry_id", "case_id", "unit", "protection", "inherited", "links"} <= {field.name for field in internal}
-    assert operations_of(internal, every(RELEASE), reviewed=True) == ()
+    copying = Copying(every(RELEASE), reviewed=True)
+    copying.add_fields(internal)
+    assert copying.source == "def copy(s0, t0, pseudonym):\n    pass\n"
+    into = exchange_pb2.ReleasedEntry()
+    copying.compile()(phone(), into, pseudonym)
+    assert into == exchange_pb2.ReleasedEntry()
+
+
+# --- the functions that carry fields ---------------------------------------------------------------------------------
+
+WRITTEN = {
+    *("def", "copy", "pseudonym", "if", "in", "and", "is", "not", "None", "for", "else", "break", "del", "MASKED"),
+    *("HasField", "SetInParent", "CopyFrom", "ByteSize", "add", "append", "extend", "dict", "fromkeys", "v", "c", "g"),
+}
+
+
+def field_names(descriptor: Descriptor) -> set[str]:
+    found = set()
+    for field in descriptor.fields:
+        if not schema.is_internal(field):
+            found |= {field.name, *(field_names(field.message_type) if field.message_type else ())}
+    return found
+
+
+@pytest.mark.parametrize("holder", KINDS)
+@given(levels=st.dictionaries(st.sampled_from(sorted(CATEGORY_NUMBERS.values())), st.sampled_from(LEVELS)))
+@settings(max_examples=20, deadline=None)
+def test_a_function_that_carries_fields_is_written_of_field_names_and_numbers_alone(
+    holder: str, levels: dict[Category, Outcome]
+) -> None:
+    names = field_names(entry_pb2.Entry.DESCRIPTOR)
+    copying = copying_of(holder, levels, reviewed=True)
+    for token in tokenize.generate_tokens(io.StringIO(copying.source).readline):
+        if token.type == tokenize.NAME:
+            known = token.string in WRITTEN or token.string in names or token.string in copying.constants
+            assert known or re.fullmatch(r"[stlv][0-3]", token.string), token
+        elif token.type == tokenize.STRING:
+            assert token.string.strip("'") in names, token
+        elif token.type == tokenize.NUMBER:
+            assert int(token.string) in {1, *levels}, token
+        else:
+            assert token.type != tokenize.COMMENT
+    for constant in copying.constants.values():
+        known_codes = isinstance(constant, frozenset) and all(isinstance(each, int) for each in constant)
+        assert constant == MASKED or known_codes or constant in generalise.GENERALISERS.values()
+
+
+def test_a_field_that_python_can_not_name_fails() -> None:
+    file = descriptor_pb2.FileDescriptorProto(name="k.proto", package="k", syntax="proto3")
+    made = file.message_type.add(name="Record").field.add(name="lambda", number=1, type="TYPE_STRING")
+    options: Any = made.options.Extensions
+    options[options_pb2.category] = IDENTITY
+    pool = descriptor_pool.DescriptorPool()
+    for module in (descriptor_pb2, codes_pb2, options_pb2):
+        pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
+    file.dependency.append("node/wire/options.proto")
+    pool.AddSerializedFile(file.SerializeToString())
+    copying = Copying(every(RELEASE), reviewed=True)
+    with pytest.raises(PolicyError, match="lambda"):
+        copying.add_fields(pool.FindMessageTypeByName("k.Record").fields)
