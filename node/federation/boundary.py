@@ -54,27 +54,36 @@ def status_of(error: errors.EnlaceError) -> grpc.StatusCode:
 class Boundary(grpc.aio.ServerInterceptor):
     """Maps errors of every handler behind it to a status."""
 
+    def __init__(self) -> None:
+        """Start without a handler; each is wrapped when it is first called."""
+        self._wrapped: dict[str, Any] = {}
+
     async def intercept_service(
         self,
         continuation: "Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]]",
         handler_call_details: grpc.HandlerCallDetails,
     ) -> "grpc.RpcMethodHandler[Any, Any] | None":
-        """Wrap the handler that would serve the call."""
-        handler: Any = await continuation(handler_call_details)  # grpc's types know only synchronous handlers
-        if handler is None:
-            return None
-        made: Any
-        streams = handler.request_streaming
-        if handler.response_streaming:
-            made = grpc.stream_stream_rpc_method_handler if streams else grpc.unary_stream_rpc_method_handler
-            served: Any = _streaming(handler.stream_stream or handler.unary_stream, handler_call_details.method)
-        else:
-            made = grpc.stream_unary_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
-            served = _single(handler.stream_unary or handler.unary_unary, handler_call_details.method)
-        wrapped: grpc.RpcMethodHandler[Any, Any] = made(
-            served, handler.request_deserializer, handler.response_serializer
-        )
-        return wrapped
+        """Return the handler that serves the call, wrapped."""
+        method = handler_call_details.method
+        wrapped: Any = self._wrapped.get(method)
+        if wrapped is None:
+            handler = await continuation(handler_call_details)
+            if handler is None:
+                return None  # not kept: a caller chooses the method's name, and could fill the memory with names
+            wrapped = self._wrapped[method] = _wrap(handler, method)
+        return wrapped  # type: ignore[no-any-return]
+
+
+def _wrap(handler: Any, method: str) -> Any:  # noqa: ANN401 - grpc's types know only synchronous handlers
+    made: Any
+    streams = handler.request_streaming
+    if handler.response_streaming:
+        made = grpc.stream_stream_rpc_method_handler if streams else grpc.unary_stream_rpc_method_handler
+        served: Any = _streaming(handler.stream_stream or handler.unary_stream, method)
+    else:
+        made = grpc.stream_unary_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
+        served = _single(handler.stream_unary or handler.unary_unary, method)
+    return made(served, handler.request_deserializer, handler.response_serializer)
 
 
 def _single(inner: Callable[[Any, Context], Awaitable[Any]], method: str) -> Callable[[Any, Context], Awaitable[Any]]:
