@@ -1,11 +1,14 @@
-"""Pairings: with which peers, and under which root key of theirs, focal points have agreed to deal (SAFEGUARDS 9)."""
+"""Pairings: with which peers, and under which root key of theirs, focal points have agreed to deal (SAFEGUARDS 9).
+
+Whether one is in force is not read from here, where SQL could write it, but from the signatures:
+`node.identity.approvals.verify_pairing`.
+"""
 
 from collections.abc import Mapping
 
 from sqlalchemy import Connection, insert, select, update
 
 from node.errors import NotPairedError
-from node.identity.approvals import SIGNERS
 from node.store.tables import pairings
 from node.wire.approval_pb2 import Pairing
 
@@ -53,12 +56,3 @@ def list_signed(connection: Connection) -> Mapping[str, bytes]:
     """Return the newest pairing with each peer (SignedPairing)."""
     rows = connection.execute(select(pairings.c.peer, pairings.c.signed).order_by(pairings.c.peer))
     return {row.peer: row.signed for row in rows}
-
-
-def in_force(connection: Connection) -> Mapping[str, bytes]:
-    """Return the root key (32 bytes) that two focal points signed for, by peer.
-
-    The count beside it can be altered by who writes SQL: `identity.approvals.verify_pairing` on `list_signed` can't.
-    """
-    rows = connection.execute(select(pairings.c.peer, pairings.c.peer_root_key).where(pairings.c.signers >= SIGNERS))
-    return {row.peer: row.peer_root_key for row in rows}

@@ -170,8 +170,10 @@ class Vault:
         Raises:
             KeyErasedError, DecryptionError: as of `open`.
         """
-        key_id = key_id_of(sealed)  # not kept in memory: it opens nothing else
-        key = self._unwrapped(key_id, self._keystore.get(key_id))
+        key_id = key_id_of(sealed)
+        key = self._keys.get(key_id)  # there after `load_keys`, and not kept otherwise: it opens nothing else
+        if key is None:
+            key = self._unwrapped(key_id, self._keystore.get(key_id))
         return _decrypted(key, context, sealed[KEY_ID_BYTES:])
 
     # --- what peers see ----------------------------------------------------------------------------------------------

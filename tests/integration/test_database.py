@@ -1,5 +1,6 @@
 import asyncio
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,12 @@ def test_what_is_not_there_is_made_only_where_asked(empty_url: str) -> None:
     Database.open(empty_url, create=True).close()
     Database.open(empty_url).close()
     Database.open(empty_url, create=True).close()
+
+
+def test_processes_that_start_at_once_make_the_tables_once(postgres_server: URL) -> None:
+    with postgres_database(postgres_server, template="template0") as url, ThreadPoolExecutor(4) as threads:
+        for opened in threads.map(lambda _: Database.open(url, create=True), range(4)):
+            opened.close()
 
 
 def test_reading_only_can_not_write(database_url: str) -> None:
