@@ -32,7 +32,6 @@ from node.wire.desk_pb2 import PendingChange, PutEntryResponse
 from node.wire.entry_pb2 import Case, Entry
 from node.wire.ledger_pb2 import LeafKind
 
-"""Epochs of lookup keys whose tokens are written."""
 REVIEW_US: Final = 5 * 365 * 86_400_000_000
 """When a record is reviewed where its owner names no date: after five years (28 CFR 23.20(h))."""
 MOST_CASES: Final = 500

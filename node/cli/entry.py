@@ -1,0 +1,139 @@
+"""`enlace entry`: what is known in a case."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from node.cli.client import desk
+from node.cli.home import home_of
+from node.cli.output import HomeOption, JsonOption, OfficerOption, console, say, show_rows, time_text
+from node.cli.reading import message_dict, parse_message, read_text
+from node.cli.records import entry_lines
+from node.cli.words import id_text, parse_id
+from node.errors import UsageError
+from node.wire.desk_pb2 import (
+    DecideChangeRequest,
+    GetEntryRequest,
+    ListChangesRequest,
+    PutEntryRequest,
+    PutEntryResponse,
+)
+from node.wire.entry_pb2 import Entry
+
+app = typer.Typer(help="Record what is known in a case, and read it.", no_args_is_help=True)
+
+File = Annotated[str, typer.Argument(metavar="FILE", help='JSON of an entry; "-" for standard input.')]
+EntryId = Annotated[str, typer.Argument(metavar="ENTRY", help="The entry's id.")]
+ChangeId = Annotated[str, typer.Argument(metavar="CHANGE", help="The change's id, from `enlace entry changes`.")]
+
+
+@app.command("add")
+def add(
+    file: File,
+    *,
+    officer: OfficerOption,
+    case: Annotated[str | None, typer.Option("--case", help="The case's id, where the file names none.")] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Record a new entry."""
+    entry = parse_message(read_text(file), Entry())
+    if entry.entry_id:
+        raise UsageError("a new entry has no entry_id; `enlace entry edit` changes one that is here")
+    if case:
+        entry.case_id = parse_id(case)
+    if not entry.case_id:
+        raise UsageError("say in which case: --case, or case_id in the file")
+    with desk(home_of(home), officer) as stub:
+        kept = stub.PutEntry(PutEntryRequest(entry=entry)).entry
+    _show(kept, as_json)
+
+
+@app.command("show")
+def show_entry(entry: EntryId, *, officer: OfficerOption, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Show an entry; that you looked is logged."""
+    with desk(home_of(home), officer) as stub:
+        found = stub.GetEntry(GetEntryRequest(entry_id=parse_id(entry))).entry
+    _show(found, as_json)
+
+
+@app.command("edit")
+def edit(
+    file: File,
+    *,
+    officer: OfficerOption,
+    reason: Annotated[str, typer.Option("--reason", help="Needed where protection gets weaker.")] = "",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Change an entry: the whole of it, as `enlace entry show --json` gave it, with your changes."""
+    entry = parse_message(read_text(file), Entry())
+    if not entry.entry_id:
+        raise UsageError("the file has no entry_id; `enlace entry add` records a new entry")
+    with desk(home_of(home), officer) as stub:
+        response = stub.PutEntry(PutEntryRequest(entry=entry, reason=reason))
+    if as_json:
+        typer.echo(json.dumps(message_dict(response), ensure_ascii=False))
+        return
+    if response.pending_change:
+        say(_pending_sentences(response))
+    else:
+        _show(response.entry, as_json=False)
+
+
+def _pending_sentences(response: PutEntryResponse) -> list[str]:
+    change = id_text(response.pending_change)
+    return [
+        f"This weakens protection: {', '.join(response.weakened)}.",
+        "The entry stands as it was until a second officer decides:",
+        f"  enlace entry confirm {change}",
+        f"  enlace entry decline {change}",
+    ]
+
+
+@app.command("changes")
+def changes(*, officer: OfficerOption, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """List changes that weaken protection and wait for a second officer."""
+    with desk(home_of(home), officer) as stub:
+        waiting = stub.ListChanges(ListChangesRequest()).changes
+    if as_json:
+        typer.echo(json.dumps([message_dict(change) for change in waiting], ensure_ascii=False))
+        return
+    rows = [
+        {
+            "change": id_text(change.change_id),
+            "entry": id_text(change.entry_id),
+            "weakens": ", ".join(change.weakened),
+            "reason": change.reason,
+            "proposed by": change.proposed_by,
+            "proposed": time_text(change.proposed_us),
+        }
+        for change in waiting
+    ]
+    show_rows(rows, as_json=False, empty="No change waits for a second officer.")
+
+
+@app.command("confirm")
+def confirm(change: ChangeId, *, officer: OfficerOption, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Confirm a change that another officer proposed: from now on the entry is less protected."""
+    with desk(home_of(home), officer) as stub:
+        decided = stub.DecideChange(DecideChangeRequest(change_id=parse_id(change), confirm=True)).entry
+    _show(decided, as_json)
+
+
+@app.command("decline")
+def decline(change: ChangeId, *, officer: OfficerOption, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Decline a change, or take your own back: the entry stays as it is."""
+    with desk(home_of(home), officer) as stub:
+        decided = stub.DecideChange(DecideChangeRequest(change_id=parse_id(change), confirm=False)).entry
+    _show(decided, as_json)
+
+
+def _show(entry: Entry, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(message_dict(entry), ensure_ascii=False))
+        return
+    out = console()
+    for line in entry_lines(entry):
+        out.print(line, soft_wrap=True)

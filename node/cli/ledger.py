@@ -1,0 +1,202 @@
+"""`enlace ledger`: verifying the exchange log without trusting the node, and reading it as an auditor."""
+
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from google.protobuf.message import DecodeError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from node.cli.client import desk
+from node.cli.directory_files import read
+from node.cli.home import HOME_VARIABLE, home_of
+from node.cli.output import HomeOption, JsonOption, OfficerOption, show, show_rows, time_text
+from node.cli.reading import message_dict
+from node.cli.words import id_text, parse_country, word
+from node.config import load_config
+from node.errors import DirectoryMalformedError, LedgerBrokenError, SignatureError, UnknownMemberError, UsageError
+from node.federation.envelope import STATEMENT_TYPE
+from node.identity.directory import TrustedDirectory
+from node.identity.keys import verify_signature
+from node.store import directories
+from node.store.database import Database
+from node.store.ledger import Progress as Told
+from node.store.ledger import Report, StatementVerifier, verify_ledger
+from node.wire.codes_pb2 import Purpose
+from node.wire.desk_pb2 import ListLedgerRequest, ListLedgerResponse
+from node.wire.directory_pb2 import Directory, SignedDirectory
+from node.wire.envelope_pb2 import Statement
+from node.wire.ledger_pb2 import Direction, LeafKind
+
+app = typer.Typer(help="Verify the exchange log, and read it.", no_args_is_help=True)
+
+_CLOCK_WINDOW_US: Final = 300_000_000
+"""The widest window that a node's configuration allows between a message and its own clock."""
+
+
+@app.command("verify")
+def verify(
+    *,
+    database: Annotated[
+        str | None,
+        typer.Option("--database", help="A SQLite file, as a copy, or a URL; else the node's own."),
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Recompute the whole ledger from the database itself; exit status 1 names what is wrong, by line.
+
+    With a home, the signatures in it are checked too, against the directories that follow from the pinned root.
+    """
+    pinned, url = None, _url(database) if database else ""
+    if home is not None or HOME_VARIABLE in os.environ or not database:
+        config = load_config(home_of(home).config)
+        pinned, url = config.trust.root, url or config.store.database
+    started = time.perf_counter()
+    with Database.open_read_only(url) as opened, opened.reading() as connection, _told(as_json) as told:
+        verifier = None
+        if pinned is not None:
+            verifier = _statement_verifier(read(pinned), directories.accepted(connection))
+        try:
+            report = verify_ledger(connection, verify_statement=verifier, progress=told)
+            if report.unknown_keys:
+                raise LedgerBrokenError(f"{report.unknown_keys} signatures are by keys that no directory names")
+        except LedgerBrokenError as error:
+            show({"verified": False, "findings": str(error).split("; ")}, as_json)
+            raise typer.Exit(1) from None
+    _show_whole(report, signed=pinned is not None, seconds=time.perf_counter() - started, as_json=as_json)
+
+
+def _url(database: str) -> str:
+    if "://" in database:
+        return database
+    path = Path(database).resolve()
+    if not path.is_file():
+        raise UsageError(f"{database} is no file")
+    return f"sqlite:///{path}"
+
+
+def _statement_verifier(root: bytes, accepted: Sequence[bytes]) -> StatementVerifier:
+    """Return what checks statements under all directories since: a key that was replaced has signed what it signed."""
+    directory, history = TrustedDirectory.pinned(root), list[TrustedDirectory]()
+    for signed in accepted:
+        directory = directory.updated(signed, _issued_us(signed))
+        history.insert(0, directory)
+
+    def verify_statement(statement: bytes, key_id: bytes, signature: bytes) -> None:
+        try:
+            parsed = Statement.FromString(statement)
+        except DecodeError:
+            raise SignatureError("the statement is not one") from None
+        # A node takes a statement by its own clock, which the sender's may be ahead of or behind.
+        times = (parsed.time_us, parsed.time_us - _CLOCK_WINDOW_US, parsed.time_us + _CLOCK_WINDOW_US)
+        for each, at_us in product(history, times):
+            with suppress(SignatureError, UnknownMemberError):
+                key = each.signing_key(parsed.sender, parsed.node, key_id, at_us)
+                break
+        else:
+            raise UnknownMemberError("no directory names this key for that node and time")
+        verify_signature(key, STATEMENT_TYPE, statement, signature)
+
+    return verify_statement
+
+
+def _issued_us(signed: bytes) -> int:
+    """When a directory was issued, as it says itself; whether it may be believed is checked next."""
+    try:
+        return Directory.FromString(SignedDirectory.FromString(signed).directory).issued_us
+    except DecodeError:
+        raise DirectoryMalformedError("a directory in the database is not one") from None
+
+
+@contextmanager
+def _told(as_json: bool) -> Iterator[Told | None]:
+    """Yield what shows progress: on a terminal, a bar on standard error."""
+    err = Console(stderr=True)
+    if as_json or not err.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TextColumn("lines"), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _show_whole(report: Report, *, signed: bool, seconds: float, as_json: bool) -> None:
+    facts: dict[str, object] = {"verified": True, "lines": report.size, "root": report.root}
+    if signed:
+        facts["signatures"] = report.signatures
+    else:
+        facts["signatures"] = "not looked at: they need --home, with the pinned root"
+    show({**facts, "seconds": round(seconds, 2)}, as_json)
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+@app.command("list")
+def list_ledger(
+    *,
+    officer: OfficerOption,
+    start: Annotated[int, typer.Option("--start", min=0, help="The first line, from 0.")] = 0,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many lines.")] = 100,
+    peer: Annotated[str | None, typer.Option("--peer", help="Only lines that concern this country.")] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List lines, newest last, as an auditor; that you looked is a line too."""
+    request = ListLedgerRequest(start=start, limit=limit, peer=parse_country(peer) if peer else "")
+    with desk(home_of(home), officer) as stub:
+        lines = list(stub.ListLedger(request))
+    if as_json:
+        typer.echo(json.dumps([message_dict(line) for line in lines], ensure_ascii=False))
+        return
+    show_rows([_row(line) for line in lines], as_json=False, empty="There is no such line.")
+
+
+def _row(line: ListLedgerResponse) -> dict[str, object]:
+    private = line.private
+    who = " ".join(part for part in (private.officer, private.unit) if part)
+    return {
+        "line": line.index,
+        "logged": time_text(line.logged_us),
+        "what": f"{word(LeafKind.DESCRIPTOR, line.kind)}, {word(Direction.DESCRIPTOR, line.direction)}",
+        "peer": line.peer,
+        "who": who if line.HasField("private") else "(erased)",
+        "purpose": word(Purpose.DESCRIPTOR, private.purpose) if private.purpose else "",
+        "case": private.case_reference,
+        "about": _about(line),
+        "exchange": line.exchange_id.hex()[:8],
+    }
+
+
+def _about(line: ListLedgerResponse) -> str:
+    private = line.private
+    counts = (
+        (private.released, "released"),
+        (private.hits, "hit only"),
+        (private.held, "held"),
+        (private.invisible, "invisible"),
+    )
+    parts = [f"{count} {what}" for count, what in counts if count]
+    if private.reason:
+        parts.append(private.reason)
+    if private.subject:
+        parts.append(_subject(private.subject))
+    return ", ".join(parts)
+
+
+def _subject(subject: bytes) -> str:
+    """An id, or the pseudonym of an officer."""
+    try:
+        text = subject.decode()
+    except UnicodeDecodeError:
+        return id_text(subject)
+    return text if text.isprintable() else id_text(subject)
