@@ -10,14 +10,14 @@ from node.cli.home import home_of
 from node.cli.issuing import ca_passphrase, is_held, issue
 from node.cli.output import HomeOption, JsonOption, OfficerOption, show
 from node.cli.pki_folder import Folder
-from node.errors import UsageError
+from node.cli.words import parse_word, words
 from node.wire.codes_pb2 import UnitType
 from node.wire.desk_pb2 import EnrolOfficerRequest, OfficerRole
 
 app = typer.Typer(help="Enrol officers.", no_args_is_help=True)
 
-UNIT_TYPES = [name.removeprefix("UNIT_TYPE_").lower() for name, number in UnitType.items() if number]
-ROLES = [name.removeprefix("OFFICER_ROLE_").lower() for name, number in OfficerRole.items() if number]
+UNIT_TYPES = words(UnitType.DESCRIPTOR, filter(None, UnitType.values()))
+ROLES = words(OfficerRole.DESCRIPTOR, filter(None, OfficerRole.values()))
 
 
 @app.command("enrol")
@@ -25,8 +25,8 @@ def enrol(
     name: Annotated[str, typer.Argument(help="The officer's pseudonym; never a name.")],
     *,
     unit: Annotated[str, typer.Option("--unit", help="The unit, as peers will see it.")],
-    unit_type: Annotated[str, typer.Option("--unit-type", help=f"One of {', '.join(UNIT_TYPES)}.")],
-    roles: Annotated[list[str], typer.Option("--role", help=f"May be repeated: {', '.join(ROLES)}.")],
+    unit_type: Annotated[str, typer.Option("--unit-type", help=f"One of {UNIT_TYPES}.")],
+    roles: Annotated[list[str], typer.Option("--role", help=f"May be repeated: {ROLES}.")],
     administrator: OfficerOption,
     home: HomeOption = None,
     passphrase_file: Annotated[
@@ -39,8 +39,8 @@ def enrol(
     request = EnrolOfficerRequest(
         officer=name,
         unit=unit,
-        unit_type=UnitType.Value(f"UNIT_TYPE_{_one_of(unit_type, UNIT_TYPES, '--unit-type')}"),
-        roles=[OfficerRole.Value(f"OFFICER_ROLE_{_one_of(role, ROLES, '--role')}") for role in roles],
+        unit_type=UnitType.ValueType(parse_word(UnitType.DESCRIPTOR, unit_type)),
+        roles=[OfficerRole.ValueType(parse_word(OfficerRole.DESCRIPTOR, role)) for role in roles],
     )
     with desk(node, administrator) as stub:
         # First, since a certificate without enrolment would be left over when the enrolment is refused.
@@ -55,7 +55,7 @@ def enrol(
         {
             "officer": name,
             "unit": unit,
-            "roles": [role.lower() for role in roles],
+            "roles": words(OfficerRole.DESCRIPTOR, request.roles),
             "certificate": str(place / "certificate.pem") if there else None,
             "issued": issued,
             "next": f"hand {place} over in person"
@@ -64,10 +64,3 @@ def enrol(
         },
         as_json,
     )
-
-
-def _one_of(word: str, known: list[str], option: str) -> str:
-    plain = word.lower().replace("-", "_")
-    if plain not in known:
-        raise UsageError(f"{option} {word}: one of {', '.join(known)}")
-    return plain.upper()

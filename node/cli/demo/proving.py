@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -59,7 +58,7 @@ def flip_a_byte(tour: Tour) -> None:
     try:
         ledgers.verify(config, url)
     except LedgerBrokenError as error:
-        tour.teller.say(f"  [red]✗[/red] {quoted(str(error))}")
+        tour.teller.refused(quoted(str(error)))
         require(f"line {flip.line} " in str(error), f"the verifier names line {flip.line}")
     else:
         raise TourError("the tour stops: a flipped byte was not found")
@@ -92,7 +91,7 @@ def refuse_the_thief(tour: Tour) -> None:
             code = error.code()
             require(code is grpc.StatusCode.UNAUTHENTICATED, f"the thief is refused as unknown, not with {code}")
             details = quoted(error.details() or code.name)
-            tour.teller.say(f"  [red]✗[/red] the thief's next call, on the same connection: {details}")
+            tour.teller.refused(f"the thief's next call, on the same connection: {details}")
         else:
             raise TourError("the tour stops: a revoked certificate was still served")
     rejected = [line for line in tour.ledger("MX", "GT") if line.kind == LeafKind.LEAF_KIND_REJECTED]
@@ -103,8 +102,8 @@ def refuse_the_thief(tour: Tour) -> None:
         "Guatemala is served with its new key",
     )
     tour.teller.done(
-        f"Mexico has logged the attempt (line {rejected[-1].index}). Guatemala's node took up its new key without a restart, "
-        "and is answered as before."
+        f"Mexico has logged the attempt (line {rejected[-1].index}). Guatemala's node took up its new key without a "
+        "restart, and is answered as before."
     )
 
 
@@ -145,16 +144,14 @@ def consult_the_doctor(tour: Tour) -> None:
     tour.teller.heading("What the doctor says")
     home = tour.countries["GT"].home
     findings = list(examine(home, ADMINISTRATOR, None))
-    rows = [
-        (Text(each.state, style=STYLES.get(each.state, "dim")), each.what, each.says.replace(f"{home.path}/", ""))
+    well = [each.what for each in findings if each.state == "green"]
+    rows = [(Text("green", style="green"), ", ".join(well))]
+    rows += [
+        (Text(each.state, style=STYLES.get(each.state, "dim")), f"{each.what}: {each.says}")
         for each in findings
-        if each.state != "green" or not each.what.startswith("certificate of")
+        if each.state != "green"
     ]
-    tour.teller.command(f"enlace doctor --home {_short(home.path)}")
-    tour.teller.table(("", "what", "finding"), rows)
+    tour.teller.say(f"Guatemala's node, on {len(findings)} counts, with `enlace doctor`:")
+    tour.teller.table(("", ""), rows)
     require(not [each for each in findings if each.state == "red"], "nothing is red")
-    tour.teller.done("Nothing is red. What is yellow would be wrong in earnest: these keys belong elsewhere.")
-
-
-def _short(path: Path) -> str:
-    return path.name
+    tour.teller.done("Nothing is red. The yellow ones lie here for the tour alone: in earnest each has its own owner.")

@@ -1,7 +1,7 @@
 """How the tour speaks: sentences, and tables of what a peer sees."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -13,16 +13,19 @@ from rich.table import Table
 from rich.text import Text
 
 from node.cli.output import printable
+from node.cli.words import coordinates_text, interval_text, word
 from node.records.fields import FIELDS, KIND_BY_HOLDER, Field
 from node.wire.codes_pb2 import DataCategory, Obligation, Outcome
 from node.wire.entry_pb2 import Coordinates, DateInterval, PersonName
 from node.wire.exchange_pb2 import Grant, ReleasedEntry, Terms
 
 WIDEST: Final = 110
+_PROMISES: Final = {
+    Obligation.OBLIGATION_NO_ONWARD: "not to pass it on",
+    Obligation.OBLIGATION_NOT_EVIDENCE: "not to use it in court",
+    Obligation.OBLIGATION_NO_IMMIGRATION_USE: "not to use it for immigration enforcement",
+}
 OUTCOME_STYLES: Final = {"release": "green", "generalise": "yellow", "pseudonymise": "magenta", "mask": "magenta"}
-
-_OUTCOMES: Final = {number: name.removeprefix("OUTCOME_").lower() for name, number in Outcome.items()}
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Teller:
@@ -45,18 +48,31 @@ class Teller:
         self.console.print(sentence)
 
     def done(self, sentence: str) -> None:
-        """Say what was found to be so."""
-        self.console.print(Padding(f"[green]✓[/green] {sentence}", 0))
+        """Say what was found to be so; `sentence` as in `say`."""
+        self._marked("[green]✓[/green]", sentence)
 
-    def command(self, words: str) -> None:
+    def refused(self, sentence: str) -> None:
+        """Say what was found to be wrong; `sentence` as in `say`."""
+        self._marked("[red]✗[/red]", sentence)
+
+    def aside(self, sentence: str) -> None:
+        """Say something to a table; `sentence` as in `say`."""
+        self.console.print(Padding(f"[dim]{sentence}[/dim]", (0, 0, 0, 2)))
+
+    def _marked(self, mark: str, sentence: str) -> None:
+        row = Table.grid(padding=(0, 1, 0, 0))
+        row.add_row(mark, sentence)
+        self.console.print(row)
+
+    def command(self, line: str) -> None:
         """Show the command that does what was just told."""
-        self.console.print(Text(f"$ {words}", style="bold cyan"), soft_wrap=True)
+        self.console.print(Text(f"$ {line}", style="bold cyan"), soft_wrap=True)
 
     def commands(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Show commands to try, each under what it does; long ones are left whole, to be copied."""
-        for what, words in pairs:
+        for what, line in pairs:
             self.console.print(Text(what, style="dim"))
-            self.command(words)
+            self.command(line)
 
     def waiting(self, sentence: str) -> Status:
         """Show that something is under way."""
@@ -65,6 +81,7 @@ class Teller:
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str | Text]], title: str = "") -> None:
         """Show rows."""
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title=title or None, title_justify="left")
+        table.show_header = any(columns)
         table.title_style = "bold"
         for column in columns:
             table.add_column(Text(column, style="dim"), overflow="fold")
@@ -88,10 +105,10 @@ def released_rows(entry: ReleasedEntry) -> Iterator[tuple[str, str, str, Text, s
     for field in FIELDS[KIND_BY_HOLDER[holder]]:
         value = _shown(entity, field)
         if value and field.category in grants:
-            outcome = _OUTCOMES[grants[field.category][0].outcome]
+            outcome = word(Outcome.DESCRIPTOR, grants[field.category][0].outcome)
             rules = " ".join(each.rule for each in grants[field.category])
             styled = Text(outcome, style=OUTCOME_STYLES.get(outcome, ""))
-            yield field.name.replace("_", " "), value, category_name(field.category), styled, rules
+            yield field_name(field), value, category_name(field.category), styled, rules
 
 
 def laws_of(grants: Iterable[Grant]) -> str:
@@ -104,10 +121,16 @@ def laws_of(grants: Iterable[Grant]) -> str:
 
 def terms_text(terms: Terms) -> str:
     """Return what the recipient takes upon itself."""
-    words = [Obligation.Name(each).removeprefix("OBLIGATION_").replace("_", " ").lower() for each in terms.obligations]
+    others = [each for each in terms.obligations if each != Obligation.OBLIGATION_RETENTION]
+    told = [_PROMISES.get(each, word(Obligation.DESCRIPTOR, each)) for each in others]
     if terms.retention_days:
-        words = [each for each in words if each != "retention"] + [f"delete after {terms.retention_days} days"]
-    return ", ".join(words)
+        told.append(f"to delete it after {terms.retention_days} days")
+    return ", ".join(told)
+
+
+def field_name(field: Field) -> str:
+    """Return a field's name as people read it."""
+    return field.name.removesuffix("_us").replace("_", " ")
 
 
 def category_name(category: int) -> str:
@@ -139,17 +162,14 @@ def _shown(entity: Any, field: Field) -> str:  # noqa: ANN401 -- likewise
 
 def _text(value: object, descriptor: FieldDescriptor) -> str:
     if isinstance(value, Coordinates):
-        return f"about {value.latitude_e6 / 1e6:.4g}°, {value.longitude_e6 / 1e6:.4g}°"
+        return f"about {coordinates_text(value)}"
     if isinstance(value, DateInterval):
-        first, last = (_EPOCH + timedelta(days=day) for day in (value.first_day, value.last_day))
-        return f"{first:%Y-%m-%d}" if first == last else f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"
+        return interval_text(value)
     if isinstance(value, PersonName):
         return f"{value.full} (alias)" if value.alias else value.full
-    if isinstance(value, bytes):
-        return f"{len(value)} bytes"
+    text = printable(str(value))
     if descriptor.enum_type is not None:
-        name = descriptor.enum_type.values_by_number[int(str(value))].name
-        return name.rpartition("_")[2].lower()
-    if descriptor.name.endswith("_us"):
-        return f"{datetime.fromtimestamp(int(str(value)) / 1e6, UTC):%Y-%m}"
-    return printable(str(value))
+        text = word(descriptor.enum_type, int(text))
+    elif descriptor.name.endswith("_us"):
+        text = f"{datetime.fromtimestamp(int(text) / 1e6, UTC):%Y-%m}"
+    return text

@@ -10,11 +10,11 @@ from node.cli.client import desk
 from node.cli.demo.federation import Country, floor_rules
 from node.cli.demo.processes import Running
 from node.cli.demo.records import Invented
-from node.cli.demo.telling import Teller, held_fields, laws_of, quoted, released_rows, terms_text
+from node.cli.demo.telling import Teller, field_name, held_fields, laws_of, quoted, released_rows, terms_text
 from node.errors import EnlaceError
 from node.policy.evaluate import is_met
 from node.policy.facts import Facts, parse_facts
-from node.wire.codes_pb2 import Crime, LookupKind, Purpose, Urgency
+from node.wire.codes_pb2 import Crime, LinkKind, LookupKind, Purpose, Urgency
 from node.wire.desk_pb2 import (
     GetStatusRequest,
     GetStatusResponse,
@@ -32,6 +32,7 @@ NOTHING: Final = "Nothing releasable now"
 CASE: Final = "INVENTED-GT-02"
 INSTRUMENT: Final = "UNTOC"
 MOST_LINES: Final = 10_000
+_TITLES: Final = {"telecom": "Mexico: the telephone", "person": "Mexico: the person who uses it"}
 _SILENT: Final = frozenset({EntryOutcome.ENTRY_OUTCOME_HELD_SILENTLY, EntryOutcome.ENTRY_OUTCOME_INVISIBLE})
 
 
@@ -141,16 +142,20 @@ def read_answers(tour: Tour) -> None:
     tour.teller.heading("What Mexico lets go, and what the United States only hint at")
     tour.teller.say("Mexico keeps the record; its rules decide on each value, for this country and this purpose.")
     grants: list[Grant] = []
-    for hit in sorted(_hits(tour, "MX", "entry"), key=lambda hit: hit.entry.HasField("person")):
-        holder = hit.entry.WhichOneof("entity") or ""
+    hits = sorted(_hits(tour, "MX", "entry"), key=lambda hit: hit.entry.HasField("person"))
+    kinds = [hit.entry.WhichOneof("entity") or "" for hit in hits]
+    require(kinds == list(_TITLES), "Mexico returns a telephone and a person")
+    links = [(link.kind, link.to_handle) for link in hits[1].entry.links]
+    require((LinkKind.LINK_KIND_USES, hits[0].entry.handle) in links, "the person uses the telephone")
+    for holder, hit in zip(kinds, hits, strict=True):
+        tour.teller.say("")
         rows = list(released_rows(hit.entry))
         require(rows, f"the {holder} shows a value")
         grants += hit.entry.grants
-        tour.teller.say("")
-        tour.teller.table(("Guatemala sees", "", "category", "outcome", "by rule"), rows, title=f"Mexico: a {holder}")
+        tour.teller.table(("", "Guatemala sees", "category", "outcome", "by rule"), rows, title=_TITLES[holder])
         kept = _kept_back(tour, hit)
         require(kept, f"Mexico keeps something of the {holder} back")
-        tour.teller.say(f"  [dim]stays in Mexico, told by this tour and not by the answer:[/dim] {', '.join(kept)}")
+        tour.teller.aside(f"stays in Mexico (this tour tells, the answer does not): {', '.join(kept)}")
     terms = _hits(tour, "MX", "entry")[0].entry.terms
     require(terms.obligations, "what leaves carries obligations")
     tour.teller.say("")
@@ -169,7 +174,7 @@ def _kept_back(tour: Tour, hit: Hit) -> list[str]:
     holder = hit.entry.WhichOneof("entity") or ""
     own = getattr(tour.invented.entry("MX", decision.entry_id), holder)
     seen = {name for name, *_ in released_rows(hit.entry)}
-    kept = [each for each in held_fields(own, holder) if each.name.replace("_", " ") not in seen]
+    kept = [each for each in held_fields(own, holder) if field_name(each) not in seen]
     answer = tour.answers["MX"].answer.SerializeToString()
     for each in kept:
         value = getattr(own, each.name)
@@ -177,12 +182,15 @@ def _kept_back(tour: Tour, hit: Hit) -> list[str]:
             asked = text == tour.invented.telephone  # which Guatemala knew before
             leaked = isinstance(text, str) and not asked and text.encode() in answer
             require(not leaked, f"{each.name} stays in Mexico")
-    return [each.name.replace("_", " ") for each in kept]
+    return [field_name(each) for each in kept]
 
 
 def _decisions(tour: Tour, country: str) -> list[EntryDecision]:
     """Return what a country decided on the tour's question, from its own ledger."""
-    exchange = tour.answers[country].exchange_id
+    return _decided(tour, country, tour.answers[country].exchange_id)
+
+
+def _decided(tour: Tour, country: str, exchange: bytes) -> list[EntryDecision]:
     lines = [line for line in tour.ledger(country, "GT") if line.exchange_id == exchange]
     require(len(lines) == 1, f"{country} has logged the exchange in one line")
     return list(lines[0].decisions)
@@ -198,15 +206,15 @@ def reveal(tour: Tour) -> None:
     require(silent, "Mexico holds something that it does not tell")
     facts = [parse_facts(each.facts) for each in silent]
     child = next((each for each in facts if each.kind == "PERSON"), None)
-    require(child is not None, "a person stays invisible")
-    assert child is not None
+    if child is None:
+        raise TourError("the tour stops: no person stays invisible")
     require(
         (child.minor, child.asylum, child.recipient_is_origin) == ("IS_MINOR", "CLAIMED", "IS_ORIGIN"),
         "a child who fled",
     )
     tour.teller.say(
-        "The same telephone belongs to a girl from Guatemala, a victim of trafficking, who has asked Mexico for asylum. "
-        "Guatemala is the state that she fled. The answer says nothing of it; this tour reads it in "
+        "The same telephone belongs to a girl from Guatemala, a victim of trafficking, who has asked Mexico for "
+        "asylum. Guatemala is the state that she fled. The answer says nothing of it; this tour reads it in "
         "[bold]Mexico's[/bold] ledger, as Mexico's auditor:"
     )
     rules = {**floor_rules(), **tour.countries["MX"].rules()}
@@ -215,10 +223,7 @@ def reveal(tour: Tour) -> None:
     require(known, "a rule withholds the child")
     tour.teller.table(("rule", "withholds", "law"), [(rule.id, rule.titles["en"], rule.law) for rule in known])
     others = len(fired) - len(known)
-    tour.teller.say(
-        f"  [dim]and {others} more {_plural('rule', 'rules', others)}, because something was not established: "
-        "what is unknown protects.[/dim]"
-    )
+    tour.teller.aside(f"and {others} more, because something was not established: what is unknown protects")
     _indistinguishable(tour, child)
 
 
@@ -229,18 +234,20 @@ def _indistinguishable(tour: Tour, child: Facts) -> None:
         "Guatemala now asks for the girl's identity document, which Mexico holds, and for a telephone that nobody has:"
     )
     rows = []
-    for what, kind, value in (
-        ("her document", LookupKind.LOOKUP_KIND_DOCUMENT_NUMBER, number),
-        ("nobody's telephone", LookupKind.LOOKUP_KIND_TELEPHONE, NOBODYS_NUMBER),
+    for what, kind, value, is_held in (
+        ("her document", LookupKind.LOOKUP_KIND_DOCUMENT_NUMBER, number, True),
+        ("nobody's telephone", LookupKind.LOOKUP_KIND_TELEPHONE, NOBODYS_NUMBER, False),
     ):
         found = {response.peer: response for response in tour.search(kind, value)}
         require(found["MX"].outcome == PeerOutcome.PEER_OUTCOME_ANSWERED, "Mexico answers")
         require(not found["MX"].answer.ByteSize(), f"Mexico's answer about {what} is empty")
+        decided = _decided(tour, "MX", found["MX"].exchange_id)
+        require(bool(decided) == is_held, f"Mexico holds {'something' if is_held else 'nothing'} about {what}")
         rows.append((what, value, Text(_told(found["MX"]), style="bold")))
-    tour.teller.table(("asked for", "", "Mexico answers"), rows)
+    tour.teller.table(("Guatemala asks for", "", "Mexico answers"), rows)
     tour.teller.done(
-        f"The two can't be told apart. “{NOTHING}” never means that nothing exists. Mexico's focal point sees what was "
-        "held, with `enlace holds`."
+        f"The two answers are the same. “{NOTHING}” never means that nothing exists. Mexico's focal point sees what "
+        "was held, with `enlace holds`."
     )
 
 
@@ -264,7 +271,7 @@ def name_without_basis(tour: Tour) -> None:
     try:
         list(tour.search(LookupKind.LOOKUP_KIND_NAME, "Rogelio Inventado Ficticio"))
     except EnlaceError as error:
-        tour.teller.say(f"  [red]✗[/red] {quoted(str(error))}")
+        tour.teller.refused(quoted(str(error)))
     else:
         raise TourError("the tour stops: a query that names a person without a basis was asked")
     lines = [line for line in tour.ledger("GT") if line.index >= before and line.kind == LeafKind.LEAF_KIND_DENIED]
