@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, Self, TypeVar
 
 from sqlalchemy import URL, ClauseElement, Connection, Engine
 from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy.exc import SQLAlchemyError
 
 from node.errors import NewerDatabaseError, StoreError, StoreLockedError
 from node.store.engines import (
@@ -109,7 +110,8 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Yield a connection on one snapshot, for the thread that asks; nothing written through it is kept."""
-        with self.engine.connect().execution_options(**{READING: True}) as connection:
+        snapshot = {READING: True} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        with self.engine.connect().execution_options(**snapshot) as connection:
             yield connection
 
     def reader(self) -> DBAPICursor:
@@ -125,24 +127,46 @@ class Database:
         return self._cursor
 
     async def look_up(self, function: Callable[Concatenate[DBAPICursor, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a quick read (up to 60 µs): inline on SQLite, where a thread would cost more; else in a thread."""
+        """Run a quick read (up to 60 µs): inline on SQLite, where a thread would cost more; else in a thread.
+
+        Raises:
+            StoreError: the database can't be read; or what the function raises.
+        """
         if self.is_sqlite:
-            return function(self.reader(), *args, **kwargs)
+            with self._failing():
+                return function(self.reader(), *args, **kwargs)
 
         def run() -> T:
-            with closing(self._quick.raw_connection()) as connection, closing(connection.cursor()) as cursor:
+            with (
+                self._failing(),
+                closing(self._quick.raw_connection()) as connection,
+                closing(connection.cursor()) as cursor,
+            ):
                 return function(cursor, *args, **kwargs)
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, run)
 
     async def read(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a read of any length in a thread, on one snapshot."""
+        """Run a read of any length in a thread, on one snapshot.
+
+        Raises:
+            StoreError: the database can't be read; or what the function raises.
+        """
 
         def run() -> T:
-            with self.reading() as connection:
+            with self._failing(), self.reading() as connection:
                 return function(connection, *args, **kwargs)
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, run)
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Make the driver's errors deliberate ones, so that a peer's call gets its line and its refusal."""
+        try:
+            yield
+        except (SQLAlchemyError, self.engine.dialect.loaded_dbapi.Error) as error:
+            reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
+            raise StoreError(f"the database can't be read: {reason}") from error
 
     def close(self) -> None:
         """Close all connections and let the data directory go."""

@@ -57,6 +57,26 @@ async def test_a_prepared_statement_finds_what_was_committed_just_before(databas
     assert await database.look_up(names, database) == [("GT-RELEASE", ROW["content"])]
 
 
+async def test_a_database_that_fails_is_a_deliberate_error(database: Database) -> None:
+    with database.engine.begin() as connection:
+        connection.execute(text("DROP TABLE active_rulebooks"))
+        connection.execute(text("DROP TABLE rulebooks"))
+    with pytest.raises(StoreError, match="can't be read"):
+        await database.look_up(names, database)
+    with pytest.raises(StoreError, match="can't be read"):
+        await database.read(lambda connection: connection.execute(select(rulebooks)).all())
+
+
+async def test_two_looks_within_one_read_see_the_same(database: Database) -> None:
+    def count_twice(connection: Connection) -> tuple[int, int]:
+        first = len(connection.execute(select(rulebooks.c.name)).all())
+        with database.engine.begin() as other:
+            put(other)
+        return first, len(connection.execute(select(rulebooks.c.name)).all())
+
+    assert await database.read(count_twice) == (0, 0)
+
+
 async def test_a_look_up_on_sqlite_runs_on_the_event_loop_and_on_postgresql_does_not(database: Database) -> None:
     def loops(_: DBAPICursor) -> bool:
         try:
