@@ -1,4 +1,4 @@
-"""`enlace pairing`: two focal points of this country agree to deal with a peer (SAFEGUARDS 9).
+"""`enlace pairing`: two focal points of this country agree to deal with a peer.
 
 Both sign the same bytes, so what the first one signed lies in a file for the second: pairings/PEER.bin in the home,
 beside pairings/PEER.txt, the report that both are to read, whose SHA-256 is signed with it.
@@ -19,9 +19,27 @@ from node.config import load_config
 from node.errors import UsageError
 from node.identity.approvals import build_pairing, parse_pairing, sign_pairing
 from node.wire.approval_pb2 import SignedPairing
-from node.wire.desk_pb2 import ListPairingsRequest, PairingState, SignPairingRequest
+from node.wire.desk_pb2 import ListPairingsRequest, PairingState, RehearsePairingRequest, SignPairingRequest
+from node.wire.desk_pb2_grpc import DeskStub
 
 app = typer.Typer(help="Sign pairings with peers, and see how they stand.", no_args_is_help=True)
+
+
+@app.command("rehearse")
+def rehearse(
+    peer: Annotated[str, typer.Argument(help="ISO 3166-1 alpha-2.")],
+    *,
+    officer: OfficerOption,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what would leave to a peer, over the records as they are; both signers read this."""
+    with desk(home_of(home), officer) as stub:
+        rehearsed = stub.RehearsePairing(RehearsePairingRequest(peer=peer.upper()))
+    if as_json:
+        show({"peer": peer.upper(), "report": rehearsed.report, "sha256": rehearsed.sha256.hex()}, as_json)
+    else:
+        typer.echo(rehearsed.report, nl=False)
 
 
 @app.command("sign")
@@ -30,9 +48,6 @@ def sign(
     *,
     key: Annotated[Path, typer.Option("--key", help="Your own focal point's key.")],
     officer: OfficerOption,
-    report: Annotated[
-        Path | None, typer.Option("--report", help="The rehearsal that both signers have read; else one is written.")
-    ] = None,
     passphrase_file: Annotated[Path | None, typer.Option("--passphrase-file", help="Of your key.")] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -45,19 +60,18 @@ def sign(
         state = states.get(peer.upper())
         if state is None:
             raise UsageError(f"{peer.upper()} is not in the directory; members are {', '.join(sorted(states))}")
-        digest = hashlib.sha256(_report(node, state, report)).digest()
-        signed = sign_pairing(_pending(node, state, digest), private)
+        signed = sign_pairing(_begun(node, state) or _beginning(node, state, stub), private)
         response = stub.SignPairing(SignPairingRequest(signed_pairing=signed.SerializeToString()))
     replace(_place(node, state.peer, "bin"), signed.SerializeToString())
     show(
         {
             "peer": state.peer,
             "root_key_sha256": hashlib.sha256(state.root_key).hexdigest(),
-            "report": str(report or _place(node, state.peer, "txt")),
+            "report": str(_place(node, state.peer, "txt")),
             "in_force": response.in_force,
             "next": "done"
             if response.in_force
-            else f"a second focal point signs the same, after comparing the digest by voice with {state.peer}",
+            else f"a second focal point reads the report and signs, after comparing the digest by voice with {state.peer}",
         },
         as_json,
     )
@@ -86,36 +100,23 @@ def _place(home: Home, peer: str, suffix: str) -> Path:
     return folder / f"{peer}.{suffix}"
 
 
-def _pending(home: Home, state: PairingState, digest: bytes) -> SignedPairing:
-    """Return what the first focal point has signed, if it is still about the same; else a pairing to begin with."""
-    country, place = load_config(home.config).country, _place(home, state.peer, "bin")
-    if place.is_file():
-        signed = SignedPairing.FromString(read(place))
-        pairing = parse_pairing(signed.pairing)
-        same = (pairing.country, pairing.peer_root_key, pairing.rehearsal_sha256) == (country, state.root_key, digest)
-        if same:
-            return signed
+def _begun(home: Home, state: PairingState) -> SignedPairing | None:
+    """Return what the first focal point has signed and nobody has completed, if the peer still has the same root key."""
+    place = _place(home, state.peer, "bin")
+    if not place.is_file() or state.in_force:
+        return None
+    signed = SignedPairing.FromString(read(place))
+    return signed if parse_pairing(signed.pairing).peer_root_key == state.root_key else None
+
+
+def _beginning(home: Home, state: PairingState, stub: DeskStub) -> SignedPairing:
+    """Rehearse, keep the report for both signers, and return a pairing that nobody has signed."""
+    rehearsed = stub.RehearsePairing(RehearsePairingRequest(peer=state.peer))
+    replace(_place(home, state.peer, "txt"), rehearsed.report.encode())
     return build_pairing(
-        country=country,
+        country=load_config(home.config).country,
         peer=state.peer,
         peer_root_key=state.root_key,
         time_us=time.time_ns() // 1_000,
-        rehearsal_sha256=digest,
+        rehearsal_sha256=rehearsed.sha256,
     )
-
-
-def _report(home: Home, state: PairingState, report: Path | None) -> bytes:
-    """Return what the signers read: their rehearsal, or at least which key and which rules they sign for."""
-    if report is not None:
-        return read(report)
-    config = load_config(home.config)
-    rules = {"release": config.rulebooks.release, "outbound": config.rulebooks.outbound}
-    lines = [
-        f"Pairing of {config.country} with {state.peer}",
-        f"root key of {state.peer}, SHA-256: {hashlib.sha256(state.root_key).hexdigest()}",
-        *(f"{layer} rulebook, SHA-256: {hashlib.sha256(read(path)).hexdigest()}" for layer, path in rules.items()),
-        "No rehearsal was made: nothing shows what these rules would let go.",
-    ]
-    text = ("\n".join(lines) + "\n").encode()
-    replace(_place(home, state.peer, "txt"), text)
-    return text

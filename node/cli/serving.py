@@ -24,6 +24,7 @@ from node.desk.auditing import Auditing
 from node.desk.importing import Importing
 from node.desk.officers import Officers
 from node.desk.recording import Recording
+from node.desk.rehearsing import Rehearsing
 from node.desk.searching import Searching
 from node.desk.servicer import DeskServicer
 from node.errors import ConfigError, EnlaceError
@@ -152,19 +153,22 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
     acknowledging = Acknowledging(standing, channels, writer, now_us, window_us)
     asking = Asking(standing, channels, writer, now_us, window_us)
     lookup_keys = vault.lookup_keys()
-    finding = Finding(database, Entries(database, vault, lookup_keys), lookup_keys)
+    entries = Entries(database, vault, lookup_keys)
+    finding = Finding(database, entries, lookup_keys)
     answering = Answering(standing, finding, vault, writer, now_us, window_us)
     exchange = ExchangeServicer(
         standing, writer, now_us, config.limits.calls_per_peer, answering, acknowledging, distribution
     )
     roots = _country_roots(config.tls.country_roots)
     recording = Recording(standing, database, vault, writer, now_us)
+    rehearsing = Rehearsing(standing, database, entries, now_us)
     desk = DeskServicer(
         officers=Officers(standing, roots, database, writer, now_us),
         searching=Searching(standing, asking),
         recording=recording,
         importing=Importing(standing, recording, writer, now_us),
-        approving=Approving(standing, database, writer, acknowledging, now_us),
+        rehearsing=rehearsing,
+        approving=Approving(standing, database, writer, acknowledging, rehearsing, now_us),
         auditing=Auditing(standing, database, vault, writer, now_us),
         administration=Administration(
             standing, database, writer, distribution, channels, config.store.key_encryption_key.parent, now_us

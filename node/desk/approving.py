@@ -8,7 +8,8 @@ from google.protobuf.message import DecodeError
 from sqlalchemy import Connection
 
 from node.desk.officers import private_of_officer
-from node.errors import MalformedError, NotFoundError, NotPairedError
+from node.desk.rehearsing import Rehearsing
+from node.errors import MalformedError, NotFoundError, NotPairedError, UsageError
 from node.federation.acknowledging import Acknowledging
 from node.federation.lines import local_line
 from node.federation.standing import Standing
@@ -30,6 +31,7 @@ class Approving:
     database: Database
     writer: Writer
     acknowledging: Acknowledging
+    rehearsing: Rehearsing
     clock: Callable[[], int]
 
     async def sign_pairing(self, signed: bytes, officer: Officer) -> bool:
@@ -37,12 +39,19 @@ class Approving:
 
         Raises:
             MalformedError: it is not a pairing, or is signed by nobody who may.
+            UsageError: it names a rehearsal that this node did not make.
             NotPairedError: it is not of this country, or names another root key than the peer has in the directory.
         """
         pairing = parse_pairing(_parsed(signed).pairing)
         root_key = self.standing.trust.directory.root_key(pairing.peer)
         if pairing.country != self.standing.country or pairing.peer_root_key != root_key:
             raise NotPairedError(f"the pairing is not between {self.standing.country} and {pairing.peer} as it is now")
+        held = await self.database.read(pairings.signed, pairing.peer)
+        known = held is not None and parse_pairing(_parsed(held).pairing).rehearsal_sha256 == pairing.rehearsal_sha256
+        if not known and pairing.rehearsal_sha256 not in self.rehearsing.reports:
+            raise UsageError(
+                f"rehearse the pairing with {pairing.peer} first, so that who signs has read what would leave"
+            )
         focal_keys = await self.database.read(focal_points.keys)
         now_us = self.clock()
         private = private_of_officer(officer, subject=root_key[:16], reason=f"PAIRING {pairing.peer}")

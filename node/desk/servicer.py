@@ -9,6 +9,7 @@ from node.desk.auditing import Auditing
 from node.desk.importing import Importing
 from node.desk.officers import Officers
 from node.desk.recording import Recording
+from node.desk.rehearsing import Rehearsing
 from node.desk.searching import Searching
 from node.federation.boundary import Context
 from node.wire import desk_pb2
@@ -31,6 +32,7 @@ class DeskServicer(GeneratedServicer):
     searching: Searching
     recording: Recording
     importing: Importing
+    rehearsing: Rehearsing
     approving: Approving
     auditing: Auditing
     administration: Administration
@@ -103,6 +105,13 @@ class DeskServicer(GeneratedServicer):
         officer = await self.officers.officer(context, FOCAL_POINT, UNIT)
         at_us = await self.approving.acknowledge_life(request.exchange_id, request.telephone, officer)
         return desk_pb2.AcknowledgeLifeResponse(acknowledged_us=at_us)
+
+    async def RehearsePairing(
+        self, request: desk_pb2.RehearsePairingRequest, context: Context
+    ) -> desk_pb2.RehearsePairingResponse:
+        await self.officers.officer(context, FOCAL_POINT)
+        report, digest = await self.rehearsing.rehearse(request.peer)
+        return desk_pb2.RehearsePairingResponse(report=report, sha256=digest)
 
     async def SignPairing(self, request: desk_pb2.SignPairingRequest, context: Context) -> desk_pb2.SignPairingResponse:
         officer = await self.officers.officer(context, FOCAL_POINT)

@@ -4,7 +4,7 @@ What policy decides on is inside the encrypted message. Beside it stand id, revi
 of these the first three are bound to the ciphertext, and the review date is checked again inside.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from typing import Final
 
@@ -114,6 +114,16 @@ class Entries:
         """Return all entries of a case, oldest first."""
         query = select(*_ROW).where(entries.c.case_id == case_id).order_by(entries.c.entry_id)
         return list(self._all(connection, query).values())
+
+    def active(self, connection: Connection, now_us: int, limit: int) -> Iterator[Entry]:
+        """Yield what may be found, the newest first, at most `limit`; erased cases are passed over."""
+        where = (entries.c.state == EntryState.ACTIVE, entries.c.review_us > now_us)
+        query = select(*_ROW).where(*where).order_by(entries.c.entry_id.desc()).limit(limit)
+        for row in connection.execute(query):
+            try:
+                yield self._opened(*row)
+            except KeyErasedError:
+                continue
 
     def revision(self, connection: Connection, entry_id: bytes, revision: int) -> Entry:
         """Return an entry as it was.

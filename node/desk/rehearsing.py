@@ -1,0 +1,99 @@
+"""What would leave to a peer, before two focal points agree to deal with it.
+
+Each active entry is decided on for each lawful purpose, as if the peer's police intelligence asked about the record's
+own crimes under each instrument in force. The report counts; it says nothing of a single record. The pairing names the
+report's digest, so that it is known afterwards what its signers read.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from node.errors import UsageError
+from node.federation.answering import VISIBLE
+from node.federation.standing import Standing
+from node.policy.derive import derive_facts, derive_request
+from node.policy.vocabulary import CATEGORIES, NEVER_LAWFUL, PURPOSES, UNKNOWN
+from node.store.database import Database
+from node.store.entries import Entries
+from node.wire.codes_pb2 import Outcome, Purpose, UnitType, Urgency
+from node.wire.entry_pb2 import Entry
+from node.wire.exchange_pb2 import Asker, Query
+
+MOST_ENTRIES = 10_000
+LAWFUL = tuple(Purpose.ValueType(n) for n, word in PURPOSES.items() if word not in {*NEVER_LAWFUL, UNKNOWN})
+
+
+@dataclass(slots=True)
+class Rehearsing:
+    """Rehearses pairings, and remembers which reports it made."""
+
+    standing: Standing
+    database: Database
+    entries: Entries
+    clock: Callable[[], int]
+    reports: set[bytes] = field(default_factory=set)  # digests of this process's reports
+
+    async def rehearse(self, peer: str) -> tuple[str, bytes]:
+        """Return a report for people, and its SHA-256.
+
+        Raises:
+            UsageError: the peer is this country itself.
+            UnknownMemberError: it is not in the directory.
+        """
+        if peer == self.standing.country:
+            raise UsageError("a country is not paired with itself")
+        self.standing.trust.directory.member(peer)
+        report = await self.database.read(self._report, peer)
+        digest = hashlib.sha256(report.encode()).digest()
+        self.reports.add(digest)
+        return report, digest
+
+    def _report(self, connection: Connection, peer: str) -> str:
+        now_us = self.clock()
+        read, seen = 0, Counter[str]()
+        leaving: dict[str, Counter[str]] = {PURPOSES[purpose]: Counter() for purpose in LAWFUL}
+        for entry in self.entries.active(connection, now_us, MOST_ENTRIES):
+            read += 1
+            visible = False
+            for purpose, word in self._leaving(entry, peer, now_us):
+                leaving[purpose][word] += 1
+                visible = True
+            seen["visible" if visible else "invisible"] += 1
+        instruments = ", ".join(each.id for each in self.standing.instruments_with(peer, now_us)) or "none"
+        lines = [
+            f"Rehearsal of {self.standing.country} towards {peer}",
+            f"instruments in force: {instruments}",
+            f"directory: version {self.standing.trust.directory.version}",
+            f"entries read: {read}{' (of more)' if read == MOST_ENTRIES else ''}",
+            f"entries of which {peer} could see something: {seen['visible']}",
+            f"entries that stay invisible whatever {peer} asks: {seen['invisible']}",
+        ]
+        for purpose, words in leaving.items():
+            lines += [f"{purpose}: {word}: {count}" for word, count in sorted(words.items())]
+        return "\n".join(lines) + "\n"
+
+    def _leaving(self, entry: Entry, peer: str, now_us: int) -> Iterator[tuple[str, str]]:
+        """Yield each purpose with each thing that would leave for it under any instrument, once."""
+        policy, found = self.standing.policy_for(peer), set[tuple[str, str]]()
+        for instrument in self.standing.instruments_with(peer, now_us):
+            for purpose in LAWFUL:
+                query = Query(
+                    purpose=purpose,
+                    crimes=entry.crimes,
+                    urgency=Urgency.URGENCY_ROUTINE,
+                    instrument=instrument.id,
+                    asker=Asker(unit_type=UnitType.UNIT_TYPE_POLICE_INTELLIGENCE),
+                )
+                request = derive_request(recipient=peer, query=query, instruments=[instrument.kind], paired=True)
+                decision = policy.decide(derive_facts(request, entry, now_us), now_us)
+                if decision.outcome in VISIBLE:
+                    found.update(
+                        (PURPOSES[purpose], f"{CATEGORIES[category]} {Outcome.Name(level)[8:].lower()}")
+                        for category, level in decision.levels
+                        if level != Outcome.OUTCOME_WITHHOLD
+                    )
+        yield from found
