@@ -71,7 +71,7 @@ def sign(
             "in_force": response.in_force,
             "next": "done"
             if response.in_force
-            else f"a second focal point reads the report and signs, after comparing the digest by voice with {state.peer}",
+            else f"a second focal point reads the report, compares the key by voice with {state.peer}, and signs",
         },
         as_json,
     )
@@ -101,7 +101,7 @@ def _place(home: Home, peer: str, suffix: str) -> Path:
 
 
 def _begun(home: Home, state: PairingState) -> SignedPairing | None:
-    """Return what the first focal point has signed and nobody has completed, if the peer still has the same root key."""
+    """Return what one focal point has signed and no second one yet, if the peer still has the same root key."""
     place = _place(home, state.peer, "bin")
     if not place.is_file() or state.in_force:
         return None
