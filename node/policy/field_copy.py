@@ -118,10 +118,13 @@ class Copying:
 
     def _list(self, field: FieldDescriptor, treatment: Outcome, depth: int) -> Iterator[str]:
         name = _name(field)
-        # Each once: how many telephones share a calling code, or lie behind a mask, is told by no outcome.
         if field.enum_type is not None:
-            what = f"extend([c for c in v if c in {self._known(field)}])"
-        elif treatment == MASK:
+            known = self._known(field)
+            yield f"if v := s{depth}.{name}[:]:"
+            yield f"{_INDENT}t{depth}.{name}.extend(v if {known}.issuperset(v) else [c for c in v if c in {known}])"
+            return
+        # Each once: how many telephones share a calling code, or lie behind a mask, is told by no outcome.
+        if treatment == MASK:
             what = "append(MASKED)"
         elif treatment == PSEUDONYMISE:
             what = f"extend(dict.fromkeys([pseudonym({schema.category_of(field):d}, c) for c in v]))"

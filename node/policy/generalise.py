@@ -2,15 +2,15 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import Final
 
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
 
 from node.wire import entry_pb2, options_pb2
 
-_EPOCH: Final = date(1970, 1, 1)
-_US_PER_SECOND: Final = 1_000_000
+_EPOCH: Final = date(1970, 1, 1).toordinal()
+_US_PER_DAY: Final = 86_400_000_000
 _DEGREE: Final = 1_000_000  # millionths of a degree
 _MAX_LATITUDE: Final = 90
 _MAX_LONGITUDE: Final = 180
@@ -21,12 +21,11 @@ _LONGEST_CALLING_CODE: Final = 3  # ITU-T E.164
 def to_years(value: entry_pb2.DateInterval) -> entry_pb2.DateInterval | None:
     """Widen an interval to the whole years that it touches."""
     try:
-        first = _EPOCH + timedelta(days=value.first_day)
-        last = _EPOCH + timedelta(days=value.last_day)
-    except OverflowError:
+        first, last = date.fromordinal(value.first_day + _EPOCH), date.fromordinal(value.last_day + _EPOCH)
+    except (OverflowError, ValueError):
         return None
     return entry_pb2.DateInterval(
-        first_day=(date(first.year, 1, 1) - _EPOCH).days, last_day=(date(last.year, 12, 31) - _EPOCH).days
+        first_day=date(first.year, 1, 1).toordinal() - _EPOCH, last_day=date(last.year, 12, 31).toordinal() - _EPOCH
     )
 
 
@@ -41,17 +40,19 @@ def to_degrees(value: entry_pb2.Coordinates) -> entry_pb2.Coordinates | None:
 def to_month(time_us: int) -> int | None:
     """The first instant of a time's month, UTC microseconds."""
     try:
-        time = datetime.fromtimestamp(time_us // _US_PER_SECOND, UTC)
-    except (OverflowError, ValueError, OSError):
+        day = date.fromordinal(time_us // _US_PER_DAY + _EPOCH)
+    except (OverflowError, ValueError):
         return None
-    return int(datetime(time.year, time.month, 1, tzinfo=UTC).timestamp()) * _US_PER_SECOND
+    return (day.replace(day=1).toordinal() - _EPOCH) * _US_PER_DAY
 
 
 def to_calling_code(telephone: str) -> str | None:
     """The country calling code of an international number ("+502 …" to "+502"); None for any other text."""
     if not telephone.startswith("+"):
         return None
-    digits = _NOT_DIGIT.sub("", telephone)
+    digits = telephone[1 : 1 + _LONGEST_CALLING_CODE]
+    if not (digits.isascii() and digits.isdigit()):  # as people write it, with spaces and signs
+        digits = _NOT_DIGIT.sub("", telephone)
     # Calling codes are free of prefixes: at most one of the three can be one.
     for length in range(1, min(_LONGEST_CALLING_CODE, len(digits)) + 1):
         if int(digits[:length]) in COUNTRY_CODE_TO_REGION_CODE and digits[0] != "0":

@@ -1,12 +1,14 @@
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from node.errors import PolicyError
-from node.policy.derive import derive_facts, derive_request
+from node.policy import derive
+from node.policy.derive import PROTECTION_CODES, PROTECTION_LISTS, derive_facts, derive_request
 from node.policy.facts import (
     UNKNOWN_AGE,
     Facts,
@@ -276,6 +278,107 @@ def test_every_subject_must_have_consented() -> None:
 def test_what_the_asker_says_of_consent_is_not_consent() -> None:
     facts = derived(ground=codes_pb2.GROUND_CONSENT)
     assert (facts.ground, facts.consent) == ("CONSENT", "NOT_RECORDED")
+
+
+@given(
+    st.dates(date(1900, 1, 1), date(2030, 12, 31)),
+    st.integers(0, 3),
+    st.dates(date(2000, 1, 1), date(2040, 12, 31)),
+)
+@example(date(2006, 2, 28), 1, date(2024, 2, 29))
+@example(date(2000, 2, 28), 1, date(2018, 2, 28))
+def test_of_age_is_who_has_had_the_eighteenth_birthday(first: date, days: int, today: date) -> None:
+    def birthday(day: date) -> date:
+        try:
+            return day.replace(year=day.year + 18)
+        except ValueError:
+            return date(day.year + 18, 3, 1)
+
+    last = first + timedelta(days=days)
+    word = age_of_birth(born(first, last), at(today.year, today.month, today.day, 23))
+    if last > today:
+        assert word == "UNKNOWN"
+    elif birthday(last) <= today:
+        assert word == "IS_ADULT"
+    else:
+        assert word == ("IS_MINOR" if birthday(first) > today else "UNKNOWN")
+
+
+# --- what is remembered ----------------------------------------------------------------------------------------------
+
+CODES = st.integers(0, 12)
+COUNTRY = st.sampled_from(["GT", "MX", "HN", "Honduras", ""])
+ASSERTIONS = st.builds(entry_pb2.Assertion, officer=st.sampled_from(["p-1", "p-2"]), at_us=st.integers(0, 2**40))
+PROTECTIONS = st.builds(
+    entry_pb2.Protection,
+    **{name: st.integers(0, 4) for name in PROTECTION_CODES if name != "origins_complete"},
+    **{name: st.lists(COUNTRY, max_size=2) for name in PROTECTION_LISTS},
+    origins_complete=st.booleans(),
+    victim_by=ASSERTIONS,
+    consents=st.lists(
+        st.builds(
+            entry_pb2.Consent,
+            recipient=COUNTRY,
+            purpose=st.sampled_from([codes_pb2.PURPOSE_INVESTIGATE, codes_pb2.PURPOSE_TREND]),
+            given_us=st.sampled_from([0, NOW_US - 1, NOW_US + 1]),
+            revoked_us=st.sampled_from([0, NOW_US - 1]),
+        ),
+        max_size=1,
+    ),
+)
+BIRTHS = st.builds(born, st.dates(date(1990, 1, 1), date(2028, 1, 1)))
+
+
+@st.composite
+def entries(draw: st.DrawFn) -> entry_pb2.Entry:
+    entry = entry_pb2.Entry(
+        unit=draw(st.sampled_from(["U", "V"])),
+        recorded_us=draw(st.sampled_from([0, NOW_US - 40 * DAY_US, NOW_US + 1])),
+        handling=draw(CODES),  # type: ignore[arg-type]
+        crimes=draw(st.lists(CODES, max_size=2)),  # type: ignore[arg-type]
+        caveats=draw(st.lists(CODES, max_size=1)),  # type: ignore[arg-type]
+        roles=draw(st.lists(CODES, max_size=2)),  # type: ignore[arg-type]
+        inherited_roles=draw(st.lists(CODES, max_size=1)),  # type: ignore[arg-type]
+        protection=draw(st.none() | PROTECTIONS),
+        inherited=draw(st.none() | PROTECTIONS),
+    )
+    holder = draw(st.sampled_from(["", "person", "telecom", "organisation", "incident"]))
+    if holder:
+        getattr(entry, holder).SetInParent()
+    if holder == "person":
+        entry.person.nationalities.extend(draw(st.lists(COUNTRY, max_size=1)))
+        if draw(st.booleans()):
+            entry.person.birth.CopyFrom(draw(BIRTHS))
+    return entry
+
+
+@settings(max_examples=400, deadline=None)
+@given(entries())
+def test_what_is_remembered_changes_no_fact(entry: entry_pb2.Entry) -> None:
+    request = derive_request(
+        recipient="GT", query=question(), instruments=[codes_pb2.INSTRUMENT_KIND_TREATY], paired=True
+    )
+    birth = entry.person.birth if entry.person.HasField("birth") else None
+    alone = derive._derive(
+        request,
+        entry,
+        age_fact(entry.recorded_us, NOW_US),
+        None if birth is None else age_of_birth(birth, NOW_US),
+        NOW_US,
+    )
+    assert derive_facts(request, entry, NOW_US) == alone
+    assert derive_facts(request, entry, NOW_US) == alone
+
+
+def test_each_part_of_a_protection_is_read_but_who_asserted_it() -> None:
+    read = {*PROTECTION_CODES, *PROTECTION_LISTS, "consents"}
+    for field in entry_pb2.Protection.DESCRIPTOR.fields:
+        assert (field.name in read) == (field.message_type is not entry_pb2.Assertion.DESCRIPTOR), field.name
+
+
+def test_equal_records_of_different_officers_share_their_facts() -> None:
+    one, other = (phone(inherited=assessed(victim_by=entry_pb2.Assertion(officer=name))) for name in ("p-1", "p-2"))
+    assert derived(one) is derived(other)
 
 
 @given(any_facts())

@@ -2,6 +2,7 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -283,6 +284,13 @@ def test_dates_become_years(first: int, last: int, widened: tuple[int, int]) -> 
     assert (coarse.first_day, coarse.last_day) == widened
 
 
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_times_become_the_first_instant_of_their_month(time: datetime) -> None:
+    epoch, microsecond = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+    first = time.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    assert generalise.to_month((time - epoch) // microsecond) == (first - epoch) // microsecond
+
+
 def test_values_outside_the_calendar_or_the_globe_become_nothing() -> None:
     assert generalise.to_years(entry_pb2.DateInterval(first_day=2**31 - 1)) is None
     assert generalise.to_month(2**63 - 1) is None
@@ -296,6 +304,9 @@ def test_values_outside_the_calendar_or_the_globe_become_nothing() -> None:
         ("+502 5555-0001", "+502"),
         ("+1 (555) 0100", "+1"),
         ("+525500000000", "+52"),
+        ("+52", "+52"),
+        ("+1", "+1"),
+        ("+5 2", "+52"),
         ("+999123", None),
         ("+0502", None),
         ("+", None),
@@ -401,7 +412,21 @@ def test_internal_fields_have_no_way_out() -> None:
 
 WRITTEN = {
     *("def", "copy", "pseudonym", "if", "in", "and", "is", "not", "None", "for", "else", "break", "del", "MASKED"),
-    *("HasField", "SetInParent", "CopyFrom", "ByteSize", "add", "append", "extend", "dict", "fromkeys", "v", "c", "g"),
+    *(
+        "HasField",
+        "SetInParent",
+        "CopyFrom",
+        "ByteSize",
+        "add",
+        "append",
+        "extend",
+        "issuperset",
+        "dict",
+        "fromkeys",
+        "v",
+        "c",
+        "g",
+    ),
 }
 
 
