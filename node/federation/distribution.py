@@ -5,6 +5,7 @@ comes from its own country alone.
 """
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -14,7 +15,7 @@ from google.protobuf.message import DecodeError
 
 from node.errors import DirectoryError, MalformedError
 from node.federation.channels import GET_DIRECTORY, PUSH_REVOCATIONS, Channels
-from node.federation.lines import local_line
+from node.federation.lines import line_of, local_line, shared_of_event
 from node.federation.standing import Standing
 from node.identity.certificates import Peer
 from node.identity.revocation import RevocationList, parse_crl
@@ -27,7 +28,7 @@ from node.wire.exchange_pb2 import (
     PushRevocationsRequest,
     PushRevocationsResponse,
 )
-from node.wire.ledger_pb2 import LeafKind, LeafPrivate
+from node.wire.ledger_pb2 import Direction, LeafKind, LeafPrivate
 
 log = structlog.get_logger()
 
@@ -112,16 +113,32 @@ class Distribution:
         trust = self.standing.trust
         request = GetDirectoryRequest(have_version=trust.directory.version).SerializeToString()
         peers = [record.country for record in trust.directory.members() if record.country != self.standing.country]
-        for data in await asyncio.gather(*[self._called(peer, GET_DIRECTORY, request) for peer in peers]):
-            if not data:
-                continue
-            try:
-                signed = GetDirectoryResponse.FromString(data).signed_directory
-                if signed:
-                    await self.accept_directory(signed)
-            except (DecodeError, DirectoryError) as error:
-                log.warning("directory_not_accepted", kind=type(error).__name__)
+        replies = await asyncio.gather(*[self._called(peer, GET_DIRECTORY, request) for peer in peers])
+        for peer, data in zip(peers, replies, strict=True):
+            if data:
+                await self._take(peer, data)
         return self.standing.trust.directory.version
+
+    async def _take(self, peer: str, data: bytes) -> None:
+        """Accept the directory in a peer's answer, if there is one; a line says that it was not acceptable."""
+        try:
+            signed = GetDirectoryResponse.FromString(data).signed_directory
+            if signed:
+                await self.accept_directory(signed)
+        except (DecodeError, DirectoryError) as error:
+            kind = MalformedError.__name__ if isinstance(error, DecodeError) else type(error).__name__
+            log.warning("directory_not_accepted", peer=peer, kind=kind)
+            now_us, exchange_id = self.clock(), secrets.token_bytes(16)
+            shared = shared_of_event(
+                LeafKind.LEAF_KIND_REJECTED,
+                self.standing.signer,
+                now_us,
+                exchange_id=exchange_id,
+                peer=peer,
+                direction=Direction.DIRECTION_RECEIVED,
+                body=data,
+            )
+            await self.writer.append(line_of(shared, LeafPrivate(reason=kind), exchange_id=exchange_id, now_us=now_us))
 
     async def push_revocations(self, crl: bytes) -> dict[str, PeerOutcome.ValueType]:
         """Bring this country's revocation list to every peer, and return how that ended with each."""
