@@ -27,6 +27,7 @@ _LEGAL_FORM: Final = re.compile(
     r"\b(?:S\.?\s?A\.?(?:\s?de\s?C\.?\s?V\.?)?|S\.? de R\.?\s?L\.?|Ltda?\.?|LLC|Inc\.?|Corp\.?|Cía\.?|S\.?R\.?L\.?)$",
     re.IGNORECASE,
 )
+_MOST_DIGITS: Final = 15  # E.164 §6.1
 _PLATE_LENGTHS: Final = range(4, 8)
 _CARD_LENGTHS: Final = range(16, 21)  # cards, the CLABE of Mexico (18), accounts of Central America (20)
 
@@ -50,7 +51,8 @@ def _compact(text: str) -> str:
 
 
 def _is_telephone(text: str) -> bool:
-    return _INTERNATIONAL.fullmatch(text) is not None
+    digits = sum(each.isdigit() for each in text.removeprefix("00"))
+    return _INTERNATIONAL.fullmatch(text) is not None and digits <= _MOST_DIGITS
 
 
 def _is_local(text: str, region: str) -> bool:

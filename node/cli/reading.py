@@ -5,6 +5,7 @@ an error: a misspelt field would otherwise be lost in silence.
 """
 
 import base64
+import binascii
 import json
 import re
 import sys
@@ -91,6 +92,17 @@ def _value(field: FieldDescriptor, value: Any) -> Any:  # noqa: ANN401 - whateve
         return message_dict(parse_interval(value))
     if enum is not None and isinstance(value, str) and value not in enum.values_by_name:
         return parse_word(enum, value)
-    if field.type == FieldDescriptor.TYPE_BYTES and isinstance(value, str) and _UUID.fullmatch(value):
-        return base64.b64encode(UUID(value).bytes).decode()
+    if field.type == FieldDescriptor.TYPE_BYTES and isinstance(value, str):
+        return _base64(field, value)
     return value
+
+
+def _base64(field: FieldDescriptor, text: str) -> str:
+    """Return bytes as protobuf wants them; it would itself pass over what is no base64, and make another id of it."""
+    if _UUID.fullmatch(text):
+        return base64.b64encode(UUID(text).bytes).decode()
+    try:
+        base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise UsageError(f"{field.name}: is neither a UUID nor base64") from None
+    return text
