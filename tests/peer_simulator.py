@@ -156,9 +156,10 @@ async def hostile_server(
     behave: Behaviour,
     *,
     directory: bytes = b"",
+    directory_answer: bytes = b"",
     holder: Holder | None = None,
 ) -> AsyncIterator[Calls]:
-    """Listen where the country's node would, answer queries as the test says, and serve this directory."""
+    """Listen where the country's node would, answer queries as a test says, serve this directory or these bytes."""
     place, calls = world[code], Calls()
     holder = holder or place.node
 
@@ -175,7 +176,7 @@ async def hostile_server(
 
     async def serve_directory(request: bytes, context: object) -> bytes:
         del request, context
-        return GetDirectoryResponse(signed_directory=directory).SerializeToString()
+        return directory_answer or GetDirectoryResponse(signed_directory=directory).SerializeToString()
 
     server = grpc.aio.server(options=[("grpc.max_send_message_length", 128 * MAX_MESSAGE_BYTES)])
     methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {

@@ -74,6 +74,7 @@ class Place:
     root_key: bytes = field(default_factory=generate_private_key)
     focal_keys: tuple[bytes, bytes] = field(default_factory=lambda: (generate_private_key(), generate_private_key()))
     record_number: int = 1
+    since_us: int = field(default_factory=now_us)  # so that the record stays the same until something in it changes
     database: str = ""  # URL; empty: SQLite in the home
     more_nodes: tuple[Node, ...] = ()  # of the member's record, besides the one on disk
 
@@ -95,8 +96,8 @@ class Place:
     def record(self) -> MemberRecord:
         key = NodeKey(
             public_key=public_key(self.signing_key),
-            valid_from_us=now_us() - DAY_US,
-            valid_until_us=now_us() + 90 * DAY_US,
+            valid_from_us=self.since_us - DAY_US,
+            valid_until_us=self.since_us + 90 * DAY_US,
         )
         return MemberRecord(
             country=self.code,
@@ -219,6 +220,20 @@ class World:
     def compose(self, *, lifetime_us: int = 90 * DAY_US, issued_us: int = 0) -> bytes:
         """Make and sign the next version of the directory from the places as they are now."""
         self.version += 1
+        self.directory = self.directory_of(self.version, lifetime_us=lifetime_us, issued_us=issued_us)
+        return self.directory
+
+    def directory_of(
+        self,
+        version: int,
+        *,
+        members: Iterable[SignedMember] | None = None,
+        signers: Iterable[bytes] | None = None,
+        root: bytes = b"",
+        lifetime_us: int = 90 * DAY_US,
+        issued_us: int = 0,
+    ) -> bytes:
+        """Return a directory of any version, with these members and steward keys; nothing here changes."""
         parties = sorted(self.places)
         instrument = Instrument(
             id="UNTOC",
@@ -229,19 +244,18 @@ class World:
             valid_until_us=now_us() + 365 * DAY_US,
         )
         signed = build_directory(
-            self.root,
-            version=self.version,
+            root or self.root,
+            version=version,
             issued_us=issued_us or now_us() - 1_000_000,
-            members=[self.places[code].member() for code in parties],
+            members=[self.places[code].member() for code in parties] if members is None else members,
             floor_rulebook=(RULEBOOKS / "floor.yaml").read_bytes(),
-            instruments=[instrument],
+            instruments=[instrument] if members is None else [],
             demonstration=True,
             lifetime_us=lifetime_us,
         )
-        for name in ("ana", "bea"):
-            signed = sign_directory(signed, self.stewards[name])
-        self.directory = signed.SerializeToString()
-        return self.directory
+        for key in (self.stewards["ana"], self.stewards["bea"]) if signers is None else signers:
+            signed = sign_directory(signed, key)
+        return signed.SerializeToString()
 
     def found(self, place: Place, *, paired: bool) -> None:
         """Write the node's files and its database as they are after its people have done their part."""
