@@ -82,10 +82,10 @@ class Distribution:
             now_us = self.clock()
             private = LeafPrivate(reason=f"CRL {listed.number}", subject=listed.digest)
             line = local_line(LeafKind.LEAF_KIND_REVOCATIONS, private, self.standing.signer, now_us, peer=country)
-            await asyncio.wrap_future(
+            serials = await asyncio.wrap_future(
                 self.writer.submit(lambda connection: directories.put_crl(connection, listed, crl, now_us), [line])
             )
-            self.standing.revoke(country, listed.serials)
+            self.standing.revoke(country, serials)
         return listed
 
     async def accept_directory(self, signed_directory: bytes) -> int:

@@ -31,32 +31,32 @@ def accepted(connection: Connection) -> list[bytes]:
     return list(connection.execute(select(directories.c.signed).order_by(directories.c.version)).scalars())
 
 
-def put_crl(connection: Connection, listed: RevocationList, crl: bytes, now_us: int) -> None:
-    """Keep a country's revocation list (DER), which was verified as `listed`.
+def put_crl(connection: Connection, listed: RevocationList, crl: bytes, now_us: int) -> frozenset[int]:
+    """Keep a revocation list (DER), verified as `listed`, and return all serial numbers that its country took back.
+
+    Lists are kept by issuer: who stole one authority's key can't put another's list out of use by a high number.
 
     Raises:
         DirectoryRollbackError: the number is lower than the one held, or the same for another list.
     """
     number, held = f"{listed.number:016x}", revocations.c
     values = {"number": number, "crl": crl, "stored_us": now_us}
-    changed = connection.execute(
-        update(revocations)
-        .where(held.country == listed.country, (held.number < number) | ((held.number == number) & (held.crl == crl)))
-        .values(values)
-    )
-    if changed.rowcount:
-        return
-    if connection.execute(select(held.country).where(held.country == listed.country)).first() is not None:
-        raise DirectoryRollbackError(f"the revocation list {listed.number} of {listed.country} is not newer than ours")
-    connection.execute(insert(revocations).values(country=listed.country, **values))
+    same = (held.country == listed.country, held.issuer == listed.issuer)
+    newer = (held.number < number) | ((held.number == number) & (held.crl == crl))
+    if not connection.execute(update(revocations).where(*same, newer).values(values)).rowcount:
+        if connection.execute(select(held.country).where(*same)).first() is not None:
+            raise DirectoryRollbackError(f"the revocation list {listed.number} of {listed.country} is not newer")
+        connection.execute(insert(revocations).values(country=listed.country, issuer=listed.issuer, **values))
+    return revoked(connection)[listed.country]
 
 
 def revoked(connection: Connection) -> Mapping[str, frozenset[int]]:
-    """Return the serial numbers that each country took back; the lists were verified when they came."""
-    rows = connection.execute(select(revocations.c.country, revocations.c.crl))
-    return {row.country: frozenset(each.serial_number for each in x509.load_der_x509_crl(row.crl)) for row in rows}
+    """Return the serial numbers that each country took back, by whichever of its authorities.
 
-
-def crl(connection: Connection, country: str) -> bytes | None:
-    """Return a country's newest revocation list (DER)."""
-    return connection.execute(select(revocations.c.crl).where(revocations.c.country == country)).scalar_one_or_none()
+    The lists were verified when they came.
+    """
+    found: dict[str, frozenset[int]] = {}
+    for row in connection.execute(select(revocations.c.country, revocations.c.crl)):
+        serials = frozenset(each.serial_number for each in x509.load_der_x509_crl(row.crl))
+        found[row.country] = found.get(row.country, frozenset()) | serials
+    return found

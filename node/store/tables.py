@@ -164,6 +164,7 @@ revocations = Table(
     "revocations",
     metadata,
     Column("country", COUNTRY, primary_key=True),
+    Column("issuer", LargeBinary, primary_key=True),  # SHA-256 of the authority's key
     Column("number", String(16), nullable=False),  # hexadecimal: 64 bits without a sign don't fit a BIGINT
     Column("crl", LargeBinary, nullable=False),  # DER, as it came
     Column("stored_us", BigInteger, nullable=False),

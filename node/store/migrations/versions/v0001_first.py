@@ -161,10 +161,11 @@ def _federation() -> None:
     op.create_table(
         "revocations",
         sa.Column("country", sa.String(2), nullable=False),
+        sa.Column("issuer", sa.LargeBinary(), nullable=False),
         sa.Column("number", sa.String(16), nullable=False),
         sa.Column("crl", sa.LargeBinary(), nullable=False),
         sa.Column("stored_us", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("country", name="pk_revocations"),
+        sa.PrimaryKeyConstraint("country", "issuer", name="pk_revocations"),
     )
 
 
