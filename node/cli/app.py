@@ -2,11 +2,13 @@
 
 import typer
 
-from node.cli import directory, life, officer, pairing, pki
+from node.cli import case, directory, entry, ledger, life, officer, pairing, pki
 from node.cli.demo.command import demo
 from node.cli.distributing import import_directory, push
 from node.cli.doctor import doctor
+from node.cli.importing import import_file
 from node.cli.init import init
+from node.cli.search import search
 from node.cli.serve import serve
 
 app = typer.Typer(
@@ -20,13 +22,20 @@ app = typer.Typer(
 directory.app.command("import")(import_directory)
 pki.app.command("push")(push)
 
-app.command("demo")(demo)
-app.command("init")(init)
-app.command("serve")(serve)
-app.command("doctor")(doctor)
-app.add_typer(officer.app, name="officer")
-app.add_typer(pairing.app, name="pairing")
-app.add_typer(directory.app, name="directory")
-app.add_typer(pki.app, name="pki")
-app.add_typer(life.app, name="life")
-app.command("holds")(life.holds)
+_START, _UNIT, _FOCAL, _TRUST = "Start", "Unit", "Focal point and auditor", "Administration"
+
+app.command("demo", rich_help_panel=_START)(demo)
+app.command("init", rich_help_panel=_START)(init)
+app.command("serve", rich_help_panel=_START)(serve)
+app.command("doctor", rich_help_panel=_START)(doctor)
+app.command("search", rich_help_panel=_UNIT)(search)
+app.add_typer(case.app, name="case", rich_help_panel=_UNIT)
+app.add_typer(entry.app, name="entry", rich_help_panel=_UNIT)
+app.command("import", rich_help_panel=_UNIT)(import_file)
+app.add_typer(life.app, name="life", rich_help_panel=_FOCAL)
+app.command("holds", rich_help_panel=_FOCAL)(life.holds)
+app.add_typer(pairing.app, name="pairing", rich_help_panel=_FOCAL)
+app.add_typer(ledger.app, name="ledger", rich_help_panel=_FOCAL)
+app.add_typer(officer.app, name="officer", rich_help_panel=_TRUST)
+app.add_typer(directory.app, name="directory", rich_help_panel=_TRUST)
+app.add_typer(pki.app, name="pki", rich_help_panel=_TRUST)

@@ -85,7 +85,7 @@ def test_what_it_prints_to_try_works_while_it_runs(tmp_path: Path) -> None:
     with touring(tmp_path) as (process, told):
         lines = [line.removeprefix("$ ").rstrip() for line in told.splitlines() if line.startswith("$ ")]
         (export,) = [line for line in lines if line.startswith("export ")]
-        tried = [line for line in lines[lines.index(export) + 1 :]]
+        tried = list(lines[lines.index(export) + 1 :])
         assert len(tried) > 3
         for line in tried:
             result = subprocess.run(

@@ -4,15 +4,14 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from node.cli.demo import proving, tour
-from node.cli.demo.federation import COUNTRIES, Country, enrol_and_pair, make_countries
-from node.cli.demo.processes import Running, running
+from node.cli.demo.federation import COUNTRIES, enrol, make_countries, pair
+from node.cli.demo.processes import running
 from node.cli.demo.records import import_into, read_incidents, read_invented
 from node.cli.demo.telling import Teller
 from node.cli.demo.tour import Tour
@@ -54,15 +53,18 @@ def _tour(teller: Teller, folder: Path, *, once: bool) -> None:
         with teller.waiting("Starting their nodes …"):
             for node in nodes:
                 node.wait_until_up()
+            own = 0
             for country in countries:
-                enrol_and_pair(country)
+                enrol(country)
+                own += import_into(country, invented.cases[country.code])
+                pair(country)
         teller.done(
             "Guatemala, Mexico and the United States run here: each has its own authority, keys, database and process. "
-            "Two of three stewards signed the directory; two focal points of each country signed every pairing."
+            "Two of three stewards signed the directory; two focal points of each country signed every pairing, after "
+            "rehearsing what would leave."
         )
         with teller.waiting("Importing what they know …"):
             incidents, file = read_incidents(COUNTRIES)
-            own = sum(import_into(country, invented.cases[country.code]) for country in countries)
             public = {
                 country.code: [(each.case, each.entries) for each in incidents[country.code]] for country in countries
             }
@@ -81,26 +83,28 @@ def _tour(teller: Teller, folder: Path, *, once: bool) -> None:
         if once:
             teller.say("\n[green]✓[/green] [bold]Every step did what it says.[/bold]")
         else:
-            _stay(teller, countries, nodes)
+            _stay(taken)
 
 
-def _stay(teller: Teller, countries: Sequence[Country], nodes: Sequence[Running]) -> None:
+def _stay(taken: Tour) -> None:
     """Print what to try, and let the nodes run until Ctrl-C."""
     enlace = sys.argv[0] if Path(sys.argv[0]).name == "enlace" else f"{sys.executable} -m node"
-    homes = {country.code: country.home.path for country in countries}
-    teller.heading("Try it yourself, in another terminal")
-    teller.commands(
+    homes = {code: country.home.path for code, country in taken.countries.items()}
+    number = taken.invented.telephone
+    asked = f"--purpose investigate --crime trafficking --case {tour.CASE} --instrument {tour.INSTRUMENT}"
+    taken.teller.heading("Try it yourself, in another terminal")
+    taken.teller.commands(
         [
-            ("Be Guatemala's analyst", f"export ENLACE_HOME={homes['GT']} ENLACE_OFFICER=analyst"),
-            ("How is the node?", f"{enlace} doctor"),
-            (
-                "What is held back in Mexico, as its focal point sees it",
-                f"{enlace} holds --home {homes['MX']} --as focal-1",
-            ),
+            ("Be Guatemala's analyst:", f"export ENLACE_HOME={homes['GT']} ENLACE_OFFICER=analyst"),
+            ("Ask again, and see the whole answer:", f"{enlace} search {number} {asked}"),
+            ("See what Mexico's focal point sees of it:", f"{enlace} holds --home {homes['MX']} --as focal-1"),
+            ("Read what Mexico has logged, as its auditor:", f"{enlace} ledger list --home {homes['MX']} --as auditor"),
+            ("Verify a ledger yourself:", f"{enlace} ledger verify --home {homes['US']}"),
+            ("See your own cases:", f"{enlace} case list"),
+            ("Ask how the node is:", f"{enlace} doctor"),
         ]
     )
-    teller.say("\n[bold]The nodes run until you press Ctrl-C.[/bold]")
+    taken.teller.say("\n[bold]The nodes run until you press Ctrl-C.[/bold]")
     while True:
-        for node in nodes:
-            node.verify_alive()
+        taken.verify_alive()
         time.sleep(0.5)

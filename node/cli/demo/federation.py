@@ -30,7 +30,13 @@ from node.identity.stewards import build_root
 from node.policy.rulebook import parse_rulebook
 from node.policy.rules import Rule
 from node.wire.codes_pb2 import Crime, InstrumentKind, Obligation, UnitType
-from node.wire.desk_pb2 import EnrolOfficerRequest, ListPairingsRequest, OfficerRole, SignPairingRequest
+from node.wire.desk_pb2 import (
+    EnrolOfficerRequest,
+    ListPairingsRequest,
+    OfficerRole,
+    RehearsePairingRequest,
+    SignPairingRequest,
+)
 from node.wire.directory_pb2 import Instrument, SignedMember
 
 FEDERATION: Final = "demo.example"
@@ -118,8 +124,8 @@ def make_countries(folder: Path, units: Mapping[str, str]) -> list[Country]:
     return countries
 
 
-def enrol_and_pair(country: Country) -> None:
-    """Enrol the officers of a running node, and have its two focal points sign the pairings with all peers."""
+def enrol(country: Country) -> None:
+    """Enrol the officers of a running node."""
     folder = Folder(country.home.path)
     for name in OFFICERS:
         issue(folder, "desk", name, country.home.officer(name), country.passphrase)
@@ -127,15 +133,20 @@ def enrol_and_pair(country: Country) -> None:
         for name, (unit_type, role) in OFFICERS.items():
             unit = country.unit if unit_type == _POLICE else "Central authority (demo)"
             stub.EnrolOfficer(EnrolOfficerRequest(officer=name, unit=unit, unit_type=unit_type, roles=[role]))
+
+
+def pair(country: Country) -> None:
+    """Have the two focal points of a running node sign the pairings with all peers, each after its rehearsal."""
     with ExitStack() as stack:
         stubs = {name: stack.enter_context(desk(country.home, name)) for name in FOCAL}
         for state in stubs[FOCAL[0]].ListPairings(ListPairingsRequest()).pairings:
+            rehearsal = stubs[FOCAL[0]].RehearsePairing(RehearsePairingRequest(peer=state.peer))
             signed = build_pairing(
                 country=country.code,
                 peer=state.peer,
                 peer_root_key=state.root_key,
                 time_us=_now_us(),
-                rehearsal_sha256=bytes(32),
+                rehearsal_sha256=rehearsal.sha256,
             )
             for name, stub in stubs.items():
                 signed = sign_pairing(signed, private_key(country.home.focal / f"{name}.pem", None))

@@ -7,15 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
-
-from google.protobuf.json_format import ParseDict
+from typing import Final
 
 from node.cli.client import desk
 from node.cli.demo.federation import Country
 from node.errors import ImportFileError
 from node.records.csvrows import BrokenRow
 from node.records.incidents import PublishedIncident, parse_incidents
+from node.records.invented import parse_invented
 from node.records.iom import parse_iom
 from node.wire.desk_pb2 import ImportRequest
 from node.wire.entry_pb2 import Case, Entry
@@ -44,15 +43,11 @@ class Invented:
 
 def read_invented() -> Invented:
     """Return what is in node/cli/data/invented.json."""
-    document: dict[str, Any] = json.loads((files("node.cli") / "data" / "invented.json").read_bytes())
-    cases = {
-        country: [
-            (ParseDict(each["case"], Case()), [ParseDict(entry, Entry()) for entry in each["entries"]])
-            for each in found
-        ]
-        for country, found in document["countries"].items()
-    }
-    return Invented(telephone=document["telephone_of_the_tour"], cases=cases)
+    data = (files("node.cli") / "data" / "invented.json").read_bytes()
+    cases: dict[str, list[tuple[Case, Sequence[Entry]]]] = {}
+    for each in parse_invented(data, now_us=time.time_ns() // 1_000):
+        cases.setdefault(each.country, []).append((each.case, each.entries))
+    return Invented(telephone=json.loads(data)["telephone_of_the_tour"], cases=cases)
 
 
 def read_incidents(countries: Iterable[str]) -> tuple[dict[str, list[PublishedIncident]], str]:

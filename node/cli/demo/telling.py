@@ -1,10 +1,8 @@
 """How the tour speaks: sentences, and tables of what a peer sees."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
-from google.protobuf.descriptor import FieldDescriptor
 from rich.console import Console
 from rich.padding import Padding
 from rich.rule import Rule as Line
@@ -12,11 +10,11 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
+from node.cli.answers import value_text
 from node.cli.output import printable
-from node.cli.words import coordinates_text, interval_text, word
+from node.cli.words import word
 from node.records.fields import FIELDS, KIND_BY_HOLDER, Field
 from node.wire.codes_pb2 import DataCategory, Obligation, Outcome
-from node.wire.entry_pb2 import Coordinates, DateInterval, PersonName
 from node.wire.exchange_pb2 import Grant, ReleasedEntry, Terms
 
 WIDEST: Final = 110
@@ -103,7 +101,7 @@ def released_rows(entry: ReleasedEntry) -> Iterator[tuple[str, str, str, Text, s
     entity = getattr(entry, holder)
     grants = _by_category(entry.grants)
     for field in FIELDS[KIND_BY_HOLDER[holder]]:
-        value = _shown(entity, field)
+        value = value_text(entity, field.descriptor)
         if value and field.category in grants:
             outcome = word(Outcome.DESCRIPTOR, grants[field.category][0].outcome)
             rules = " ".join(each.rule for each in grants[field.category])
@@ -140,7 +138,7 @@ def category_name(category: int) -> str:
 
 def held_fields(entity: Any, holder: str) -> list[Field]:  # noqa: ANN401 -- a message of any kind of entity
     """Return the fields of an entity that hold something."""
-    return [field for field in FIELDS[KIND_BY_HOLDER[holder]] if _shown(entity, field)]
+    return [field for field in FIELDS[KIND_BY_HOLDER[holder]] if value_text(entity, field.descriptor)]
 
 
 def _by_category(grants: Iterable[Grant]) -> Mapping[int, list[Grant]]:
@@ -148,28 +146,3 @@ def _by_category(grants: Iterable[Grant]) -> Mapping[int, list[Grant]]:
     for grant in grants:
         found.setdefault(grant.category, []).append(grant)
     return found
-
-
-def _shown(entity: Any, field: Field) -> str:  # noqa: ANN401 -- likewise
-    descriptor = field.descriptor
-    value = getattr(entity, field.name)
-    if descriptor.is_repeated:
-        return "; ".join(_text(each, descriptor) for each in value)
-    if descriptor.message_type is not None and not entity.HasField(field.name):
-        return ""
-    return _text(value, descriptor) if value else ""
-
-
-def _text(value: object, descriptor: FieldDescriptor) -> str:
-    if isinstance(value, Coordinates):
-        return f"about {coordinates_text(value)}"
-    if isinstance(value, DateInterval):
-        return interval_text(value)
-    if isinstance(value, PersonName):
-        return f"{value.full} (alias)" if value.alias else value.full
-    text = printable(str(value))
-    if descriptor.enum_type is not None:
-        text = word(descriptor.enum_type, int(text))
-    elif descriptor.name.endswith("_us"):
-        text = f"{datetime.fromtimestamp(int(text) / 1e6, UTC):%Y-%m}"
-    return text
