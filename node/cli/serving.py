@@ -35,6 +35,7 @@ from node.federation.asking import Asking
 from node.federation.boundary import Boundary
 from node.federation.channels import MAX_MESSAGE_BYTES, Channels
 from node.federation.distribution import Distribution
+from node.federation.enacting import Enacting
 from node.federation.envelope import Signer
 from node.federation.finding import Finding
 from node.federation.servicer import ExchangeServicer
@@ -44,6 +45,7 @@ from node.federation.trust import Trust
 from node.identity.approvals import verify_pairing
 from node.identity.directory import TrustedDirectory
 from node.identity.keys import key_id, parse_private_key, public_key
+from node.policy.rules import LAYERS
 from node.store import directories, focal_points, pairings
 from node.store.database import Database
 from node.store.entries import Entries
@@ -121,6 +123,7 @@ async def running(config: Config) -> AsyncIterator[Parts]:
         parts = _composed(config, stack)
         peer_health, peer_server = _peer_server(parts)
         desk_server = _desk_server(parts)
+        await parts.distribution.enacting.enact()
         await peer_server.start()
         await desk_server.start()
         _serve_metrics(config, stack)
@@ -149,7 +152,8 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
     standing = _standing(config, database)
     window_us = int(config.limits.clock_window_s * 1_000_000)
     channels = Channels(own)
-    distribution = Distribution(standing, channels, writer, now_us)
+    enacting = Enacting(standing, database, writer, now_us)
+    distribution = Distribution(standing, channels, writer, enacting, now_us)
     acknowledging = Acknowledging(standing, channels, writer, now_us, window_us)
     asking = Asking(standing, channels, writer, now_us, window_us)
     lookup_keys = vault.lookup_keys()
@@ -308,8 +312,8 @@ def _set_gauges(parts: Parts) -> None:
     standing = parts.standing
     metrics.DIRECTORY_EXPIRES.set(standing.trust.directory.expires_us / 1e6)
     metrics.CERTIFICATE_EXPIRES.set(parts.channels.own.not_after_us / 1e6)
-    for layer in ("floor", "release", "outbound"):
-        book = getattr(standing, layer)
+    for layer in LAYERS:
+        book = standing.rulebook(layer)
         metrics.RULEBOOK_IN_FORCE.labels(layer).set(book is not None and book.is_valid_at(now_us()))
 
 

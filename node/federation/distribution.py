@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 
 from node.errors import DirectoryError, MalformedError
 from node.federation.channels import GET_DIRECTORY, PUSH_REVOCATIONS, Channels
+from node.federation.enacting import Enacting
 from node.federation.lines import line_of, local_line, shared_of_event
 from node.federation.standing import Standing
 from node.identity.certificates import Peer
@@ -42,6 +43,7 @@ class Distribution:
     standing: Standing
     channels: Channels
     writer: Writer
+    enacting: Enacting
     clock: Callable[[], int]
     # Two directories that arrive at once are judged one after the other, each against what is then in force.
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -106,6 +108,7 @@ class Distribution:
                     )
                 )
                 self.standing.follow(successor)
+                await self.enacting.enact()
         return self.standing.trust.directory.version
 
     async def fetch_directories(self) -> int:

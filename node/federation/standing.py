@@ -10,7 +10,7 @@ from node.federation.trust import Trust
 from node.identity.directory import TrustedDirectory
 from node.policy.decide import Policy
 from node.policy.rulebook import parse_rulebook
-from node.policy.rules import Rulebook
+from node.policy.rules import Layer, Rulebook
 from node.wire.directory_pb2 import Instrument
 
 log = structlog.get_logger()
@@ -67,6 +67,25 @@ class Standing:
         """Put a pairing in force that two focal points have signed."""
         pairings = {**self.trust.pairings, peer: root_key}
         self.trust = Trust(self.country, self.trust.directory, self.trust.revoked, pairings)
+
+    def rulebook(self, layer: Layer) -> Rulebook | None:
+        """Return the rulebook of a layer; None denies everything."""
+        return {"floor": self.floor, "release": self.release, "outbound": self.outbound}[layer]
+
+    def text(self, layer: Layer) -> bytes:
+        """Return the text that the layer's rulebook was read from."""
+        texts = {"release": self.release_text, "outbound": self.outbound_text}
+        return texts.get(layer, self.trust.directory.floor_rulebook)
+
+    def drop(self, layer: Layer) -> None:
+        """Take a layer's rulebook out of force."""
+        if layer == "floor":
+            self.floor = None
+        elif layer == "release":
+            self.release = None
+        else:
+            self.outbound = None
+        self._policies = {}
 
     def _read_rulebooks(self) -> None:
         # Whether illustrations may be used is the directory's to say, so a new directory reads all layers again.
