@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import date
+from functools import lru_cache
 from typing import Final
 
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
@@ -39,11 +40,16 @@ def to_degrees(value: entry_pb2.Coordinates) -> entry_pb2.Coordinates | None:
 
 def to_month(time_us: int) -> int | None:
     """The first instant of a time's month, UTC microseconds."""
+    return _month_of(time_us // _US_PER_DAY)
+
+
+@lru_cache(maxsize=4096)  # days of some ten years
+def _month_of(day: int) -> int | None:
     try:
-        day = date.fromordinal(time_us // _US_PER_DAY + _EPOCH)
+        first = date.fromordinal(day + _EPOCH).replace(day=1)
     except (OverflowError, ValueError):
         return None
-    return (day.replace(day=1).toordinal() - _EPOCH) * _US_PER_DAY
+    return (first.toordinal() - _EPOCH) * _US_PER_DAY
 
 
 def to_calling_code(telephone: str) -> str | None:

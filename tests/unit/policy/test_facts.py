@@ -189,6 +189,7 @@ def test_a_victim_prevails(recorded: int, roles: set[str], fact: str) -> None:
         (born(date(2040, 1, 1)), at(2030, 1, 1), "UNKNOWN"),  # not yet born
         (entry_pb2.DateInterval(first_day=-(2**31), last_day=0), at(2030, 1, 1), "UNKNOWN"),
         (entry_pb2.DateInterval(first_day=2**31 - 1, last_day=2**31 - 1), at(2030, 1, 1), "UNKNOWN"),
+        (born(date(2000, 6, 15)), 10**19, "UNKNOWN"),  # a clock beyond the calendar
     ],
 )
 def test_a_child_is_one_until_the_birthday_has_begun_everywhere(
