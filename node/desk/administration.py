@@ -80,6 +80,19 @@ class Administration:
             self.writer.submit(lambda connection: officers.put_officer(connection, officer, now_us), [line])
         )
 
+    async def suspend_officer(self, name: str, administrator: Officer) -> None:
+        """Take an officer's access away at once; enrolling them again gives it back.
+
+        Raises:
+            NotFoundError: there is no such officer.
+            ForbiddenError: it is the administrator, who would lock everybody out.
+        """
+        if name == administrator.name:
+            raise ForbiddenError("nobody suspends themself")
+        private = private_of_officer(administrator, subject=name.encode(), reason="SUSPENDED")
+        line = local_line(LeafKind.LEAF_KIND_ENROLMENT, private, self.standing.signer, self.clock())
+        await asyncio.wrap_future(self.writer.submit(lambda connection: officers.deactivate(connection, name), [line]))
+
     async def store_revocations(self, crl: bytes) -> list[PeerOutcomeOf]:
         """Put this country's own revocation list in force here, and bring it to every peer."""
         await self.distribution.store_revocations(self.standing.country, crl)

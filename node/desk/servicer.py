@@ -143,6 +143,13 @@ class DeskServicer(GeneratedServicer):
         await self.administration.enrol_officer(request, officer)
         return desk_pb2.EnrolOfficerResponse()
 
+    async def SuspendOfficer(
+        self, request: desk_pb2.SuspendOfficerRequest, context: Context
+    ) -> desk_pb2.SuspendOfficerResponse:
+        officer = await self.officers.officer(context, ADMINISTRATOR)
+        await self.administration.suspend_officer(request.officer, officer)
+        return desk_pb2.SuspendOfficerResponse()
+
     async def ImportDirectory(
         self, request: desk_pb2.ImportDirectoryRequest, context: Context
     ) -> desk_pb2.ImportDirectoryResponse:

@@ -1015,6 +1015,40 @@ class EnrolOfficerRequest(_message.Message):
 Global___EnrolOfficerRequest: _TypeAlias = EnrolOfficerRequest  # noqa: Y015
 
 @_typing.final
+class SuspendOfficerRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFICER_FIELD_NUMBER: _builtins.int
+    officer: _builtins.str
+    def __init__(
+        self,
+        *,
+        officer: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["officer", b"officer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuspendOfficerRequest: _TypeAlias = SuspendOfficerRequest  # noqa: Y015
+
+@_typing.final
+class SuspendOfficerResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuspendOfficerResponse: _TypeAlias = SuspendOfficerResponse  # noqa: Y015
+
+@_typing.final
 class EnrolOfficerResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -119,6 +119,11 @@ class DeskStub:
                 request_serializer=node_dot_wire_dot_desk__pb2.EnrolOfficerRequest.SerializeToString,
                 response_deserializer=node_dot_wire_dot_desk__pb2.EnrolOfficerResponse.FromString,
                 _registered_method=True)
+        self.SuspendOfficer = channel.unary_unary(
+                '/enlace.v1.Desk/SuspendOfficer',
+                request_serializer=node_dot_wire_dot_desk__pb2.SuspendOfficerRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_desk__pb2.SuspendOfficerResponse.FromString,
+                _registered_method=True)
         self.ImportDirectory = channel.unary_unary(
                 '/enlace.v1.Desk/ImportDirectory',
                 request_serializer=node_dot_wire_dot_desk__pb2.ImportDirectoryRequest.SerializeToString,
@@ -250,6 +255,13 @@ class DeskServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SuspendOfficer(self, request, context):
+        """Takes an officer's access away at once; the name stays, since past lines bear it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ImportDirectory(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -355,6 +367,11 @@ def add_DeskServicer_to_server(servicer, server):
                     servicer.EnrolOfficer,
                     request_deserializer=node_dot_wire_dot_desk__pb2.EnrolOfficerRequest.FromString,
                     response_serializer=node_dot_wire_dot_desk__pb2.EnrolOfficerResponse.SerializeToString,
+            ),
+            'SuspendOfficer': grpc.unary_unary_rpc_method_handler(
+                    servicer.SuspendOfficer,
+                    request_deserializer=node_dot_wire_dot_desk__pb2.SuspendOfficerRequest.FromString,
+                    response_serializer=node_dot_wire_dot_desk__pb2.SuspendOfficerResponse.SerializeToString,
             ),
             'ImportDirectory': grpc.unary_unary_rpc_method_handler(
                     servicer.ImportDirectory,
@@ -831,6 +848,33 @@ class Desk:
             '/enlace.v1.Desk/EnrolOfficer',
             node_dot_wire_dot_desk__pb2.EnrolOfficerRequest.SerializeToString,
             node_dot_wire_dot_desk__pb2.EnrolOfficerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SuspendOfficer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Desk/SuspendOfficer',
+            node_dot_wire_dot_desk__pb2.SuspendOfficerRequest.SerializeToString,
+            node_dot_wire_dot_desk__pb2.SuspendOfficerResponse.FromString,
             options,
             channel_credentials,
             insecure,

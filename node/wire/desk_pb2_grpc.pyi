@@ -57,6 +57,8 @@ class DeskStub:
     """Ledger lines, newest last. Role: auditor."""
     EnrolOfficer: _grpc.UnaryUnaryMultiCallable[_desk_pb2.EnrolOfficerRequest, _desk_pb2.EnrolOfficerResponse]
     """Role: administrator. None of these shows case data."""
+    SuspendOfficer: _grpc.UnaryUnaryMultiCallable[_desk_pb2.SuspendOfficerRequest, _desk_pb2.SuspendOfficerResponse]
+    """Takes an officer's access away at once; the name stays, since past lines bear it."""
     ImportDirectory: _grpc.UnaryUnaryMultiCallable[_desk_pb2.ImportDirectoryRequest, _desk_pb2.ImportDirectoryResponse]
     StoreRevocations: _grpc.UnaryUnaryMultiCallable[_desk_pb2.StoreRevocationsRequest, _desk_pb2.StoreRevocationsResponse]
     GetStatus: _grpc.UnaryUnaryMultiCallable[_desk_pb2.GetStatusRequest, _desk_pb2.GetStatusResponse]
@@ -90,6 +92,8 @@ class DeskAsyncStub(DeskStub):
     """Ledger lines, newest last. Role: auditor."""
     EnrolOfficer: _aio.UnaryUnaryMultiCallable[_desk_pb2.EnrolOfficerRequest, _desk_pb2.EnrolOfficerResponse]  # type: ignore[assignment]
     """Role: administrator. None of these shows case data."""
+    SuspendOfficer: _aio.UnaryUnaryMultiCallable[_desk_pb2.SuspendOfficerRequest, _desk_pb2.SuspendOfficerResponse]  # type: ignore[assignment]
+    """Takes an officer's access away at once; the name stays, since past lines bear it."""
     ImportDirectory: _aio.UnaryUnaryMultiCallable[_desk_pb2.ImportDirectoryRequest, _desk_pb2.ImportDirectoryResponse]  # type: ignore[assignment]
     StoreRevocations: _aio.UnaryUnaryMultiCallable[_desk_pb2.StoreRevocationsRequest, _desk_pb2.StoreRevocationsResponse]  # type: ignore[assignment]
     GetStatus: _aio.UnaryUnaryMultiCallable[_desk_pb2.GetStatusRequest, _desk_pb2.GetStatusResponse]  # type: ignore[assignment]
@@ -222,6 +226,14 @@ class DeskServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_desk_pb2.EnrolOfficerResponse, _abc.Awaitable[_desk_pb2.EnrolOfficerResponse]]:
         """Role: administrator. None of these shows case data."""
+
+    @_abc_1.abstractmethod
+    def SuspendOfficer(
+        self,
+        request: _desk_pb2.SuspendOfficerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_desk_pb2.SuspendOfficerResponse, _abc.Awaitable[_desk_pb2.SuspendOfficerResponse]]:
+        """Takes an officer's access away at once; the name stays, since past lines bear it."""
 
     @_abc_1.abstractmethod
     def ImportDirectory(
