@@ -16,6 +16,7 @@ from node.wire.codes_pb2 import (
     DataCategory,
     HandlingCode,
     InformationGrade,
+    LinkKind,
     Obligation,
     Outcome,
     Role,
@@ -115,7 +116,7 @@ def _entry_lines(peer: str, entry: ReleasedEntry) -> Iterator[str]:
         yield f"  withheld     {categories} (named for this kind and purpose, filled or not)"
     yield f"  handle       {entry.handle.hex()}"
     for link in entry.links:
-        yield f"  linked to    {link.to_handle.hex()}"
+        yield f"  {word(LinkKind.DESCRIPTOR, link.kind):<12} {link.to_handle.hex()}"
 
 
 def _field_lines(entry: ReleasedEntry, holder: str) -> Iterator[str]:
@@ -129,7 +130,7 @@ def _field_lines(entry: ReleasedEntry, holder: str) -> Iterator[str]:
             outcome = outcomes.get(field.category, OUTCOME_RELEASE)
             how = _OUTCOME_WORDS.get(word(Outcome.DESCRIPTOR, outcome), "unknown")
             category = word(DataCategory.DESCRIPTOR, field.category)
-            yield f"    {field.name.replace('_', ' ')}: {shown}   [{category}, {how}]"
+            yield f"    {label(field.name)}: {shown}   [{category}, {how}]"
 
 
 def _record_lines(entry: ReleasedEntry) -> Iterator[str]:
@@ -181,6 +182,11 @@ def _grant_lines(grants: Sequence[Grant]) -> Iterator[str]:
 
 
 # --- values ----------------------------------------------------------------------------------------------------------
+
+
+def label(field: str) -> str:
+    """Return the name of a field as people read it."""
+    return field.removesuffix("_us").replace("_", " ")
 
 
 def value_text(message: Message, descriptor: FieldDescriptor) -> str:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, BinaryIO, Final
+from typing import Annotated, BinaryIO, Final, NamedTuple
 
 import typer
 from rich.console import Console
@@ -41,18 +41,26 @@ class Format(StrEnum):
     ENTRIES = "entries"  # a line of JSON for each case: {"case": {…}, "entries": [{…}]}
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Place(NamedTuple):
+    """Where in a file: the number of a line or of a case, from 1."""
+
+    number: int
+    of: str
+
+    def __str__(self) -> str:
+        return f"{self.of} {self.number}"
+
+
+class _Found(NamedTuple):
     """A case found in a file, and where."""
 
-    place: str
+    place: _Place
     country: str
     request: ImportRequest
 
 
-@dataclass(frozen=True, slots=True)
-class _Problem:
-    place: str
+class _Problem(NamedTuple):
+    place: _Place
     reason: str
 
 
@@ -63,9 +71,9 @@ class _Outcome:
     cases: int = 0
     entries: int = 0
     elsewhere: int = 0  # cases of other countries
-    nowhere: list[str] = field(default_factory=list)  # whose file does not tell the country, so nobody can keep them
+    nowhere: list[_Place] = field(default_factory=list)  # whose file does not tell the country, so nobody can keep them
     problems: list[_Problem] = field(default_factory=list)
-    places: list[str] = field(default_factory=list)  # of what was sent, by its ordinal
+    places: list[_Place] = field(default_factory=list)  # of what was sent, by its ordinal
 
 
 def import_file(
@@ -94,6 +102,7 @@ def import_file(
                 _send(node, officer, whole, outcome, atomic=True)
         else:
             _send(node, officer, found, outcome, atomic=False)
+    outcome.problems.sort()
     _show(outcome, time.perf_counter() - started, atomic=atomic, as_json=as_json)
     if outcome.problems:
         raise typer.Exit(1)
@@ -117,13 +126,13 @@ def _cases(format_: Format, source: BinaryIO, lines: Iterable[bytes], own: str) 
     if format_ is Format.INVENTED:
         for number, each in enumerate(parse_invented(source.read(), now_us=now_us), 1):
             request = ImportRequest(case=each.case, entries=each.entries)
-            yield _Found(f"case {number}", each.country, request)
+            yield _Found(_Place(number, "case"), each.country, request)
     elif format_ is Format.ENTRIES:
         yield from _json_lines(lines, own)
     else:
         parse = parse_iom if format_ is Format.IOM else parse_incidents
         for row in parse(lines, unit=_ANY_UNIT, now_us=now_us):
-            yield _Problem(f"line {row.line}", row.reason) if isinstance(row, BrokenRow) else _incident(row)
+            yield _Problem(_Place(row.line, "line"), row.reason) if isinstance(row, BrokenRow) else _incident(row)
 
 
 def _incident(row: PublishedIncident) -> _Found:
@@ -131,7 +140,7 @@ def _incident(row: PublishedIncident) -> _Found:
     request.case.unit = ""
     for entry in request.entries:
         entry.unit = ""
-    return _Found(f"line {row.line}", row.country, request)
+    return _Found(_Place(row.line, "line"), row.country, request)
 
 
 def _json_lines(lines: Iterable[bytes], own: str) -> Iterator[_Found | _Problem]:
@@ -141,12 +150,12 @@ def _json_lines(lines: Iterable[bytes], own: str) -> Iterator[_Found | _Problem]
         try:
             request = parse_message(line.decode(), ImportRequest())
         except UnicodeDecodeError:
-            yield _Problem(f"line {number}", "is not UTF-8")
+            yield _Problem(_Place(number, "line"), "is not UTF-8")
         except UsageError as error:
-            yield _Problem(f"line {number}", str(error))
+            yield _Problem(_Place(number, "line"), str(error))
         else:
             request.atomic = False  # the option's to say, not the file's
-            yield _Found(f"line {number}", own, request)
+            yield _Found(_Place(number, "line"), own, request)
 
 
 def _own(found: Iterable[_Found | _Problem], own: str, outcome: _Outcome) -> Iterator[_Found]:
@@ -225,8 +234,12 @@ def _show(outcome: _Outcome, seconds: float, *, atomic: bool, as_json: bool) -> 
         "broken": len(outcome.problems),
     }
     if as_json:
-        problems = [{"place": each.place, "reason": each.reason} for each in outcome.problems]
-        document = {**facts, "problems": problems, "no_country_told": outcome.nowhere, "seconds": round(seconds, 2)}
+        document = {
+            **facts,
+            "problems": [{"place": str(each.place), "reason": each.reason} for each in outcome.problems],
+            "no_country_told": [str(each) for each in outcome.nowhere],
+            "seconds": round(seconds, 2),
+        }
         typer.echo(json.dumps(document, ensure_ascii=False))
         return
     out = console()

@@ -170,10 +170,7 @@ def _row(line: ListLedgerResponse) -> dict[str, object]:
         "what": f"{word(LeafKind.DESCRIPTOR, line.kind)}, {word(Direction.DESCRIPTOR, line.direction)}",
         "peer": line.peer,
         "who": who if line.HasField("private") else "(erased)",
-        "purpose": word(Purpose.DESCRIPTOR, private.purpose) if private.purpose else "",
-        "case": private.case_reference,
         "about": _about(line),
-        "exchange": line.exchange_id.hex()[:8],
     }
 
 
@@ -186,6 +183,10 @@ def _about(line: ListLedgerResponse) -> str:
         (private.invisible, "invisible"),
     )
     parts = [f"{count} {what}" for count, what in counts if count]
+    if private.purpose:
+        parts.append(f"to {word(Purpose.DESCRIPTOR, private.purpose)}")
+    if private.case_reference:
+        parts.append(f"case {private.case_reference}")
     if private.reason:
         parts.append(private.reason)
     if private.subject:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from node.cli.answers import value_text
+from node.cli.answers import label, value_text
 from node.cli.output import printable, time_text
 from node.cli.words import id_text, word, words
 from node.records.fields import COMMON_FIELDS, FIELDS, KIND_BY_HOLDER
@@ -40,10 +40,10 @@ def entry_lines(entry: Entry) -> Iterator[str]:
         entity: Message = getattr(entry, holder)
         for field in FIELDS[KIND_BY_HOLDER[holder]]:
             if text := value_text(entity, field.descriptor):
-                yield f"    {_name(field.name)}: {text}"
+                yield f"    {label(field.name)}: {text}"
     for field in COMMON_FIELDS:
         if field.name not in _APART and (text := value_text(entry, field.descriptor)):
-            yield f"  {_name(field.name)}: {text}"
+            yield f"  {label(field.name)}: {text}"
     for link in entry.links:
         yield f"  {word(LinkKind.DESCRIPTOR, link.kind)}: {id_text(link.to_entry_id)}"
     if entry.HasField("protection"):
@@ -55,19 +55,15 @@ def entry_lines(entry: Entry) -> Iterator[str]:
 def _protection_lines(what: str, protection: Protection) -> Iterator[str]:
     for field, value in protection.ListFields():
         if field.message_type is Assertion.DESCRIPTOR:
-            yield f"  {what}, {_name(field.name)} {_assertion(value)}"
+            yield f"  {what}, {label(field.name)} {_assertion(value)}"
         elif field.name == "consents":
             for consent in value:
                 state = f"revoked {time_text(consent.revoked_us)}" if consent.revoked_us else "in force"
                 yield f"  {what}, consent to {consent.recipient}: {state}, recorded by {_assertion(consent.by)}"
         else:
-            yield f"  {what}, {_name(field.name)}: {value_text(protection, field)}"
+            yield f"  {what}, {label(field.name)}: {value_text(protection, field)}"
 
 
 def _assertion(assertion: Assertion) -> str:
     basis = f": {printable(assertion.basis)}" if assertion.basis else ""
     return f"{printable(assertion.officer)}, {time_text(assertion.at_us)}{basis}"
-
-
-def _name(field: str) -> str:
-    return field.removesuffix("_us").replace("_", " ")

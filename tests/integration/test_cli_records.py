@@ -1,0 +1,487 @@
+"""Search, records, imports and the ledger from the command line, against two nodes that run as in production."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from node.cli import case, entry, ledger
+from node.cli.importing import import_file
+from node.cli.search import search
+from node.errors import EnlaceError, ImportFileError, UnansweredError, UsageError
+from tests.world import ROLES, Place, World
+
+INVENTED = Path(__file__).parents[2] / "node" / "cli" / "data" / "invented.json"
+INCIDENTS = INVENTED.with_name("incidents.csv")
+TELEPHONE = "+19565550143"  # MX holds it twice: of a suspect, and of a victim
+START_S = 20
+
+commands = typer.Typer()
+commands.command("search")(search)
+commands.command("import")(import_file)
+commands.add_typer(case.app, name="case")
+commands.add_typer(entry.app, name="entry")
+commands.add_typer(ledger.app, name="ledger")
+
+
+@dataclass
+class Desk:
+    """An officer of a country at the command line; `status` and `text` are those of the last command."""
+
+    place: Place
+    officer: str = "analyst"
+    status: int = 0
+    text: str = ""
+
+    def run(self, *arguments: str, given: str | None = None) -> str:
+        known = [*arguments, "--home", str(self.place.home.path)]
+        if arguments[:2] != ("ledger", "verify"):
+            known += ["--as", self.officer]
+        result = CliRunner().invoke(commands, known, input=given)
+        if isinstance(result.exception, EnlaceError):
+            raise result.exception
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        self.status, self.text = result.exit_code, result.stdout
+        return self.text
+
+    def json(self, *arguments: str, given: str | None = None) -> Any:  # noqa: ANN401 - whatever JSON says
+        return json.loads(self.run(*arguments, "--json", given=given))
+
+    def lines(self) -> list[dict[str, Any]]:
+        """All lines of the ledger, as its auditor reads them."""
+        listed = Desk(self.place, "auditor").json("ledger", "list", "--limit", "10000")
+        assert isinstance(listed, list)
+        return listed
+
+    def last(self, count: int) -> list[dict[str, Any]]:
+        """The last lines but those that say that the auditor looked."""
+        return [line for line in self.lines() if not line["private"].get("reason", "").startswith("LEDGER")][-count:]
+
+    def last_reasons(self, count: int) -> list[tuple[str, str]]:
+        """Kind and reason of the last lines."""
+        return [
+            (line["kind"].removeprefix("LEAF_KIND_"), line["private"].get("reason", "")) for line in self.last(count)
+        ]
+
+
+def start(place: Place) -> "subprocess.Popen[bytes]":
+    for name in ROLES:
+        holder, folder = place.officer(name), place.home.officer(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "certificate.pem").write_bytes(holder.chain_pem)
+        (folder / "key.pem").write_bytes(holder.key_pem)
+    command = [sys.executable, "-m", "node", "serve", "--home", str(place.home.path)]
+    log = (place.home.path / "log").open("wb")
+    with log:
+        return subprocess.Popen(command, stdout=log, stderr=log)
+
+
+def wait_until_up(place: Place, process: "subprocess.Popen[bytes]") -> None:
+    host, port = place.desk.split(":")
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        assert process.poll() is None, (place.home.path / "log").read_text()
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    pytest.fail(f"{place.code} did not start")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """GT and MX, whose nodes run, and US, whose node does not; MX keeps the invented cases."""
+    made = World.make(tmp_path_factory.mktemp("world"))
+    places = [made["GT"], made["MX"]]
+    processes = [start(place) for place in places]
+    try:
+        for place, process in zip(places, processes, strict=True):
+            wait_until_up(place, process)
+        Desk(made["MX"]).run("import", str(INVENTED), "--format", "invented")
+        yield made
+    finally:
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        for process in processes:
+            assert process.wait(30) == 0
+
+
+@pytest.fixture
+def gt(world: World) -> Desk:
+    return Desk(world["GT"])
+
+
+QUESTION = ("--purpose", "investigate", "--crime", "trafficking", "--case", "C-1", "--instrument", "UNTOC")
+
+
+# --- searching -------------------------------------------------------------------------------------------------------
+
+
+def test_each_peer_shows_how_it_answered_and_what_it_released(gt: Desk) -> None:
+    text = gt.run("search", TELEPHONE, *QUESTION)
+    assert gt.status == 0
+    assert f"telephone: {TELEPHONE} (by its form; else say --kind)" in text
+    assert "MX  2 released" in text
+    assert "US  unreachable" in text
+    assert "MX: telecom, invented" in text
+    assert "telephone: +19565550143   [telecom, released]" in text
+    for part in ("originator   MX", "grading", "handling", "obligations", "granted by", "withheld"):
+        assert part in text
+    assert "Ana" not in text  # the victim who has the same telephone
+
+
+def test_programs_get_a_line_of_json_for_each_peer(gt: Desk) -> None:
+    responses = [json.loads(line) for line in gt.run("search", TELEPHONE, *QUESTION, "--json").splitlines()]
+    assert {each["peer"]: each["outcome"] for each in responses} == {
+        "MX": "PEER_OUTCOME_ANSWERED",
+        "US": "PEER_OUTCOME_UNREACHABLE",
+    }
+
+
+def test_silence_is_not_shown_as_absence(gt: Desk) -> None:
+    text = gt.run("search", "+19565550199", *QUESTION, "--peer", "mx")
+    assert gt.status == 0
+    assert "MX  nothing releasable now" in text
+    assert "does not mean that nothing is there" in text
+    assert "no hit" not in text.lower()
+
+
+def test_without_any_answer_the_exit_status_is_1(gt: Desk) -> None:
+    gt.run("search", TELEPHONE, *QUESTION, "--peer", "US")
+    assert gt.status == 1
+    assert "US  unreachable" in gt.text
+
+
+def test_values_come_from_standard_input_where_no_shell_keeps_them(gt: Desk) -> None:
+    text = gt.run("search", "-", *QUESTION, "--peer", "MX", given=f"{TELEPHONE}\n\n+19565550199\n")
+    assert text.count("  telephone: +1956555") == 1  # released
+    assert text.count("(by its form") == 2
+
+
+def test_for_a_life_the_telephone_and_the_question_on_paper_are_at_hand(gt: Desk) -> None:
+    urgent = ("--urgency", "life", "--reason", "held for ransom", "--print-request")
+    text = gt.run("search", TELEPHONE, *QUESTION[2:], "--purpose", "protect-life", *urgent)
+    for part in ("a human reads it by", "else call +502 2411 9911", "REQUEST FOR INFORMATION: LIFE", "held for ransom"):
+        assert part in text
+    assert text.count("REQUEST FOR INFORMATION") == 2
+
+
+def test_who_may_betray_by_asking_chooses_whom_to_ask(gt: Desk) -> None:
+    with pytest.raises(UsageError):
+        gt.run("search", TELEPHONE, *QUESTION[2:], "--purpose", "missing-search")
+
+
+def test_what_is_never_lawful_is_asked_of_nobody(gt: Desk) -> None:
+    text = gt.run("search", TELEPHONE, *QUESTION[2:], "--purpose", "immigration-enforcement")
+    assert gt.status == 1
+    assert "MX  not asked" in text
+    assert gt.last_reasons(1)[0][0] == "DENIED"
+
+
+# --- records ---------------------------------------------------------------------------------------------------------
+
+
+def new_case(desk: Desk, reference: str) -> str:
+    opened = desk.json("case", "new", reference, "--title", "Invented", "--crime", "trafficking")
+    case_id = opened["case"]["case_id"]
+    assert isinstance(case_id, str)
+    return case_id
+
+
+def test_a_case_is_opened_listed_and_shown_and_each_look_is_a_line(gt: Desk) -> None:
+    case_id = new_case(gt, "R-1")
+    assert gt.last_reasons(1) == [("RECORD", "CASE")]
+    assert "R-1" in gt.run("case", "list")
+    assert gt.last_reasons(1) == [("READ", "CASES")]
+    shown = gt.json("case", "show", case_id)
+    assert (shown["case"]["reference"], shown["case"]["unit"], shown["case"]["open"]) == ("R-1", "UNIT-1", True)
+    assert gt.last_reasons(1) == [("READ", "CASE")]
+    assert gt.last(1)[0]["private"]["case_reference"] == "R-1"
+
+
+def test_an_entry_gets_what_the_node_knows_and_is_shown_whole(gt: Desk) -> None:
+    case_id = new_case(gt, "R-2")
+    typed = json.dumps({"roles": ["witness"], "person": {"names": [{"full": "Ana Inventada"}], "birth": "1990-05"}})
+    kept = gt.json("entry", "add", "-", "--case", case_id, given=typed)
+    assert (kept["originator"], kept["unit"], kept["revision"]) == ("GT", "UNIT-1", 1)
+    text = gt.run("entry", "show", kept["entry_id"])
+    for part in ("person", "names: Ana Inventada", "birth: 1990-05", "roles: witness", "revision 1"):
+        assert part in text
+    assert gt.last_reasons(2) == [("RECORD", "ENTRY"), ("READ", "ENTRY")]
+    assert "Ana Inventada" in gt.run("case", "show", case_id)
+
+
+def test_protection_is_weakened_by_two_officers_or_not_at_all(gt: Desk) -> None:
+    case_id = new_case(gt, "R-3")
+    victim = json.dumps({"roles": ["victim"], "protection": {"victim": "yes"}, "person": {"names": [{"full": "X Y"}]}})
+    kept = gt.json("entry", "add", "-", "--case", case_id, given=victim)
+    assert kept["protection"]["victim_by"]["officer"] == "analyst"
+    weaker = {**kept, "roles": ["third-party"], "protection": {"victim": "no"}}
+
+    with pytest.raises(UsageError):
+        gt.run("entry", "edit", "-", given=json.dumps(weaker))
+    weaker["protection"]["victim_by"] = {"officer": "somebody else", "basis": "file of the court"}
+    text = gt.run("entry", "edit", "-", "--reason", "acquitted", given=json.dumps(weaker))
+    assert "weakens protection: roles, protection.victim" in text
+    assert gt.last_reasons(1) == [("WEAKENING", "PROPOSED")]
+    assert gt.json("entry", "show", kept["entry_id"])["roles"] == ["ROLE_VICTIM"]
+
+    (change,) = [each["change_id"] for each in gt.json("entry", "changes") if each["entry_id"] == kept["entry_id"]]
+    with pytest.raises(EnlaceError, match="second officer"):
+        gt.run("entry", "confirm", change)
+    assert gt.last_reasons(1) == [("DENIED", "SECOND_OFFICER")]
+    second = Desk(gt.place, "second")
+    confirmed = second.json("entry", "confirm", change)
+    assert confirmed["roles"] == ["ROLE_THIRD_PARTY"]
+    by = confirmed["protection"]["victim_by"]
+    assert (by["officer"], by["basis"]) == ("analyst", "file of the court")  # who proposed it, whatever they typed
+    assert gt.last_reasons(2) == [("WEAKENING", "CONFIRMED"), ("RECORD", "ENTRY")]
+
+
+def test_a_change_is_taken_back_and_nothing_was_weakened(gt: Desk) -> None:
+    case_id = new_case(gt, "R-4")
+    missing = json.dumps({"roles": ["missing"], "person": {"names": [{"full": "X Y"}]}})
+    kept = gt.json("entry", "add", "-", "--case", case_id, given=missing)
+    weaker = json.dumps({**kept, "roles": ["deceased"]})
+    change = gt.json("entry", "edit", "-", "--reason", "a mistake", given=weaker)["pending_change"]
+    assert gt.json("entry", "decline", change)["roles"] == ["ROLE_MISSING"]
+    assert gt.last_reasons(1) == [("WEAKENING", "DECLINED")]
+    with pytest.raises(UsageError):
+        gt.run("entry", "confirm", change)
+
+
+def test_an_entry_changed_meanwhile_is_read_again_first(gt: Desk) -> None:
+    case_id = new_case(gt, "R-5")
+    kept = gt.json("entry", "add", "-", "--case", case_id, given='{"place": {"name": "Invented", "country": "GT"}}')
+    kept["place"]["name"] = "Inventado"
+    changed = gt.json("entry", "edit", "-", given=json.dumps(kept))["entry"]
+    assert changed["revision"] == 2
+    with pytest.raises(UsageError):
+        gt.run("entry", "edit", "-", given=json.dumps(kept))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given"),
+    [
+        (("case", "new", "R" * 65, "--title", "x", "--crime", "trafficking"), None),
+        (("case", "new", "R", "--title", "x", "--crime", "rudeness"), None),
+        (("case", "new", "R", "--title", "x", "--crime", "trafficking", "--review", "2099-01-01"), None),
+        (("case", "show", "00000000-0000-0000-0000-000000000001"), None),
+        (("entry", "show", "x"), None),
+        (("entry", "show", "00000000-0000-0000-0000-000000000001"), None),
+        (("entry", "add", "-"), '{"place": {}}'),
+        (("entry", "add", "-", "--case", "00000000-0000-0000-0000-000000000001"), '{"place": {}}'),
+        (("entry", "add", "-"), '{"entry_id": "00000000-0000-0000-0000-000000000001", "place": {}}'),
+        (("entry", "add", "-"), '{"originator": "MX", "case_id": "AAECAwQFBgcICQoLDA0ODw==", "place": {}}'),
+        (("entry", "edit", "-"), '{"place": {}}'),
+        (("entry", "add", "/nowhere.json"), None),
+        (("entry", "confirm", "00000000-0000-0000-0000-000000000001"), None),
+    ],
+)
+def test_what_can_not_be_kept_or_found_is_refused(gt: Desk, arguments: tuple[str, ...], given: str | None) -> None:
+    with pytest.raises(UsageError):
+        gt.run(*arguments, given=given)
+
+
+def test_no_node_says_how_to_start_one(world: World) -> None:
+    place = world["US"]
+    folder = place.home.officer("analyst")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "certificate.pem").write_bytes(place.officer("analyst").chain_pem)
+    (folder / "key.pem").write_bytes(place.officer("analyst").key_pem)
+    with pytest.raises(UnansweredError, match="enlace serve"):
+        Desk(place).run("case", "list")
+
+
+# --- importing -------------------------------------------------------------------------------------------------------
+
+
+def written(folder: Path, *lines: object) -> str:
+    path = folder / "cases.jsonl"
+    path.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
+    return str(path)
+
+
+def one_case(reference: str, **changes: object) -> dict[str, Any]:
+    case = {"reference": reference, "title": "Invented", "crimes": ["trafficking"], "open": True, **changes}
+    return {"case": case, "entries": [{"place": {"name": f"Invented {reference}", "country": "GT"}}]}
+
+
+def test_public_incidents_of_the_own_country_are_kept_once(gt: Desk) -> None:
+    done = gt.json("import", str(INCIDENTS), "--format", "incidents", "--country", "gt")
+    assert gt.status == 0
+    assert done["cases"] > 0
+    assert done["entries"] >= done["cases"]
+    assert done["of_other_countries"] > done["cases"]
+    assert done["broken"] == 0
+    assert [kind for kind, _ in gt.last_reasons(done["cases"])] == ["RECORD"] * done["cases"]
+    again = gt.json("import", str(INCIDENTS), "--format", "incidents")
+    assert (gt.status, again["cases"], again["broken"]) == (1, 0, done["cases"])
+    assert "here already" in again["problems"][0]["reason"]
+
+
+def test_broken_rows_are_told_by_line_and_the_good_ones_kept(gt: Desk, tmp_path: Path) -> None:
+    path = written(tmp_path, one_case("I-1"), "{", one_case("I-2", crimes=[]), "", one_case("I-3"), '{"kase": {}}')
+    text = gt.run("import", path, "--format", "entries")
+    assert gt.status == 1
+    told = [line.partition(":")[0] for line in text.splitlines() if line.startswith("line")]
+    assert told == ["line 2", "line 3", "line 6"]
+    assert "crimes: is missing" in text
+    listed = gt.run("case", "list", "--limit", "500")
+    assert "I-1" in listed
+    assert "I-3" in listed
+    assert "I-2" not in listed
+
+
+@pytest.mark.parametrize("broken", ["{", one_case("A-3", crimes=[]), {"entries": [{"place": {}}]}])
+def test_an_atomic_import_keeps_all_or_nothing(gt: Desk, tmp_path: Path, broken: object) -> None:
+    before = len(gt.lines())
+    text = gt.run("import", written(tmp_path, one_case("A-1"), broken), "--format", "entries", "--atomic")
+    assert gt.status == 1
+    assert "line 2" in text
+    assert "Nothing was kept." in text
+    assert "A-1" not in gt.run("case", "list", "--limit", "500")
+    assert len(gt.lines()) == before + 2  # the auditor's own looks, and the list's; no record
+
+
+def test_an_atomic_import_without_a_fault_is_kept(gt: Desk, tmp_path: Path) -> None:
+    done = gt.json("import", written(tmp_path, one_case("B-1"), one_case("B-2")), "--format", "entries", "--atomic")
+    assert (gt.status, done["cases"], done["entries"], done["broken"]) == (0, 2, 2, 0)
+
+
+def test_one_message_to_blame_does_not_cost_the_others_of_its_change(gt: Desk, tmp_path: Path) -> None:
+    linked = one_case("L-2")
+    linked["entries"][0]["links"] = [{"kind": "uses", "to_entry_id": "00000000-0000-0000-0000-000000000001"}]
+    path = written(tmp_path, one_case("L-1"), linked, one_case("L-3"))
+    done = gt.json("import", path, "--format", "entries")
+    assert (done["cases"], [each["place"] for each in done["problems"]]) == (2, ["line 2"])
+
+
+def test_more_entries_than_one_change_takes_are_all_kept(gt: Desk, tmp_path: Path) -> None:
+    path = written(tmp_path, *(one_case(f"M-{number}") for number in range(300)))
+    done = gt.json("import", path, "--format", "entries")
+    assert (done["cases"], done["entries"]) == (300, 300)
+
+
+def test_a_file_of_another_format_or_country_is_refused(gt: Desk) -> None:
+    with pytest.raises(ImportFileError, match="no column named"):
+        gt.run("import", str(INCIDENTS), "--format", "iom")
+    with pytest.raises(ImportFileError):
+        gt.run("import", str(INCIDENTS), "--format", "invented")
+    with pytest.raises(UsageError, match="those of GT"):
+        gt.run("import", str(INCIDENTS), "--format", "incidents", "--country", "MX")
+    with pytest.raises(UsageError, match="No such file"):
+        gt.run("import", "/nowhere.csv", "--format", "incidents")
+
+
+# The columns of IOM's layout of 2026 that are read; the rows are invented.
+IOM = """\
+Incident ID,Region,Incident Date,Number Dead,Minimum Estimated Number of Missing,Number of Survivors,\
+Number of Females,Number of Males,Number of Children,Cause of Death,Location of death,Information Source,Coordinates,\
+Migration route,UNSD Geographical Grouping,Source Quality
+2026.INV1,Central America,01/02/2026,1,,,,1,,Drowning,"Invented river, Guatemala",invented,"14.6, -92.1",,,3
+2026.INV2,Central America,01/02/2026,many,,,,1,,Drowning,"Invented river, Guatemala",invented,"14.6, -92.1",,,3
+2026.INV3,Central America,01/03/2026,1,,,,1,,Drowning,"Invented river, Mexico",invented,"14.6, -92.2",,,3
+2026.INV4,Caribbean,01/03/2026,1,,,,1,,Drowning,At sea,invented,"18.6, -72.2",,,3
+"""
+
+
+def test_of_what_iom_publishes_the_own_countrys_is_kept_and_the_rest_accounted_for(gt: Desk, tmp_path: Path) -> None:
+    path = tmp_path / "iom.csv"
+    path.write_text(IOM)
+    done = gt.json("import", str(path), "--format", "iom")
+    assert (gt.status, done["cases"], done["of_other_countries"]) == (1, 1, 1)
+    assert done["no_country_told"] == ["line 5"]
+    assert [each["place"] for each in done["problems"]] == ["line 3"]
+    found = gt.run("search", "2026.INV1", *QUESTION, "--peer", "MX")
+    assert "case reference: 2026.INV1 (by its form" in found
+
+
+def test_the_files_that_iom_publishes_are_read_whole_where_they_lie_at_hand(gt: Desk) -> None:
+    folder = os.environ.get("ENLACE_SHARED_DATA")
+    for path in sorted(Path(folder).glob("case-data/iom-*.csv")) if folder else ():
+        done = gt.json("import", str(path), "--format", "iom")
+        assert done["of_other_countries"] > 0
+        assert gt.status == (1 if done["broken"] else 0)
+
+
+# --- the ledger ------------------------------------------------------------------------------------------------------
+
+
+def test_the_ledger_is_verified_from_its_file_while_the_node_runs(gt: Desk, world: World) -> None:
+    for place in (world["GT"], world["MX"]):
+        verified = Desk(place).json("ledger", "verify")
+        assert verified["verified"] is True
+        assert verified["signatures"] > 0
+        assert len(verified["root"]) == 64
+    assert gt.json("ledger", "verify")["lines"] == gt.json("ledger", "verify")["lines"]
+
+
+def test_a_byte_changed_in_a_copy_is_found_and_its_line_named(gt: Desk, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    source = sqlite3.connect(gt.place.home.data / "enlace.db")
+    target = sqlite3.connect(copy)
+    source.backup(target)
+    source.close()
+    leaf = bytearray(target.execute("SELECT leaf FROM ledger_lines WHERE idx = 3").fetchone()[0])
+    leaf[-1] ^= 1
+    target.execute("UPDATE ledger_lines SET leaf = ? WHERE idx = 3", (bytes(leaf),))
+    target.commit()
+    target.close()
+    found = gt.json("ledger", "verify", "--database", str(copy))
+    assert gt.status == 1
+    assert found["verified"] is False
+    assert "line 3" in found["findings"][0]
+    assert "line 3" in gt.run("ledger", "verify", "--database", str(copy))
+
+
+def test_a_directory_that_was_swapped_does_not_verify_anything(gt: Desk, world: World, tmp_path: Path) -> None:
+    """Who rewrites a ledger with keys of their own needs a directory that names them; the pinned root refuses it."""
+    other = World.make(tmp_path / "other", ("GT", "MX"))
+    shutil.copy(other["GT"].home.trust / "root.bin", tmp_path / "root.bin")
+    pinned = world["MX"].home.trust / "root.bin"
+    kept = pinned.read_bytes()
+    pinned.write_bytes((tmp_path / "root.bin").read_bytes())
+    try:
+        with pytest.raises(EnlaceError):
+            Desk(world["MX"]).run("ledger", "verify")
+    finally:
+        pinned.write_bytes(kept)
+    assert gt.status == 0
+
+
+def test_what_is_no_database_is_refused(gt: Desk, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is no file"):
+        gt.run("ledger", "verify", "--database", str(tmp_path / "nothing"))
+    (tmp_path / "text").write_text("not a database")
+    with pytest.raises(EnlaceError):
+        gt.run("ledger", "verify", "--database", str(tmp_path / "text"))
+
+
+def test_the_auditor_reads_lines_and_that_is_a_line(gt: Desk) -> None:
+    gt.run("search", TELEPHONE, *QUESTION, "--peer", "MX")
+    auditor = Desk(gt.place, "auditor")
+    lines = auditor.json("ledger", "list", "--peer", "MX", "--limit", "10000")
+    assert {line["peer"] for line in lines} == {"MX"}
+    assert lines[-1]["private"]["released"] == 2
+    assert "released" in auditor.run("ledger", "list", "--start", lines[-1]["index"])
+    last = gt.lines()[-1]
+    assert (last["kind"], last["private"]["officer"]) == ("LEAF_KIND_READ", "auditor")
+    with pytest.raises(EnlaceError, match="role"):
+        gt.run("ledger", "list")
+    assert gt.last_reasons(1) == [("DENIED", "ROLE")]
