@@ -15,6 +15,7 @@ app = typer.Typer(
     name="enlace",
     help="A country's node for exchanging intelligence on crimes against migrants, under its own law.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -88,20 +88,20 @@ def _tour(teller: Teller, folder: Path, *, once: bool) -> None:
 
 def _stay(taken: Tour) -> None:
     """Print what to try, and let the nodes run until Ctrl-C."""
-    enlace = sys.argv[0] if Path(sys.argv[0]).name == "enlace" else f"{sys.executable} -m node"
+    path = f"{Path(sys.executable).parent}:$PATH"
     homes = {code: country.home.path for code, country in taken.countries.items()}
     number = taken.invented.telephone
     asked = f"--purpose investigate --crime trafficking --case {tour.CASE} --instrument {tour.INSTRUMENT}"
-    taken.teller.heading("Try it yourself, in another terminal")
+    taken.teller.end("Try it yourself, in another terminal")
     taken.teller.commands(
         [
-            ("Be Guatemala's analyst:", f"export ENLACE_HOME={homes['GT']} ENLACE_OFFICER=analyst"),
-            ("Ask again, and see the whole answer:", f"{enlace} search {number} {asked}"),
-            ("See what Mexico's focal point sees of it:", f"{enlace} holds --home {homes['MX']} --as focal-1"),
-            ("Read what Mexico has logged, as its auditor:", f"{enlace} ledger list --home {homes['MX']} --as auditor"),
-            ("Verify a ledger yourself:", f"{enlace} ledger verify --home {homes['US']}"),
-            ("See your own cases:", f"{enlace} case list"),
-            ("Ask how the node is:", f"{enlace} doctor"),
+            ("Be Guatemala's analyst:", f"export PATH={path} ENLACE_HOME={homes['GT']} ENLACE_OFFICER=analyst"),
+            ("Ask again, and see the whole answer:", f"enlace search {number} {asked}"),
+            ("See what Mexico's focal point sees of it:", f"enlace holds --home {homes['MX']} --as focal-1"),
+            ("Read what Mexico has logged, as its auditor:", f"enlace ledger list --home {homes['MX']} --as auditor"),
+            ("Verify a ledger yourself:", f"enlace ledger verify --home {homes['US']}"),
+            ("See your own cases:", "enlace case list"),
+            ("Ask how the node is:", "enlace doctor"),
         ]
     )
     taken.teller.say("\n[bold]The nodes run until you press Ctrl-C.[/bold]")

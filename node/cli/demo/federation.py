@@ -112,7 +112,7 @@ def make_countries(folder: Path, units: Mapping[str, str]) -> list[Country]:
         threshold=THRESHOLD,
         stewards={name: public_key(key) for name, key in stewards.items()},
     )
-    ports = iter(_free_ports(3 * len(COUNTRIES)))
+    ports = iter(free_ports(3 * len(COUNTRIES)))
     countries = []
     for code, (name, telephone) in COUNTRIES.items():
         country = Country(code, name, Home(folder / code.lower()), secrets.token_hex(16).encode(), units[code])
@@ -218,7 +218,8 @@ def _book(text: bytes) -> Sequence[Rule]:
     return parse_rulebook(text, demonstration=True).rules
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports of this machine that nobody listens on."""
     # All are held until all are known, so that none is given twice.
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]

@@ -38,8 +38,12 @@ class Teller:
     def heading(self, title: str) -> None:
         """Begin a step."""
         self._steps += 1
+        self.end(f"{self._steps}  {title}")
+
+    def end(self, title: str) -> None:
+        """Begin what comes after the steps."""
         self.console.print()
-        self.console.print(Line(Text(f" {self._steps}  {title} ", style="bold"), align="left", style="cyan"))
+        self.console.print(Line(Text(f" {title} ", style="bold"), align="left", style="cyan"))
 
     def say(self, sentence: str) -> None:
         """Say something; `sentence` is markup, and what it quotes has been made harmless with `quoted`."""

@@ -267,7 +267,10 @@ def name_without_basis(tour: Tour) -> None:
     """A query that names a person and does not say why."""
     tour.teller.heading("A person is named without a reason")
     before = tour.status("GT").ledger_size
-    tour.teller.say("The analyst types a name, and no offence, date, place or ground for suspicion:")
+    tour.teller.say(
+        "A client (not `enlace search`, which would not) sends a name without an offence, a date, a place or a ground "
+        "for suspicion. The node itself says:"
+    )
     try:
         list(tour.search(LookupKind.LOOKUP_KIND_NAME, "Rogelio Inventado Ficticio"))
     except EnlaceError as error:
