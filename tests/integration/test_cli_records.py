@@ -15,12 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from node.cli import case, entry, ledger
-from node.cli.importing import import_file
-from node.cli.search import search
+from node.cli.app import app
 from node.errors import EnlaceError, ImportFileError, UnansweredError, UsageError
 from tests.world import ROLES, Place, World
 
@@ -28,13 +25,6 @@ INVENTED = Path(__file__).parents[2] / "node" / "cli" / "data" / "invented.json"
 INCIDENTS = INVENTED.with_name("incidents.csv")
 TELEPHONE = "+19565550143"  # MX holds it twice: of a suspect, and of a victim
 START_S = 20
-
-commands = typer.Typer()
-commands.command("search")(search)
-commands.command("import")(import_file)
-commands.add_typer(case.app, name="case")
-commands.add_typer(entry.app, name="entry")
-commands.add_typer(ledger.app, name="ledger")
 
 
 @dataclass
@@ -50,7 +40,7 @@ class Desk:
         known = [*arguments, "--home", str(self.place.home.path)]
         if arguments[:2] != ("ledger", "verify"):
             known += ["--as", self.officer]
-        result = CliRunner().invoke(commands, known, input=given)
+        result = CliRunner().invoke(app, known, input=given)
         if isinstance(result.exception, EnlaceError):
             raise result.exception
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
@@ -394,10 +384,10 @@ IOM = """\
 Incident ID,Region,Incident Date,Number Dead,Minimum Estimated Number of Missing,Number of Survivors,\
 Number of Females,Number of Males,Number of Children,Cause of Death,Location of death,Information Source,Coordinates,\
 Migration route,UNSD Geographical Grouping,Source Quality
-2026.INV1,Central America,01/02/2026,1,,,,1,,Drowning,"Invented river, Guatemala",invented,"14.6, -92.1",,,3
-2026.INV2,Central America,01/02/2026,many,,,,1,,Drowning,"Invented river, Guatemala",invented,"14.6, -92.1",,,3
-2026.INV3,Central America,01/03/2026,1,,,,1,,Drowning,"Invented river, Mexico",invented,"14.6, -92.2",,,3
-2026.INV4,Caribbean,01/03/2026,1,,,,1,,Drowning,At sea,invented,"18.6, -72.2",,,3
+2026.MMP99901,Central America,01/02/2026,1,,,,1,,Drowning,"Invented river, Guatemala",invented,"14.6, -92.1",,,3
+2026.MMP99902,Central America,01/02/2026,many,,,,1,,Drowning,"Invented river, Guatemala",invented,"14.6, -92.1",,,3
+2026.MMP99903,Central America,01/03/2026,1,,,,1,,Drowning,"Invented river, Mexico",invented,"14.6, -92.2",,,3
+2026.MMP99904,Caribbean,01/03/2026,1,,,,1,,Drowning,At sea,invented,"18.6, -72.2",,,3
 """
 
 
@@ -408,8 +398,8 @@ def test_of_what_iom_publishes_the_own_countrys_is_kept_and_the_rest_accounted_f
     assert (gt.status, done["cases"], done["of_other_countries"]) == (1, 1, 1)
     assert done["no_country_told"] == ["line 5"]
     assert [each["place"] for each in done["problems"]] == ["line 3"]
-    found = gt.run("search", "2026.INV1", *QUESTION, "--peer", "MX")
-    assert "case reference: 2026.INV1 (by its form" in found
+    found = gt.run("search", "2026.MMP99901", *QUESTION, "--peer", "MX")
+    assert "case reference: 2026.MMP99901 (by its form" in found
 
 
 def test_the_files_that_iom_publishes_are_read_whole_where_they_lie_at_hand(gt: Desk) -> None:
