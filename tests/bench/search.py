@@ -50,8 +50,15 @@ def entries(count: int, seed: int = 7) -> Iterator[tuple[Case, list[Entry]]]:
     chance, written, number = random.Random(seed), 0, 0
     while written < count:
         hits = min(chance.randint(1, MOST_HITS), count - written)
+        at_us = now_us()
         case = Case(
-            unit="UNIT-1", reference=f"B-{number}", review_us=now_us() + 365 * DAY_US, opened_us=now_us(), open=True
+            unit="UNIT-1",
+            title="Invented",
+            reference=f"B-{number}",
+            crimes=[Crime.CRIME_TRAFFICKING],
+            review_us=at_us + 365 * DAY_US,
+            opened_us=at_us,
+            open=True,
         )
         yield case, [_entry(number, place) for place in range(hits)]
         written, number = written + hits, number + 1
@@ -69,7 +76,7 @@ def _entry(number: int, place: int) -> Entry:
         origins_complete=True,
         torture_derived=Tri.TRI_NO,
     )
-    for name in ("victim_by", "age_by", "asylum_by", "witness_by", "exposure_by", "origins_by"):
+    for name in ("victim_by", "age_by", "asylum_by", "witness_by", "exposure_by", "origins_by", "torture_derived_by"):
         assertion = getattr(protection, name)
         assertion.officer, assertion.at_us, assertion.basis = f"officer-{number % 97}", now_us(), "interview"
     return Entry(
@@ -83,6 +90,7 @@ def _entry(number: int, place: int) -> Entry:
         source_grade=SourceGrade.SOURCE_GRADE_B,
         information_grade=InformationGrade.INFORMATION_GRADE_3,
         protection=protection,
+        source="invented",
         invented=True,
         telecom=Telecom(
             telephone=telephone(number),
