@@ -9,17 +9,18 @@ from pathlib import Path
 import grpc
 
 from node.desk.officers import private_of_officer
-from node.errors import ForbiddenError, UsageError
+from node.errors import CertificateInvalidError, ForbiddenError, UsageError
 from node.federation.channels import GET_DIRECTORY, Channels
 from node.federation.distribution import Distribution
 from node.federation.lines import local_line
 from node.federation.standing import Standing
-from node.identity.spiffe import SpiffeId
+from node.identity.spiffe import SpiffeId, parse_spiffe_id
 from node.store import officers
 from node.store.database import Database
 from node.store.listing import read_head
 from node.store.officers import Officer
 from node.store.writer import Writer
+from node.wire.codes_pb2 import UnitType
 from node.wire.desk_pb2 import (
     EnrolOfficerRequest,
     GetStatusResponse,
@@ -34,6 +35,8 @@ from node.wire.ledger_pb2 import LeafKind
 PROBE_S = 3.0
 LONGEST_NAME = 32
 LONGEST_UNIT = 64
+KNOWN_ROLES = frozenset(OfficerRole.values()) - {OfficerRole.OFFICER_ROLE_UNKNOWN}
+KNOWN_UNIT_TYPES = frozenset(UnitType.values()) - {UnitType.UNIT_TYPE_UNKNOWN}
 # Who reads case data never administers the node.
 READS_CASES = frozenset(
     {OfficerRole.OFFICER_ROLE_UNIT, OfficerRole.OFFICER_ROLE_SUPERVISOR, OfficerRole.OFFICER_ROLE_FOCAL_POINT}
@@ -56,22 +59,21 @@ class Administration:
         """Enrol an officer, or change their unit and roles.
 
         Raises:
-            UsageError: name, unit or roles are missing or too long.
+            UsageError: name, unit or roles are missing, too long, or not of the contract.
             ForbiddenError: the roles don't go together, or the administrator enrols themself.
         """
         roles = frozenset(request.roles)
-        if not 0 < len(request.officer.encode()) <= LONGEST_NAME or not 0 < len(request.unit.encode()) <= LONGEST_UNIT:
-            raise UsageError(
-                f"an officer needs a pseudonym of up to {LONGEST_NAME} bytes, a unit of up to {LONGEST_UNIT}"
-            )
-        if not roles or OfficerRole.OFFICER_ROLE_UNKNOWN in roles or not request.unit_type:
-            raise UsageError("an officer needs a unit type and at least one role")
+        identity = self._identity(request.officer)
+        if not 0 < len(request.unit.encode()) <= LONGEST_UNIT:
+            raise UsageError(f"an officer needs a unit of up to {LONGEST_UNIT} bytes")
+        if not roles or not roles <= KNOWN_ROLES or request.unit_type not in KNOWN_UNIT_TYPES:
+            raise UsageError("an officer needs a unit type and at least one role, all of the contract's list")
         if request.officer == administrator.name:
             raise ForbiddenError("nobody gives themself roles")
         if OfficerRole.OFFICER_ROLE_ADMINISTRATOR in roles and roles & READS_CASES:
             raise ForbiddenError("an administrator never reads case data")
-        directory = self.standing.trust.directory
-        identity = SpiffeId(self.standing.country, directory.federation, "desk", request.officer).uri
+        if OfficerRole.OFFICER_ROLE_AUDITOR in roles and len(roles) > 1:
+            raise ForbiddenError("an auditor has no other role: nobody audits themself")
         officer = Officer(request.officer, identity, request.unit, request.unit_type, roles)
         now_us = self.clock()
         private = private_of_officer(administrator, subject=request.officer.encode(), reason="OFFICER")
@@ -117,6 +119,18 @@ class Administration:
             rulebooks=self._rulebooks(now_us),
             disk_free_bytes=disk.f_bavail * disk.f_frsize,
         )
+
+    def _identity(self, officer: str) -> str:
+        """Return the id that the officer's certificate bears; a name that no certificate can bear is a mistake."""
+        identity = SpiffeId(self.standing.country, self.standing.trust.directory.federation, "desk", officer).uri
+        try:
+            parse_spiffe_id(identity)
+        except CertificateInvalidError:
+            pass
+        else:
+            if len(officer) <= LONGEST_NAME:
+                return identity
+        raise UsageError(f"an officer's pseudonym is of a-z, 0-9 and -, and has up to {LONGEST_NAME} of them")
 
     async def _peer(self, peer: str, *, probe: bool) -> PeerStatus:
         status = PeerStatus(peer=peer, paired=self.standing.trust.is_paired(peer))
