@@ -79,9 +79,9 @@ def notes_of(response: SearchResponse) -> str:
     if response.answer.truncated:
         notes.append("more is releasable: see --page")
     if response.acknowledge_by_us:
-        notes.append(f"a human reads it by {time_text(response.acknowledge_by_us)}, else call")
-        notes.append(response.duty_telephone or "the telephone in the directory")
-    return printable("; ".join(notes[:2]) + "".join(f" {each}" for each in notes[2:]))
+        telephone = response.duty_telephone or "the telephone in the directory"
+        notes.append(f"a human reads it by {time_text(response.acknowledge_by_us)}, else call {telephone}")
+    return printable("; ".join(notes))
 
 
 def hit_lines(peer: str, hit: Hit) -> Iterator[str]:

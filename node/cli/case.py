@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from typing import Annotated, Final
 
 import typer
+from rich import box
+from rich.table import Table
 
 from node.cli.client import desk
 from node.cli.home import home_of
-from node.cli.output import HomeOption, JsonOption, OfficerOption, console, show_rows, time_text
+from node.cli.output import HomeOption, JsonOption, OfficerOption, console, printable, time_text
 from node.cli.reading import message_dict
 from node.cli.records import case_lines, entry_lines
-from node.cli.words import id_text, parse_id, parse_interval, parse_word, words
+from node.cli.words import id_text, parse_id, parse_interval, parse_word
 from node.wire.codes_pb2 import Crime
 from node.wire.desk_pb2 import GetCaseRequest, ListCasesRequest, PutCaseRequest
 from node.wire.entry_pb2 import Case, Entry
@@ -65,19 +67,19 @@ def list_cases(
     if as_json:
         typer.echo(json.dumps([message_dict(case) for case in cases], ensure_ascii=False))
         return
-    rows = [
-        {
-            "case": id_text(case.case_id),
-            "reference": case.reference,
-            "title": case.title,
-            "crimes": words(Crime.DESCRIPTOR, case.crimes),
-            "unit": case.unit,
-            "state": "open" if case.open else "closed",
-            "review": time_text(case.review_us)[:10],
-        }
-        for case in cases
-    ]
-    show_rows(rows, as_json=False, empty="There is no case.")
+    out = console()
+    if not cases:
+        out.print("There is no case.")
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("case", no_wrap=True)  # to be copied into the next command
+    for heading in ("reference", "title", "state", "review"):
+        table.add_column(heading, overflow="fold")
+    for case in cases:
+        state = "open" if case.open else "closed"
+        facts = (id_text(case.case_id), case.reference, case.title, state, time_text(case.review_us)[:10])
+        table.add_row(*map(printable, facts))
+    out.print(table)
 
 
 @app.command("show")

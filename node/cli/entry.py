@@ -7,7 +7,7 @@ import typer
 
 from node.cli.client import desk
 from node.cli.home import home_of
-from node.cli.output import HomeOption, JsonOption, OfficerOption, console, say, show_rows, time_text
+from node.cli.output import HomeOption, JsonOption, OfficerOption, console, printable, say, time_text
 from node.cli.reading import message_dict, parse_message, read_text
 from node.cli.records import entry_lines
 from node.cli.words import id_text, parse_id
@@ -100,18 +100,15 @@ def changes(*, officer: OfficerOption, home: HomeOption = None, as_json: JsonOpt
     if as_json:
         typer.echo(json.dumps([message_dict(change) for change in waiting], ensure_ascii=False))
         return
-    rows = [
-        {
-            "change": id_text(change.change_id),
-            "entry": id_text(change.entry_id),
-            "weakens": ", ".join(change.weakened),
-            "reason": change.reason,
-            "proposed by": change.proposed_by,
-            "proposed": time_text(change.proposed_us),
-        }
-        for change in waiting
-    ]
-    show_rows(rows, as_json=False, empty="No change waits for a second officer.")
+    out = console()
+    if not waiting:
+        out.print("No change waits for a second officer.")
+    for change in waiting:
+        out.print(f"change      {id_text(change.change_id)}", soft_wrap=True)
+        out.print(f"  entry     {id_text(change.entry_id)}", soft_wrap=True)
+        out.print(f"  weakens   {', '.join(change.weakened)}", soft_wrap=True)
+        out.print(f"  reason    {printable(change.reason)}", soft_wrap=True)
+        out.print(f"  proposed  by {printable(change.proposed_by)}, {time_text(change.proposed_us)}", soft_wrap=True)
 
 
 @app.command("confirm")

@@ -55,7 +55,7 @@ def entry_lines(entry: Entry) -> Iterator[str]:
 def _protection_lines(what: str, protection: Protection) -> Iterator[str]:
     for field, value in protection.ListFields():
         if field.message_type is Assertion.DESCRIPTOR:
-            yield f"  {what}, {label(field.name)} {_assertion(value)}"
+            yield f"  {what}, {label(field.name)}: {_assertion(value)}"
         elif field.name == "consents":
             for consent in value:
                 state = f"revoked {time_text(consent.revoked_us)}" if consent.revoked_us else "in force"

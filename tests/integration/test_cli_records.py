@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,11 @@ class Desk:
     status: int = 0
     text: str = ""
 
-    def run(self, *arguments: str, given: str | None = None) -> str:
+    def run(self, *arguments: str, given: str | None = None, terminal: bool = False) -> str:
         known = [*arguments, "--home", str(self.place.home.path)]
         if arguments[:2] != ("ledger", "verify"):
             known += ["--as", self.officer]
-        result = CliRunner().invoke(app, known, input=given)
+        result = CliRunner().invoke(app, known, input=given, env={"FORCE_COLOR": "1"} if terminal else {})
         if isinstance(result.exception, EnlaceError):
             raise result.exception
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
@@ -229,6 +230,7 @@ def test_protection_is_weakened_by_two_officers_or_not_at_all(gt: Desk) -> None:
     text = gt.run("entry", "edit", "-", "--reason", "acquitted", given=json.dumps(weaker))
     assert "weakens protection: roles, protection.victim" in text
     assert gt.last_reasons(1) == [("WEAKENING", "PROPOSED")]
+    assert "reason    acquitted" in gt.run("entry", "changes")
     assert gt.json("entry", "show", kept["entry_id"])["roles"] == ["ROLE_VICTIM"]
 
     (change,) = [each["change_id"] for each in gt.json("entry", "changes") if each["entry_id"] == kept["entry_id"]]
@@ -253,6 +255,7 @@ def test_a_change_is_taken_back_and_nothing_was_weakened(gt: Desk) -> None:
     assert gt.last_reasons(1) == [("WEAKENING", "DECLINED")]
     with pytest.raises(UsageError):
         gt.run("entry", "confirm", change)
+    assert "No change waits" in gt.run("entry", "changes")
 
 
 def test_an_entry_changed_meanwhile_is_read_again_first(gt: Desk) -> None:
@@ -280,6 +283,8 @@ def test_an_entry_changed_meanwhile_is_read_again_first(gt: Desk) -> None:
         (("entry", "add", "-"), '{"originator": "MX", "case_id": "AAECAwQFBgcICQoLDA0ODw==", "place": {}}'),
         (("entry", "edit", "-"), '{"place": {}}'),
         (("entry", "add", "/nowhere.json"), None),
+        (("search", TELEPHONE, *QUESTION, "--json", "--print-request"), None),
+        (("search", "Ana Inventada", *QUESTION), None),
         (("entry", "confirm", "00000000-0000-0000-0000-000000000001"), None),
     ],
 )
@@ -422,22 +427,42 @@ def test_the_ledger_is_verified_from_its_file_while_the_node_runs(gt: Desk, worl
     assert gt.json("ledger", "verify")["lines"] == gt.json("ledger", "verify")["lines"]
 
 
+@contextmanager
+def copied(place: Place, path: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(place.home.data / "enlace.db")) as source, closing(sqlite3.connect(path)) as target:
+        source.backup(target)
+        yield target
+        target.commit()
+
+
+def test_signatures_by_keys_that_no_directory_names_are_a_finding(gt: Desk, tmp_path: Path) -> None:
+    gt.run("search", TELEPHONE, *QUESTION, "--peer", "MX")
+    with copied(gt.place, tmp_path / "copy.db") as copy:
+        copy.execute("DELETE FROM directories")
+    found = gt.json("ledger", "verify", "--database", str(tmp_path / "copy.db"))
+    assert gt.status == 1
+    assert "by keys that no directory names" in found["findings"][0]
+
+
+def test_on_a_terminal_long_work_shows_how_far_it_is(gt: Desk, tmp_path: Path) -> None:
+    path = written(tmp_path, *(one_case(f"T-{number}") for number in range(600)))
+    assert "600" in gt.run("import", path, "--format", "entries", terminal=True)
+    assert "verified" in gt.run("ledger", "verify", terminal=True)
+    text = gt.run("search", TELEPHONE, *QUESTION, "--peer", "MX", terminal=True)
+    assert "asked …" in text  # before the answer came
+    assert "2 released" in text
+
+
 def test_a_byte_changed_in_a_copy_is_found_and_its_line_named(gt: Desk, tmp_path: Path) -> None:
-    copy = tmp_path / "copy.db"
-    source = sqlite3.connect(gt.place.home.data / "enlace.db")
-    target = sqlite3.connect(copy)
-    source.backup(target)
-    source.close()
-    leaf = bytearray(target.execute("SELECT leaf FROM ledger_lines WHERE idx = 3").fetchone()[0])
-    leaf[-1] ^= 1
-    target.execute("UPDATE ledger_lines SET leaf = ? WHERE idx = 3", (bytes(leaf),))
-    target.commit()
-    target.close()
-    found = gt.json("ledger", "verify", "--database", str(copy))
+    with copied(gt.place, tmp_path / "copy.db") as copy:
+        leaf = bytearray(copy.execute("SELECT leaf FROM ledger_lines WHERE idx = 3").fetchone()[0])
+        leaf[-1] ^= 1
+        copy.execute("UPDATE ledger_lines SET leaf = ? WHERE idx = 3", (bytes(leaf),))
+    found = gt.json("ledger", "verify", "--database", str(tmp_path / "copy.db"))
     assert gt.status == 1
     assert found["verified"] is False
     assert "line 3" in found["findings"][0]
-    assert "line 3" in gt.run("ledger", "verify", "--database", str(copy))
+    assert "line 3" in gt.run("ledger", "verify", "--database", str(tmp_path / "copy.db"))
 
 
 def test_a_directory_that_was_swapped_does_not_verify_anything(gt: Desk, world: World, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from node.cli.answers import NOTHING, hit_lines, notes_of, state_of
 from node.cli.guessing import guess_kind
 from node.cli.question import Typed, build_question, request_form, selector_texts
 from node.cli.reading import message_dict, parse_message
+from node.cli.records import entry_lines
 from node.cli.words import (
     id_text,
     interval_text,
@@ -22,7 +23,18 @@ from node.errors import UsageError
 from node.wire import codes_pb2
 from node.wire.codes_pb2 import Crime, LookupKind, Purpose
 from node.wire.desk_pb2 import ImportRequest, PeerOutcome, SearchResponse
-from node.wire.entry_pb2 import Coordinates, DateInterval, Entry, Person, PersonName, Telecom
+from node.wire.entry_pb2 import (
+    Assertion,
+    Consent,
+    Coordinates,
+    DateInterval,
+    Entry,
+    Link,
+    Person,
+    PersonName,
+    Protection,
+    Telecom,
+)
 from node.wire.exchange_pb2 import Answer, Grant, Hit, HitOnly, Pending, ReleasedEntry, Terms
 
 # --- words -----------------------------------------------------------------------------------------------------------
@@ -340,3 +352,40 @@ def test_names_of_people_are_shown_with_their_aliases() -> None:
     text = "\n".join(hit_lines("MX", Hit(entry=ReleasedEntry(person=Person(names=names, photo=bytes(7))))))
     assert "names: Ana Inventada, La Inventada (alias)" in text
     assert "photo: 7 bytes" in text
+
+
+# --- own records -----------------------------------------------------------------------------------------------------
+
+
+def test_an_own_entry_shows_what_protects_its_subject_and_who_said_so() -> None:
+    by = Assertion(officer="analyst", at_us=1_790_000_000_000_000, basis="file 7")
+    entry = Entry(
+        entry_id=bytes(16),
+        revision=3,
+        roles=[codes_pb2.ROLE_WITNESS],
+        links=[Link(kind=codes_pb2.LINK_KIND_USES, to_entry_id=bytes(range(16)))],
+        protection=Protection(
+            asylum=codes_pb2.ASYLUM_STATE_CLAIMED,
+            asylum_by=by,
+            origins=["HN", "GT"],
+            consents=[
+                Consent(recipient="MX", purpose=codes_pb2.PURPOSE_INVESTIGATE, given_us=1, by=by),
+                Consent(recipient="US", purpose=codes_pb2.PURPOSE_INVESTIGATE, given_us=1, revoked_us=2_000_000, by=by),
+            ],
+        ),
+        inherited=Protection(victim=codes_pb2.TRI_YES),
+        person=Person(names=[PersonName(full="Ana Inventada")], last_seen_us=1_790_000_000_000_000),
+    )
+    text = "\n".join(entry_lines(entry))
+    for part in (
+        *("person  00000000-0000-0000-0000-000000000000  revision 3", "last seen: 2026-09-21", "roles: witness"),
+        *("uses: 00010203-0405-0607-0809-0a0b0c0d0e0f", "protection, asylum: claimed", "protection, origins: HN, GT"),
+        *("protection, asylum by: analyst, 2026-09-21T14:13:20Z: file 7", "inherited, victim: yes"),
+        *("consent to MX: in force, recorded by analyst", "consent to US: revoked 1970-01-01T00:00:02Z"),
+    ):
+        assert part in text
+
+
+def test_an_entry_of_a_newer_kind_is_shown_as_far_as_it_is_known() -> None:
+    assert next(entry_lines(Entry(entry_id=bytes(16)))).startswith("of a kind that this node does not know")
+    assert next(hit_lines("MX", Hit(entry=ReleasedEntry()))) == "MX: an entry of a kind that this node does not know"
