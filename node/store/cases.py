@@ -1,5 +1,6 @@
 """Cases: stored whole and encrypted, each under a data key of its own that its entries share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -35,34 +36,44 @@ class Cases:
             RecordError: it has no unit, no review date, or an id of another length.
             KeyErasedError: a case of this id was erased.
         """
-        if not case.unit or case.review_us <= 0:
-            raise RecordError("case: has a unit and a review date")
-        if len(case.case_id) not in (0, ID_BYTES):
-            raise RecordError(f"case_id: has {ID_BYTES} bytes")
-        stored = Case()
-        stored.CopyFrom(case)
-        stored.case_id = case.case_id or new_id(now_us)
-        stored.opened_us = case.opened_us or now_us
+        stored = _completed(case, now_us)
         held = connection.execute(select(cases).where(cases.c.case_id == stored.case_id)).one_or_none()
         self.vault.ensure_keys((stored.case_id,))
-        revision = 1 if held is None else held.revision + 1
-        values = {
+        if held is None:
+            connection.execute(insert(cases).values(self._row(stored, 1, now_us)))
+            return stored
+        old = {name: getattr(held, name) for name in ("case_id", "revision", "written_us", "sealed")}
+        connection.execute(insert(case_revisions).values(old))
+        this = (cases.c.case_id == stored.case_id, cases.c.revision == held.revision)
+        changed = update(cases).where(*this).values(self._row(stored, held.revision + 1, now_us))
+        if connection.execute(changed).rowcount != 1:
+            raise UsageError("the case was changed by somebody else meanwhile: read it again")
+        return stored
+
+    def insert(self, connection: Connection, new: Sequence[Case], now_us: int) -> None:
+        """Write new cases, each with its id and with a key that is durable already.
+
+        Raises:
+            RecordError: as `put`, or a case of this id is here.
+        """
+        stored = [_completed(each, now_us) for each in new]
+        ids = [each.case_id for each in stored]
+        if connection.execute(select(cases.c.case_id).where(cases.c.case_id.in_(ids)).limit(1)).first() is not None:
+            raise RecordError("case_id: this case is here already")
+        if stored:
+            connection.execute(insert(cases), [self._row(each, 1, now_us) for each in stored])
+
+    def _row(self, stored: Case, revision: int, now_us: int) -> dict[str, object]:
+        sealed = self.vault.seal(stored.case_id, _context(stored.case_id, revision), stored.SerializeToString())
+        return {
+            "case_id": stored.case_id,
             "revision": revision,
             "state": CaseState.OPEN if stored.open else CaseState.CLOSED,
             "unit": stored.unit,
             "review_us": stored.review_us,
             "written_us": now_us,
-            "sealed": self.vault.seal(stored.case_id, _context(stored.case_id, revision), stored.SerializeToString()),
+            "sealed": sealed,
         }
-        if held is None:
-            connection.execute(insert(cases).values(case_id=stored.case_id, **values))
-            return stored
-        old = {name: getattr(held, name) for name in ("case_id", "revision", "written_us", "sealed")}
-        connection.execute(insert(case_revisions).values(old))
-        this = (cases.c.case_id == stored.case_id, cases.c.revision == held.revision)
-        if connection.execute(update(cases).where(*this).values(values)).rowcount != 1:
-            raise UsageError("the case was changed by somebody else meanwhile: read it again")
-        return stored
 
     def get(self, connection: Connection, case_id: bytes) -> Case:
         """Return a case.
@@ -86,6 +97,18 @@ class Cases:
 
     def _opened(self, case_id: bytes, revision: int, sealed: bytes) -> Case:
         return Case.FromString(self.vault.open(case_id, _context(case_id, revision), sealed))
+
+
+def _completed(case: Case, now_us: int) -> Case:
+    if not case.unit or case.review_us <= 0:
+        raise RecordError("case: has a unit and a review date")
+    if len(case.case_id) not in (0, ID_BYTES):
+        raise RecordError(f"case_id: has {ID_BYTES} bytes")
+    stored = Case()
+    stored.CopyFrom(case)
+    stored.case_id = case.case_id or new_id(now_us)
+    stored.opened_us = case.opened_us or now_us
+    return stored
 
 
 def _context(case_id: bytes, revision: int) -> bytes:
