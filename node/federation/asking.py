@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from sqlalchemy import Connection
 
 from node.errors import DeniedError, EnlaceError, LedgerError, MalformedError, UnansweredError
+from node.federation import metrics
 from node.federation.channels import QUERY, Channels
 from node.federation.envelope import Opened, Sealed, new_salt, open_envelope, seal
 from node.federation.lines import ANSWER_BODY, QUERY_BODY, line_of, private_of, shared_of_event, shared_of_received
@@ -194,6 +195,7 @@ class Asking:
         if query.urgency == Urgency.URGENCY_LIFE:
             response.duty_telephone = self.standing.trust.directory.member(question.peer).duty_telephone
             response.acknowledge_by_us = question.asked_us + ACKNOWLEDGE_WITHIN_US
+        metrics.ASKED.labels(question.peer, PeerOutcome.Name(response.outcome)).inc()
         response.elapsed_us = int((time.perf_counter() - started) * 1_000_000)
         return response
 
