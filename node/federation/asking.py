@@ -37,6 +37,7 @@ ACKNOWLEDGE_WITHIN_US = 15 * 60 * 1_000_000  # a LIFE query, by a human
 
 OUTCOMES = {
     grpc.StatusCode.UNAVAILABLE: PeerOutcome.PEER_OUTCOME_UNREACHABLE,
+    grpc.StatusCode.CANCELLED: PeerOutcome.PEER_OUTCOME_UNREACHABLE,  # a server that is about to stop
     grpc.StatusCode.DEADLINE_EXCEEDED: PeerOutcome.PEER_OUTCOME_LATE,
 }
 
