@@ -107,6 +107,7 @@ def telephone(number: str = SEEN, *, victim: bool = False, roles: bool = True, c
         source_grade=SOURCE_GRADE_B,
         information_grade=INFORMATION_GRADE_3,
         invented=True,
+        source="Invented informant",
         telecom=TelecomRecord(
             telephone=number, holder_name="Invented Holder", carrier_country="MX", communications=communications
         ),

@@ -315,6 +315,7 @@ async def test_an_oversized_answer_is_thrown_away(world: World, gt: Parts) -> No
         (grpc.StatusCode.RESOURCE_EXHAUSTED, REFUSED),
         (grpc.StatusCode.INTERNAL, REFUSED),
         (grpc.StatusCode.UNAVAILABLE, UNREACHABLE),
+        (grpc.StatusCode.CANCELLED, UNREACHABLE),
     ],
     ids=lambda value: getattr(value, "name", value),
 )

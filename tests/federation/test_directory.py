@@ -321,7 +321,7 @@ async def test_without_a_pairing_a_peer_is_not_asked(unpaired: World) -> None:
         response = await asked(parts, "MX")
         assert (response.outcome, response.detail) == (NOT_ASKED, NotPairedError.public)
         assert calls.requests == []
-        assert [told(line) for line in book.lines()] == [("DENIED", "MX", "NotPairedError")]
+        assert [told(line) for line in book.lines(peer="MX")] == [("DENIED", "MX", "NotPairedError")]
         book.verify()
 
 
