@@ -308,8 +308,8 @@ def _place(folder: Path, code: str) -> Place:
     ca = country(code)
     name = f"{code.lower()}-1"
     server_name = f"{name}.{code.lower()}.{FEDERATION}"
-    addresses = [f"127.0.0.1:{free_port()}" for _ in range(3)]
-    return Place(code, Home(folder), *addresses, ca, node_certificate(ca, name, dns_names=(server_name,)))
+    peer, desk, metrics = (f"127.0.0.1:{free_port()}" for _ in range(3))
+    return Place(code, Home(folder), peer, desk, metrics, ca, node_certificate(ca, name, dns_names=(server_name,)))
 
 
 def _write_files(place: Place, root: bytes) -> None:
