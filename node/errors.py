@@ -1,7 +1,7 @@
 """Every deliberate error of the node.
 
 `str(error)` is for the operator of this node and may name files, peers and rules, but never a selector, a name or any
-value of a record. `error.public` is all that a peer or a client is told.
+value of a record. `error.public` is all that a peer is told; an officer also reads the text of what they can mend.
 """
 
 
@@ -58,7 +58,7 @@ class UnknownMemberError(IdentityError):
 
 
 class NotPairedError(IdentityError):
-    """Two focal points have not yet signed the pairing with this country, or its root key is not the one they signed."""
+    """Two focal points have not yet signed the pairing with this country, or not for the root key that it has now."""
 
     public = "this country has no signed pairing with you"
 

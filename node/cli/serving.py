@@ -26,7 +26,7 @@ from node.desk.officers import Officers
 from node.desk.recording import Recording
 from node.desk.rehearsing import Rehearsing
 from node.desk.searching import Searching
-from node.desk.servicer import DeskServicer
+from node.desk.servicer import IN_FULL, DeskServicer
 from node.errors import ConfigError, EnlaceError
 from node.federation import metrics
 from node.federation.acknowledging import Acknowledging
@@ -171,7 +171,6 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         searching=Searching(standing, asking),
         recording=recording,
         importing=Importing(standing, recording, writer, now_us),
-        rehearsing=rehearsing,
         approving=Approving(standing, database, writer, acknowledging, rehearsing, now_us),
         auditing=Auditing(standing, database, vault, writer, now_us),
         administration=Administration(
@@ -250,7 +249,7 @@ def _peer_server(parts: Parts) -> tuple[health.aio.HealthServicer, grpc.aio.Serv
 
 def _desk_server(parts: Parts) -> grpc.aio.Server:
     server = grpc.aio.server(
-        interceptors=[Boundary()], options=[("grpc.max_receive_message_length", DESK_MESSAGE_BYTES)]
+        interceptors=[Boundary(IN_FULL)], options=[("grpc.max_receive_message_length", DESK_MESSAGE_BYTES)]
     )
     add_DeskServicer_to_server(parts.desk, server)
     names = (DESK_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)

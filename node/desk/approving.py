@@ -89,13 +89,27 @@ class Approving:
             )
         return states
 
-    async def list_holds(self) -> list[Hold]:
-        """Return entries that wait for a focal point, the earliest due first."""
-        return await self.database.read(holds.waiting)
+    async def rehearse_pairing(self, peer: str, officer: Officer) -> tuple[str, bytes]:
+        """Return what would leave to the peer, for people, and the report's SHA-256.
 
-    async def list_life(self) -> list[LifeNotice]:
+        Raises:
+            UsageError, UnknownMemberError: the peer is this country itself, or not in the directory.
+        """
+        rehearsed = await self.rehearsing.rehearse(peer)
+        await self._log_read(officer, f"REHEARSAL {peer}")
+        return rehearsed
+
+    async def list_holds(self, officer: Officer) -> list[Hold]:
+        """Return entries that wait for a focal point, the earliest due first."""
+        waiting = await self.database.read(holds.waiting)
+        await self._log_read(officer, "HOLDS")
+        return waiting
+
+    async def list_life(self, officer: Officer) -> list[LifeNotice]:
         """Return LIFE queries of both directions, the earliest due first."""
-        return await self.database.read(life.notices)
+        notices = await self.database.read(life.notices)
+        await self._log_read(officer, "LIFE")
+        return notices
 
     async def acknowledge_life(self, query_id: bytes, telephone: str, officer: Officer) -> int:
         """Tell the peer that this officer has read its LIFE query, and return when (UTC microseconds).
@@ -104,10 +118,15 @@ class Approving:
             NotFoundError: no such query came.
             UnansweredError: the peer was not reached; it can be tried again.
         """
-        for notice in await self.list_life():
+        for notice in await self.database.read(life.notices):
             if notice.exchange_id == query_id and notice.direction == Direction.DIRECTION_RECEIVED:
                 return await self.acknowledging.send(notice.peer, query_id, private_of_officer(officer), telephone)
         raise NotFoundError("no LIFE query with this exchange id has come")
+
+    async def _log_read(self, officer: Officer, reason: str) -> None:
+        """Return when the look is durably logged: only then may anything be shown (SAFEGUARDS 11)."""
+        private = private_of_officer(officer, reason=reason)
+        await self.writer.append(local_line(LeafKind.LEAF_KIND_READ, private, self.standing.signer, self.clock()))
 
 
 def _pairings_and_keys(connection: Connection) -> tuple[Mapping[str, bytes], list[bytes]]:

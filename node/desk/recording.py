@@ -143,9 +143,11 @@ class Recording:
 
     # --- second officers ---------------------------------------------------------------------------------------------
 
-    async def list_changes(self) -> list[PendingChange]:
+    async def list_changes(self, officer: Officer) -> list[PendingChange]:
         """Return what waits for a second officer, oldest first."""
-        return await self.database.read(self.changes.list_pending)
+        waiting = await self.database.read(self.changes.list_pending)
+        await self._log_read(officer, b"", "CHANGES")
+        return waiting
 
     async def decide_change(self, change_id: bytes, officer: Officer, *, confirm: bool) -> Entry:
         """Confirm or decline a change that weakens protection, and return the entry as it stands now.

@@ -9,8 +9,16 @@ from node.desk.auditing import Auditing
 from node.desk.importing import Importing
 from node.desk.officers import Officers
 from node.desk.recording import Recording
-from node.desk.rehearsing import Rehearsing
 from node.desk.searching import Searching
+from node.errors import (
+    DirectoryError,
+    MalformedError,
+    NotFoundError,
+    NotPairedError,
+    RecordError,
+    UnansweredError,
+    UsageError,
+)
 from node.federation.boundary import Context
 from node.wire import desk_pb2
 from node.wire.desk_pb2 import OfficerRole
@@ -21,6 +29,8 @@ SUPERVISOR = OfficerRole.OFFICER_ROLE_SUPERVISOR
 FOCAL_POINT = OfficerRole.OFFICER_ROLE_FOCAL_POINT
 AUDITOR = OfficerRole.OFFICER_ROLE_AUDITOR
 ADMINISTRATOR = OfficerRole.OFFICER_ROLE_ADMINISTRATOR
+# What an officer can mend, and is told in full: these texts name fields, peers and what to do, never a record's value.
+IN_FULL = (UsageError, NotFoundError, RecordError, MalformedError, NotPairedError, DirectoryError, UnansweredError)
 ANYBODY = (UNIT, SUPERVISOR, FOCAL_POINT, AUDITOR, ADMINISTRATOR)
 
 
@@ -32,7 +42,6 @@ class DeskServicer(GeneratedServicer):
     searching: Searching
     recording: Recording
     importing: Importing
-    rehearsing: Rehearsing
     approving: Approving
     auditing: Auditing
     administration: Administration
@@ -77,8 +86,8 @@ class DeskServicer(GeneratedServicer):
 
     async def ListChanges(self, request: desk_pb2.ListChangesRequest, context: Context) -> desk_pb2.ListChangesResponse:
         del request
-        await self.officers.officer(context, UNIT, SUPERVISOR)
-        return desk_pb2.ListChangesResponse(changes=await self.recording.list_changes())
+        officer = await self.officers.officer(context, UNIT, SUPERVISOR)
+        return desk_pb2.ListChangesResponse(changes=await self.recording.list_changes(officer))
 
     async def DecideChange(
         self, request: desk_pb2.DecideChangeRequest, context: Context
@@ -91,13 +100,13 @@ class DeskServicer(GeneratedServicer):
 
     async def ListHolds(self, request: desk_pb2.ListHoldsRequest, context: Context) -> desk_pb2.ListHoldsResponse:
         del request
-        await self.officers.officer(context, FOCAL_POINT)
-        return desk_pb2.ListHoldsResponse(holds=await self.approving.list_holds())
+        officer = await self.officers.officer(context, FOCAL_POINT)
+        return desk_pb2.ListHoldsResponse(holds=await self.approving.list_holds(officer))
 
     async def ListLife(self, request: desk_pb2.ListLifeRequest, context: Context) -> desk_pb2.ListLifeResponse:
         del request
-        await self.officers.officer(context, FOCAL_POINT, UNIT)
-        return desk_pb2.ListLifeResponse(notices=await self.approving.list_life())
+        officer = await self.officers.officer(context, FOCAL_POINT, UNIT)
+        return desk_pb2.ListLifeResponse(notices=await self.approving.list_life(officer))
 
     async def AcknowledgeLife(
         self, request: desk_pb2.AcknowledgeLifeRequest, context: Context
@@ -109,8 +118,8 @@ class DeskServicer(GeneratedServicer):
     async def RehearsePairing(
         self, request: desk_pb2.RehearsePairingRequest, context: Context
     ) -> desk_pb2.RehearsePairingResponse:
-        await self.officers.officer(context, FOCAL_POINT)
-        report, digest = await self.rehearsing.rehearse(request.peer)
+        officer = await self.officers.officer(context, FOCAL_POINT)
+        report, digest = await self.approving.rehearse_pairing(request.peer, officer)
         return desk_pb2.RehearsePairingResponse(report=report, sha256=digest)
 
     async def SignPairing(self, request: desk_pb2.SignPairingRequest, context: Context) -> desk_pb2.SignPairingResponse:

@@ -1,7 +1,8 @@
 """The edge of the node: which gRPC status each deliberate error becomes, and the only place that aborts a call.
 
-A peer or client is told the error's `public` sentence and nothing else. An error that nobody foresaw is logged here and
-becomes INTERNAL: silence is denial.
+A peer is told the error's `public` sentence and nothing else. An officer at the desk is told more of what they can mend
+themself: which field, which peer, what to do. An error that nobody foresaw is logged here and becomes INTERNAL: silence
+is denial.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -40,6 +41,7 @@ log = structlog.get_logger()
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
+Kinds: TypeAlias = tuple[type[errors.EnlaceError], ...]
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
@@ -54,8 +56,9 @@ def status_of(error: errors.EnlaceError) -> grpc.StatusCode:
 class Boundary(grpc.aio.ServerInterceptor):
     """Maps errors of every handler behind it to a status."""
 
-    def __init__(self) -> None:
-        """Start without a handler; each is wrapped when it is first called."""
+    def __init__(self, in_full: Kinds = ()) -> None:
+        """Take the kinds of errors whose own text the caller may read; a handler is wrapped when it is first called."""
+        self._in_full = in_full
         self._wrapped: dict[str, Any] = {}
 
     async def intercept_service(
@@ -70,49 +73,51 @@ class Boundary(grpc.aio.ServerInterceptor):
             handler = await continuation(handler_call_details)
             if handler is None:
                 return None  # not kept: a caller chooses the method's name, and could fill the memory with names
-            wrapped = self._wrapped[method] = _wrap(handler, method)
+            wrapped = self._wrapped[method] = _wrap(handler, method, self._in_full)
         return wrapped  # type: ignore[no-any-return]
 
 
-def _wrap(handler: Any, method: str) -> Any:  # noqa: ANN401 - grpc's types know only synchronous handlers
+def _wrap(handler: Any, method: str, in_full: Kinds) -> Any:  # noqa: ANN401 - grpc's types know only synchronous handlers
     made: Any
     streams = handler.request_streaming
     if handler.response_streaming:
         made = grpc.stream_stream_rpc_method_handler if streams else grpc.unary_stream_rpc_method_handler
-        served: Any = _streaming(handler.stream_stream or handler.unary_stream, method)
+        served: Any = _streaming(handler.stream_stream or handler.unary_stream, method, in_full)
     else:
         made = grpc.stream_unary_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
-        served = _single(handler.stream_unary or handler.unary_unary, method)
+        served = _single(handler.stream_unary or handler.unary_unary, method, in_full)
     return made(served, handler.request_deserializer, handler.response_serializer)
 
 
-def _single(inner: Callable[[Any, Context], Awaitable[Any]], method: str) -> Callable[[Any, Context], Awaitable[Any]]:
+def _single(
+    inner: Callable[[Any, Context], Awaitable[Any]], method: str, in_full: Kinds
+) -> Callable[[Any, Context], Awaitable[Any]]:
     async def guarded(request: Any, context: Context) -> Any:  # noqa: ANN401 - whatever the wrapped handler takes
         try:
             return await inner(request, context)
         except Exception as error:  # noqa: BLE001 - grpc would send the text of any other error to the peer
-            await _refuse(error, method, context)
+            await _refuse(error, method, context, in_full)
 
     return guarded
 
 
 def _streaming(
-    inner: Callable[[Any, Context], AsyncIterator[Any]], method: str
+    inner: Callable[[Any, Context], AsyncIterator[Any]], method: str, in_full: Kinds
 ) -> Callable[[Any, Context], AsyncIterator[Any]]:
     async def guarded(request: Any, context: Context) -> AsyncIterator[Any]:  # noqa: ANN401 - as above
         try:
             async for response in inner(request, context):
                 yield response
         except Exception as error:  # noqa: BLE001 - grpc would send the text of any other error to the peer
-            await _refuse(error, method, context)
+            await _refuse(error, method, context, in_full)
 
     return guarded
 
 
-async def _refuse(error: Exception, method: str, context: Context) -> None:
+async def _refuse(error: Exception, method: str, context: Context, in_full: Kinds) -> None:
     if isinstance(error, errors.EnlaceError):
         log.warning("call_refused", method=method, kind=type(error).__name__, reason=str(error))
-        await context.abort(status_of(error), error.public)
+        await context.abort(status_of(error), str(error) if isinstance(error, in_full) else error.public)
     if isinstance(error, grpc.aio.AbortError):
         raise error
     log.error("call_failed", method=method, exc_info=error)
