@@ -8,7 +8,7 @@ import structlog
 from structlog.processors import JSONRenderer
 
 from node.logs import reduce_exception
-from tests.desk.support import Desks, desks_of
+from tests.desk.support import Desks, asserted, desks_of
 from tests.federation.support import VICTIMS, case_record, telephone
 from tests.world import World
 
@@ -25,7 +25,7 @@ def logs() -> Iterator[None]:
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """GT, which asks, and MX with a suspect's telephone and a victim's."""
     world = World.make(tmp_path_factory.mktemp("desk"), ("GT", "MX"))
-    world["MX"].write((case_record(), [telephone(), telephone(VICTIMS, victim=True)]))
+    world["MX"].write((case_record(), [asserted(telephone()), asserted(telephone(VICTIMS, victim=True))]))
     return world
 
 

@@ -14,6 +14,7 @@ from node.wire import desk_pb2
 from node.wire.codes_pb2 import Urgency
 from node.wire.desk_pb2 import SearchRequest, SearchResponse
 from node.wire.desk_pb2_grpc import DeskStub
+from node.wire.entry_pb2 import Assertion, Entry
 from node.wire.exchange_pb2 import Query
 from tests.federation.support import Book, told
 from tests.peer_simulator import telephone_query
@@ -84,6 +85,16 @@ def life_query(value: str) -> Query:
     return telephone_query(
         value, urgency=Urgency.URGENCY_LIFE, urgency_reason="Invented: a person is held and threatened."
     )
+
+
+def asserted(entry: Entry) -> Entry:
+    """The entry, with who established each protective fact: without it, it could be stored but never edited."""
+    for by in ("victim_by", "age_by", "asylum_by", "witness_by", "exposure_by", "origins_by", "torture_derived_by"):
+        getattr(entry.protection, by).CopyFrom(
+            Assertion(officer="analyst", at_us=entry.recorded_us, basis="Invented interview")
+        )
+    entry.source = "Invented informant"
+    return entry
 
 
 async def refused(call: Awaitable[Any], code: grpc.StatusCode, words: str | None = None) -> None:
