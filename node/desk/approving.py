@@ -93,7 +93,7 @@ class Approving:
         """Return what would leave to the peer, for people, and the report's SHA-256.
 
         Raises:
-            UsageError, UnknownMemberError: the peer is this country itself, or not in the directory.
+            UsageError: the peer is this country itself, or not in the directory.
         """
         rehearsed = await self.rehearsing.rehearse(peer)
         await self._log_read(officer, f"REHEARSAL {peer}")

@@ -41,12 +41,11 @@ class Rehearsing:
         """Return a report for people, and its SHA-256.
 
         Raises:
-            UsageError: the peer is this country itself.
-            UnknownMemberError: it is not in the directory.
+            UsageError: the peer is this country itself, or not in the directory.
         """
-        if peer == self.standing.country:
-            raise UsageError("a country is not paired with itself")
-        self.standing.trust.directory.member(peer)
+        others = {record.country for record in self.standing.trust.directory.members()} - {self.standing.country}
+        if peer not in others:
+            raise UsageError(f"peer: is none of the other members, which are {', '.join(sorted(others)) or 'none'}")
         report = await self.database.read(self._report, peer)
         digest = hashlib.sha256(report.encode()).digest()
         self.reports.add(digest)
