@@ -1,0 +1,180 @@
+"""A peer is dealt with only after a rehearsal that two focal points have read and signed (SAFEGUARDS 9)."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from node.cli.serving import running
+from node.identity.approvals import build_pairing, sign_pairing
+from node.identity.keys import generate_private_key, public_key
+from node.wire.approval_pb2 import SignedPairing
+from node.wire.desk_pb2 import (
+    PEER_OUTCOME_ANSWERED,
+    PEER_OUTCOME_NOT_ASKED,
+    PEER_OUTCOME_REFUSED,
+    GetStatusRequest,
+    ListPairingsRequest,
+    PairingState,
+    RehearsePairingRequest,
+    SearchResponse,
+    SignPairingRequest,
+)
+from tests.desk.support import Desks, Status, desks_of, refused, search
+from tests.federation.support import SEEN, VICTIMS, case_record, private_of, telephone, told
+from tests.world import Place, World, now_us
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    world = World.make(tmp_path_factory.mktemp("pairing"), ("GT", "MX"), paired=False)
+    world["MX"].write((case_record(), [telephone(), telephone(VICTIMS, victim=True)]))
+    return world
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def desks(world: World) -> AsyncIterator[Desks]:
+    async with desks_of(world) as opened:
+        yield opened
+
+
+async def rehearsed(desks: Desks, code: str, peer: str) -> bytes:
+    stub = await desks(code, "focal")
+    return (await stub.RehearsePairing(RehearsePairingRequest(peer=peer))).sha256
+
+
+def pairing(place: Place, other: Place, rehearsal: bytes, *keys: bytes, root_key: bytes = b"") -> SignPairingRequest:
+    signed = build_pairing(
+        country=place.code,
+        peer=other.code,
+        peer_root_key=root_key or public_key(other.root_key),
+        time_us=now_us(),
+        rehearsal_sha256=rehearsal,
+    )
+    for key in keys:
+        signed = sign_pairing(signed, key)
+    return SignPairingRequest(signed_pairing=signed.SerializeToString())
+
+
+def with_signature(request: SignPairingRequest, key: bytes) -> SignPairingRequest:
+    """The same pairing, signed by this key alone."""
+    bare = SignedPairing(pairing=SignedPairing.FromString(request.signed_pairing).pairing)
+    return SignPairingRequest(signed_pairing=sign_pairing(bare, key).SerializeToString())
+
+
+async def state(desks: Desks, code: str) -> PairingState:
+    (held,) = (await (await desks(code, "focal")).ListPairings(ListPairingsRequest())).pairings
+    return held
+
+
+async def asked(desks: Desks, *peers: str) -> list[SearchResponse]:
+    return await search(await desks("GT"), None, *peers)
+
+
+async def test_an_unpaired_peer_is_not_asked(desks: Desks) -> None:
+    gt, mx = desks.book("GT"), desks.book("MX")
+    before = gt.size, mx.size
+    assert await asked(desks) == []  # of all that are paired: none
+    (response,) = await asked(desks, "MX")
+    assert response.outcome == PEER_OUTCOME_NOT_ASKED
+    assert response.detail
+    assert [told(line) for line in gt.lines(before[0])] == [("DENIED", "MX", "NotPairedError")]
+    assert mx.size == before[1]
+
+
+async def test_the_rehearsal_counts_and_names_no_record(desks: Desks) -> None:
+    stub = await desks("MX", "focal")
+    response = await stub.RehearsePairing(RehearsePairingRequest(peer="GT"))
+    assert "entries read: 2\n" in response.report
+    assert "entries of which GT could see something: 1\n" in response.report
+    assert "entries that stay invisible whatever GT asks: 1\n" in response.report
+    assert "instruments in force: UNTOC\n" in response.report
+    assert not [value for value in (SEEN, VICTIMS, "Invented", "CASE-1") if value in response.report]
+
+
+@pytest.mark.parametrize("peer", ["MX", "US", ""])
+async def test_only_another_member_is_rehearsed(desks: Desks, peer: str) -> None:
+    stub = await desks("MX", "focal")
+    words = "peer: is none of the other members, which are GT"
+    await refused(stub.RehearsePairing(RehearsePairingRequest(peer=peer)), Status.INVALID_ARGUMENT, words)
+
+
+async def test_what_was_not_rehearsed_or_is_not_theirs_can_not_be_signed(desks: Desks) -> None:
+    world, stub, book = desks.world, await desks("MX", "focal"), desks.book("MX")
+    mx, gt = world["MX"], world["GT"]
+    digest = await rehearsed(desks, "MX", "GT")
+    before, stranger = book.size, generate_private_key()
+    cases = {
+        "unrehearsed": (pairing(mx, gt, bytes(32), *mx.focal_keys), Status.INVALID_ARGUMENT),
+        "by a stranger": (pairing(mx, gt, digest, stranger), Status.PERMISSION_DENIED),
+        "by the peer's focal points": (pairing(mx, gt, digest, *gt.focal_keys), Status.PERMISSION_DENIED),
+        "by nobody": (pairing(mx, gt, digest), Status.PERMISSION_DENIED),
+        "another root key": (
+            pairing(mx, gt, digest, *mx.focal_keys, root_key=public_key(stranger)),
+            Status.PERMISSION_DENIED,
+        ),
+        "the other way round": (pairing(gt, mx, digest, *gt.focal_keys), Status.PERMISSION_DENIED),
+        "garbage": (SignPairingRequest(signed_pairing=b"\xff" * 9), Status.INVALID_ARGUMENT),
+        "empty": (SignPairingRequest(), Status.INVALID_ARGUMENT),
+    }
+    for name, (request, code) in cases.items():
+        try:
+            await refused(stub.SignPairing(request), code)
+        except AssertionError as error:
+            raise AssertionError(name) from error
+    assert book.size == before
+    held = await state(desks, "MX")
+    assert (held.peer, held.signatures, held.in_force) == ("GT", 0, False)
+    assert held.root_key == public_key(gt.root_key)
+
+
+async def test_one_focal_point_is_not_enough_and_two_are(desks: Desks) -> None:
+    gt, mx = desks.world["GT"], desks.world["MX"]
+    # GT's side first, both signatures in one message.
+    both = pairing(gt, mx, await rehearsed(desks, "GT", "MX"), *gt.focal_keys)
+    assert (await (await desks("GT", "focal")).SignPairing(both)).in_force
+    # MX has not signed: it is asked now, and refuses.
+    book = desks.book("MX")
+    before = book.size
+    (response,) = await asked(desks)
+    assert response.outcome == PEER_OUTCOME_REFUSED
+    assert [told(line) for line in book.lines(before)] == [("REJECTED", "GT", "NotPairedError")]
+
+    stub = await desks("MX", "focal")
+    first, second = mx.focal_keys
+    one = pairing(mx, gt, await rehearsed(desks, "MX", "GT"), first)
+    assert not (await stub.SignPairing(one)).in_force
+    assert not (await stub.SignPairing(one)).in_force  # twice the same focal point is one
+    held = await state(desks, "MX")
+    assert (held.signatures, held.in_force) == (1, False)
+    (response,) = await asked(desks)
+    assert response.outcome == PEER_OUTCOME_REFUSED
+
+    before = book.size
+    assert (await stub.SignPairing(with_signature(one, second))).in_force
+    (line,) = book.lines(before)
+    assert told(line) == ("PAIRING", "GT", "PAIRING GT")
+    assert private_of(line).officer == "focal"
+    (response,) = await asked(desks)
+    assert response.outcome == PEER_OUTCOME_ANSWERED
+    assert [hit.entry.telecom.telephone for hit in response.answer.hits] == [SEEN]
+    (peer,) = (await (await desks("GT")).GetStatus(GetStatusRequest(probe_peers=True))).peers
+    assert (peer.peer, peer.paired, peer.reachable) == ("MX", True, True)
+    book.verify()
+
+
+async def test_a_pairing_outlives_the_process(tmp_path_factory: pytest.TempPathFactory) -> None:
+    world = World.make(tmp_path_factory.mktemp("restart"), ("GT", "MX"), paired=False)
+    gt, mx = world["GT"], world["MX"]
+    async with desks_of(world, "GT") as desks:
+        half = pairing(gt, mx, await rehearsed(desks, "GT", "MX"), gt.focal_keys[0])
+        assert not (await (await desks("GT", "focal")).SignPairing(half)).in_force
+    async with desks_of(world, "GT") as desks:
+        # Half signed before the restart: the second signs what the first has read.
+        assert not (await state(desks, "GT")).in_force
+        whole = with_signature(half, gt.focal_keys[1])
+        assert (await (await desks("GT", "focal")).SignPairing(whole)).in_force
+    async with running(gt.config) as parts:
+        assert parts.standing.trust.is_paired("MX")

@@ -1,0 +1,67 @@
+"""Every consultation at home is a line with officer, case and reason, before anything is shown (SAFEGUARDS 11)."""
+
+import pytest
+import pytest_asyncio
+from google.protobuf.message import Message
+
+from node.wire import desk_pb2
+from node.wire.codes_pb2 import CRIME_TRAFFICKING
+from node.wire.desk_pb2 import GetCaseRequest, GetEntryRequest, ListCasesRequest, ListLedgerRequest, PutCaseRequest
+from node.wire.entry_pb2 import Entry
+from node.wire.ledger_pb2 import LeafKind
+from tests.desk.support import Desks, call, lines_since
+from tests.federation.support import altered, case_record, private_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def entry(desks: Desks) -> Entry:
+    stub = await desks("MX")
+    (case, *_) = (await stub.ListCases(ListCasesRequest())).cases
+    first: Entry = (await stub.GetCase(GetCaseRequest(case_id=case.case_id))).entries[0]
+    return first
+
+
+@pytest.mark.parametrize(
+    ("name", "officer", "request_", "reason"),
+    [
+        ("ListCases", "supervisor", ListCasesRequest(), "CASES"),
+        ("ListChanges", "supervisor", desk_pb2.ListChangesRequest(), "CHANGES"),
+        ("ListHolds", "focal", desk_pb2.ListHoldsRequest(), "HOLDS"),
+        ("ListLife", "focal", desk_pb2.ListLifeRequest(), "LIFE"),
+        ("RehearsePairing", "focal", desk_pb2.RehearsePairingRequest(peer="GT"), "REHEARSAL GT"),
+        ("ListLedger", "auditor", ListLedgerRequest(), "LEDGER 0"),
+        ("ListLedger", "auditor", ListLedgerRequest(start=2, peer="GT"), "LEDGER 2 GT"),
+    ],
+)
+async def test_lists_are_lines(desks: Desks, name: str, officer: str, request_: Message, reason: str) -> None:
+    book = desks.book("MX")
+    before = book.size
+    await call(await desks("MX", officer), name, request_)
+    (line,) = book.lines(before)
+    assert lines_since(book, before) == [("READ", "", reason)]
+    assert (private_of(line).officer, private_of(line).unit) == (officer, "UNIT-1")
+
+
+async def test_a_case_and_an_entry_are_lines_that_name_them(desks: Desks, entry: Entry) -> None:
+    stub, book = await desks("MX"), desks.book("MX")
+    before = book.size
+    await stub.GetCase(GetCaseRequest(case_id=entry.case_id))
+    await stub.GetEntry(GetEntryRequest(entry_id=entry.entry_id))
+    said = [private_of(line) for line in book.lines(before)]
+    assert lines_since(book, before) == [("READ", "", "CASE"), ("READ", "", "ENTRY")]
+    assert [each.subject for each in said] == [entry.case_id, entry.entry_id]
+    assert {(each.officer, each.case_reference) for each in said} == {("analyst", "CASE-1")}
+
+
+async def test_an_auditor_reads_what_was_done_and_that_he_read_is_the_last_line(desks: Desks) -> None:
+    stub, auditor, book = await desks("MX"), await desks("MX", "auditor"), desks.book("MX")
+    before = book.size
+    put = await stub.PutCase(PutCaseRequest(case=altered(case_record(), crimes=[CRIME_TRAFFICKING])))
+    lines = [line async for line in auditor.ListLedger(ListLedgerRequest(start=before, limit=10))]
+    assert [LeafKind.Name(line.kind) for line in lines] == ["LEAF_KIND_RECORD", "LEAF_KIND_READ"]
+    assert (lines[0].private.officer, lines[0].private.subject) == ("analyst", put.case.case_id)
+    assert lines[1].private.officer == "auditor"
+    assert [line.index for line in lines] == [before, before + 1]
+    book.verify()
