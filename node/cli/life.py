@@ -7,6 +7,7 @@ import typer
 from node.cli.client import desk
 from node.cli.home import home_of
 from node.cli.output import HomeOption, JsonOption, OfficerOption, show, show_rows, time_text
+from node.cli.words import id_text
 from node.errors import UsageError
 from node.wire.desk_pb2 import AcknowledgeLifeRequest, LifeNotice, ListHoldsRequest, ListLifeRequest
 from node.wire.desk_pb2_grpc import DeskStub
@@ -34,7 +35,7 @@ def list_life(*, officer: OfficerOption, home: HomeOption = None, as_json: JsonO
         }
         for notice in notices
     ]
-    show_rows(rows, as_json, empty="No LIFE query has come or gone.")
+    show_rows(rows, as_json, empty="No LIFE query has come or gone.", only_json=("acknowledged",))
 
 
 @app.command("ack")
@@ -59,16 +60,16 @@ def holds(*, officer: OfficerOption, home: HomeOption = None, as_json: JsonOptio
         waiting = stub.ListHolds(ListHoldsRequest()).holds
     rows = [
         {
-            "entry": hold.entry_id,
             "peer": hold.peer,
-            "asked": time_text(hold.at_us),
             "due": time_text(hold.due_us),
             "silent": hold.silent,
+            "entry": id_text(hold.entry_id),
+            "asked": time_text(hold.at_us),
             "exchange": hold.exchange_id,
         }
         for hold in waiting
     ]
-    show_rows(rows, as_json, empty="Nothing waits for a focal point.")
+    show_rows(rows, as_json, empty="Nothing waits for a focal point.", only_json=("asked", "exchange"))
 
 
 def _is_ours_to_read(notice: LifeNotice) -> bool:

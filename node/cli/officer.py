@@ -42,14 +42,14 @@ def enrol(
         unit_type=UnitType.ValueType(parse_word(UnitType.DESCRIPTOR, unit_type)),
         roles=[OfficerRole.ValueType(parse_word(OfficerRole.DESCRIPTOR, role)) for role in roles],
     )
+    folder, place = Folder(node.path), node.officer(name)
+    issues = bool(folder.root.is_file() and folder.key_files()) and not is_held(folder, f"desk/{name}")
+    passphrase = ca_passphrase(passphrase_file) if issues else b""
     with desk(node, administrator) as stub:
         # First, since a certificate without enrolment would be left over when the enrolment is refused.
         stub.EnrolOfficer(request)
-    folder, place = Folder(node.path), node.officer(name)
-    issued = False
-    if folder.root.is_file() and folder.key_files() and not is_held(folder, f"desk/{name}"):
-        issue(folder, "desk", name, place, ca_passphrase(passphrase_file))
-        issued = True
+    if issues:
+        issue(folder, "desk", name, place, passphrase)
     there = (place / "certificate.pem").is_file()
     show(
         {
@@ -57,7 +57,7 @@ def enrol(
             "unit": unit,
             "roles": words(OfficerRole.DESCRIPTOR, request.roles),
             "certificate": str(place / "certificate.pem") if there else None,
-            "issued": issued,
+            "issued": issues,
             "next": f"hand {place} over in person"
             if there
             else f"issue the certificate where the authority is: enlace pki issue-desk {name}",

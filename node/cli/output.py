@@ -1,13 +1,12 @@
 """What commands print: JSON for programs, tables and sentences for people; and the options that most of them have."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -20,6 +19,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 Value: TypeAlias = object
 """What JSON can say, bytes (shown as hexadecimal), or a list of them."""
+
+DIGITS: Final = 8
+"""Hexadecimal digits of an id in a table."""
 
 STYLES: Final = {"green": "green", "yellow": "yellow", "red": "bold red"}
 """How a finding looks."""
@@ -46,11 +48,21 @@ def show(facts: Mapping[str, Value], as_json: bool) -> None:
 
 
 def show_rows(
-    rows: Sequence[Mapping[str, Value]], as_json: bool, *, empty: str, styles: Mapping[str, str] = STYLES
+    rows: Sequence[Mapping[str, Value]],
+    as_json: bool,
+    *,
+    empty: str,
+    only_json: Container[str] = (),
+    styles: Mapping[str, str] = STYLES,
 ) -> None:
-    """Print many things of a kind: a JSON list, or a table; `empty` is the sentence where there are none.
+    """Print many things of a kind: a JSON list, or a table.
 
-    A cell whose text is a key of `styles` is shown in that style.
+    Args:
+        rows: All with the same names. Bytes are shown to people by their first digits, which commands accept.
+        as_json: Print JSON.
+        empty: The sentence where there are none.
+        only_json: Names that a table has no room for.
+        styles: A cell whose text is one of its keys is shown in that style.
     """
     if as_json:
         typer.echo(json.dumps([{name: _jsonable(value) for name, value in row.items()} for row in rows]))
@@ -58,11 +70,13 @@ def show_rows(
     if not rows:
         console().print(empty)
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in rows[0]:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    names = [name for name in rows[0] if name not in only_json]
+    for name in names:
         table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
-        texts = [printable(value) for value in row.values()]
+        values = [row[name] for name in names]
+        texts = [value.hex()[:DIGITS] if isinstance(value, bytes) else printable(value) for value in values]
         table.add_row(*[Text(text, style=styles.get(text, "")) for text in texts])
     console().print(table)
 

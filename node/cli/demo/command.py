@@ -4,6 +4,7 @@ import signal
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -53,10 +54,9 @@ def _tour(teller: Teller, folder: Path, *, once: bool) -> None:
         with teller.waiting("Starting their nodes …"):
             for node in nodes:
                 node.wait_until_up()
-            own = 0
             for country in countries:
                 enrol(country)
-                own += import_into(country, invented.cases[country.code])
+                import_into(country, invented.cases[country.code])
                 pair(country)
         teller.done(
             "Guatemala, Mexico and the United States run here: each has its own authority, keys, database and process. "
@@ -65,12 +65,10 @@ def _tour(teller: Teller, folder: Path, *, once: bool) -> None:
         )
         with teller.waiting("Importing what they know …"):
             incidents, file = read_incidents(COUNTRIES)
-            public = {
-                country.code: [(each.case, each.entries) for each in incidents[country.code]] for country in countries
-            }
-            for country in countries:
-                import_into(country, public[country.code])
-        count = sum(map(len, public.values()))
+            with ThreadPoolExecutor(len(countries)) as threads:  # the nodes write at the same time
+                list(threads.map(lambda each: import_into(each, incidents[each.code]), countries))
+        own = sum(len(entries) for cases in invented.cases.values() for _, entries in cases)
+        count = sum(map(len, incidents.values()))
         teller.done(
             f"They know {own} invented entries, and {count:,} public incidents from {file} "
             f"(IOM Missing Migrants Project, CC BY 4.0), each where it happened. "

@@ -50,22 +50,21 @@ def read_invented() -> Invented:
     return Invented(telephone=json.loads(data)["telephone_of_the_tour"], cases=cases)
 
 
-def read_incidents(countries: Iterable[str]) -> tuple[dict[str, list[PublishedIncident]], str]:
+def read_incidents(countries: Iterable[str]) -> tuple[dict[str, list[tuple[Case, Sequence[Entry]]]], str]:
     """Return public incidents by the country where each happened, and which file they are from."""
     now_us = time.time_ns() // 1_000
     path = Path(os.environ[SHARED_DATA]) / IOM_FILE if SHARED_DATA in os.environ else None
-    found: dict[str, list[PublishedIncident]] = {country: [] for country in countries}
+    if path is not None and not path.is_file():
+        path = None
+    found: dict[str, list[tuple[Case, Sequence[Entry]]]] = {country: [] for country in countries}
     for each in _read(path, now_us):
         if isinstance(each, PublishedIncident) and each.country in found:
-            found[each.country].append(each)
-    return (
-        found,
-        "IOM's own file, 2014 to 2020" if path is not None and path.is_file() else "the table that comes along",
-    )
+            found[each.country].append((each.case, each.entries))
+    return found, "the table that comes along" if path is None else "IOM's own file, 2014 to 2020"
 
 
 def _read(path: Path | None, now_us: int) -> Iterator[PublishedIncident | BrokenRow]:
-    if path is not None and path.is_file():
+    if path is not None:
         with path.open("rb") as lines:
             yield from parse_iom(lines, unit="Missing persons (demo)", now_us=now_us)
         return
@@ -73,17 +72,14 @@ def _read(path: Path | None, now_us: int) -> Iterator[PublishedIncident | Broken
         yield from parse_incidents(lines, unit="Missing persons (demo)", now_us=now_us)
 
 
-def import_into(country: Country, cases: Iterable[tuple[Case, Iterable[Entry]]]) -> int:
-    """Import cases with their entries into a running node, and return how many entries it now keeps of them.
+def import_into(country: Country, cases: Iterable[tuple[Case, Iterable[Entry]]]) -> None:
+    """Import cases with their entries into a running node.
 
     Raises:
         ImportFileError: the node did not take one of them.
     """
     requests = (ImportRequest(case=case, entries=entries) for case, entries in cases)
-    kept = 0
     with desk(country.home, "analyst") as stub:
         for response in stub.Import(requests):
-            kept = response.entries
             for problem in response.problems:
                 raise ImportFileError(f"case {problem.message} was not taken by {country.name}: {problem.reason}")
-    return kept
