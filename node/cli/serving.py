@@ -122,20 +122,22 @@ async def running(config: Config) -> AsyncIterator[Parts]:
     with ExitStack() as stack:
         parts = _composed(config, stack)
         peer_health, peer_server = _peer_server(parts)
-        desk_server = _desk_server(parts)
+        desk_health, desk_server = _desk_server(parts)
+        healths = {PEER_SERVICE: peer_health, DESK_SERVICE: desk_health}
         await parts.distribution.enacting.enact()
         await peer_server.start()
         await desk_server.start()
         _serve_metrics(config, stack)
-        await peer_health.set(PEER_SERVICE, health_pb2.HealthCheckResponse.SERVING)
-        watch = asyncio.create_task(_watch(parts, peer_health))
+        await _set_health(healths, serving=True)
+        watch = asyncio.create_task(_watch(parts, healths))
         log.info("serving", country=config.country, node=config.name, peer=config.listen.peer, desk=config.listen.desk)
         try:
             yield parts
         finally:
             watch.cancel()
             # New calls are refused, those under way end; what was asked is logged before the store closes.
-            await peer_health.enter_graceful_shutdown()
+            for health_servicer in healths.values():
+                await health_servicer.enter_graceful_shutdown()
             await asyncio.gather(
                 peer_server.stop(config.limits.drain_s), desk_server.stop(config.limits.drain_s), parts.asking.drained()
             )
@@ -247,16 +249,17 @@ def _peer_server(parts: Parts) -> tuple[health.aio.HealthServicer, grpc.aio.Serv
     return servicer, server
 
 
-def _desk_server(parts: Parts) -> grpc.aio.Server:
+def _desk_server(parts: Parts) -> tuple[health.aio.HealthServicer, grpc.aio.Server]:
     server = grpc.aio.server(
         interceptors=[Boundary(IN_FULL)], options=[("grpc.max_receive_message_length", DESK_MESSAGE_BYTES)]
     )
     add_DeskServicer_to_server(parts.desk, server)
     names = (DESK_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-    health_pb2_grpc.add_HealthServicer_to_server(health.aio.HealthServicer(), server)
+    servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     reflection.enable_server_reflection(names, server)
     _bind(server, parts.config.listen.desk, parts.desk_tls.credentials())
-    return server
+    return servicer, server
 
 
 def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials) -> None:
@@ -284,7 +287,14 @@ def _serve_metrics(config: Config, stack: ExitStack) -> None:
     stack.callback(server.shutdown)
 
 
-async def _watch(parts: Parts, peer_health: health.aio.HealthServicer) -> None:
+async def _set_health(healths: Mapping[str, health.aio.HealthServicer], *, serving: bool) -> None:
+    status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+    for service, servicer in healths.items():
+        await servicer.set(service, status)
+        await servicer.set(health.OVERALL_HEALTH, status)
+
+
+async def _watch(parts: Parts, healths: Mapping[str, health.aio.HealthServicer]) -> None:
     """Follow certificate files, the directory and the writer, and keep the gauges; an error of one round is logged."""
     last_fetch = 0.0
     seen = None
@@ -292,7 +302,7 @@ async def _watch(parts: Parts, peer_health: health.aio.HealthServicer) -> None:
         await asyncio.sleep(RELOAD_S)
         if not parts.writer.is_running:
             # Nothing can be logged any more, so nothing leaves; whoever balances load should look elsewhere.
-            await peer_health.set(PEER_SERVICE, health_pb2.HealthCheckResponse.NOT_SERVING)
+            await _set_health(healths, serving=False)
         try:
             if seen != (marks := _marks(parts.config)):
                 parts.follow_files()
