@@ -17,7 +17,8 @@ from node.errors import (
     DirectorySignatureError,
     NotPairedError,
 )
-from node.federation.channels import GET_DIRECTORY
+from node.federation.channels import ACKNOWLEDGE, GET_DIRECTORY
+from node.federation.envelope import new_salt, seal
 from node.identity.directory import TrustedDirectory
 from node.identity.keys import generate_private_key, public_key
 from node.identity.members import sign_member
@@ -26,9 +27,16 @@ from node.store import directories, pairings
 from node.store.database import Database
 from node.wire.desk_pb2 import PeerOutcome, SearchResponse
 from node.wire.directory_pb2 import SignedMember
-from node.wire.exchange_pb2 import GetDirectoryRequest, GetDirectoryResponse
+from node.wire.envelope_pb2 import StatementType
+from node.wire.exchange_pb2 import (
+    Acknowledgement,
+    AcknowledgeRequest,
+    Body,
+    GetDirectoryRequest,
+    GetDirectoryResponse,
+)
 from tests.federation.support import Book, refused, rejected, still_answers, told
-from tests.peer_simulator import channel_to, hostile_server, request, sealed_query, send, telephone_query
+from tests.peer_simulator import channel_to, hostile_server, request, sealed_query, send, signer_of, telephone_query
 from tests.pki import FEDERATION
 from tests.world import DAY_US, Place, World, now_us, signed_pairing
 
@@ -313,6 +321,21 @@ async def test_without_a_pairing_a_peer_is_refused(unpaired: World) -> None:
     async with running(unpaired["MX"].config), channel_to(unpaired["MX"], unpaired["GT"].node) as channel:
         call = send(channel, question(unpaired))
         await refused(unpaired, call, Status.PERMISSION_DENIED, UNPAIRED, words=NotPairedError.public)
+
+
+async def test_without_a_pairing_a_peer_acknowledges_nothing(unpaired: World) -> None:
+    sealed = seal(
+        signer_of(unpaired["GT"]),
+        statement_type=StatementType.STATEMENT_TYPE_ACKNOWLEDGEMENT,
+        exchange_id=bytes(16),
+        recipient="MX",
+        body=Body(salt=new_salt(), acknowledgement=Acknowledgement(exchange_id=bytes(16))),
+        now_us=now_us(),
+        directory_version=1,
+    )
+    data = AcknowledgeRequest(envelope=sealed.envelope).SerializeToString()
+    async with running(unpaired["MX"].config), channel_to(unpaired["MX"], unpaired["GT"].node) as channel:
+        await refused(unpaired, send(channel, data, ACKNOWLEDGE), Status.PERMISSION_DENIED, UNPAIRED)
 
 
 async def test_without_a_pairing_a_peer_is_not_asked(unpaired: World) -> None:

@@ -118,7 +118,8 @@ async def test_that_a_human_has_read_it_is_known_and_logged_on_both_sides(nodes:
         notice = await notices(nodes, code, response.exchange_id)
         assert (notice.acknowledged_by, notice.telephone) == ("focal", TELEPHONE)
         assert notice.acknowledged_us
-    mx, gt = books["MX"].lines(before["MX"]), books["GT"].lines(before["GT"])
+    mx = books["MX"].lines(before["MX"], peer="GT")
+    gt = books["GT"].lines(before["GT"], peer="MX")
     assert [told(line)[:2] for line in mx] == [("ACKNOWLEDGED", "GT"), ("RECEIVED", "GT")]
     assert [told(line)[:2] for line in gt] == [("RECEIVED", "MX")]
     # Each holds what the other signed.

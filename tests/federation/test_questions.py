@@ -111,6 +111,18 @@ async def test_a_person_with_a_basis_may_be_named(world: World, channel: grpc.ai
     opened_answer(world, "MX", "GT", sealed, await send(channel, request(sealed)))
 
 
+async def test_the_same_selector_twenty_times_finds_an_entry_once(world: World, channel: grpc.aio.Channel) -> None:
+    sealed = sealed_query(world["GT"], "MX", asking(selectors=[by_telephone(SEEN)] * 20))
+    answer = opened_answer(world, "MX", "GT", sealed, await send(channel, request(sealed))).body.answer
+    assert len(answer.hits) == 1
+
+
+async def test_a_page_beyond_the_last_is_empty(world: World, channel: grpc.aio.Channel) -> None:
+    sealed = sealed_query(world["GT"], "MX", asking(page=2**32 - 1))
+    answer = opened_answer(world, "MX", "GT", sealed, await send(channel, request(sealed))).body.answer
+    assert answer == Answer()
+
+
 FORBIDDEN = {
     "immigration enforcement": (asking(purpose=Purpose.PURPOSE_IMMIGRATION_ENFORCEMENT), "PURPOSE"),
     "asylum decision": (asking(purpose=Purpose.PURPOSE_ASYLUM_DECISION), "PURPOSE"),
