@@ -225,17 +225,6 @@ async def test_swapped_answers_of_two_questions_are_both_thrown_away(world: Worl
     book.verify()
 
 
-async def test_another_member_s_answer_is_none(world: World, gt: Parts) -> None:
-    """MX hands on what US answered to the same words: signed, fresh, and not to this question."""
-
-    async def behave(data: bytes) -> bytes:
-        opened = opened_query(world, "GT", "MX", data)
-        return _bytes(sealed_answer(world["US"], opened).envelope)
-
-    async with hostile_server(world, "MX", behave):
-        await ends(world, gt, INVALID)
-
-
 # --- answers that do not come ----------------------------------------------------------------------------------------
 
 
