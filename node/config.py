@@ -5,12 +5,14 @@ There is no key that turns a safeguard off. Relative paths are relative to the f
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from node.errors import ConfigError
+
+_PORTS: Final = 65_536
 
 
 class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -19,6 +21,13 @@ class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     peer: str
     desk: str
     metrics: str
+
+    def __post_init__(self) -> None:
+        """Check the ports, since gRPC takes a port that is too large for another one."""
+        for name in self.__struct_fields__:
+            host, _, port = getattr(self, name).rpartition(":")
+            if not (host and port.isascii() and port.isdecimal() and int(port) < _PORTS):
+                raise ValueError(f"{name} is not of the form host:port")
 
 
 class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,6 +10,8 @@ import sys
 # pre-shared key, which neither side has, so that a TLS 1.2 handshake finds no suite in common. It is read when grpc is
 # imported, and is assigned so that no environment can widen it.
 os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-PSK-CHACHA20-POLY1305"
+# gRPC's own log goes to standard error in a format of its own, among lines that are JSON. Who needs it sets this.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import typer
 from rich.console import Console

@@ -50,6 +50,7 @@ from node.store import directories, focal_points, pairings
 from node.store.database import Database
 from node.store.entries import Entries
 from node.store.keystore import KeyStore
+from node.store.listing import read_head
 from node.store.vault import Vault, read_key_file
 from node.store.writer import Writer
 from node.wire.desk_pb2_grpc import add_DeskServicer_to_server
@@ -125,9 +126,9 @@ async def running(config: Config) -> AsyncIterator[Parts]:
         desk_health, desk_server = _desk_server(parts)
         healths = {PEER_SERVICE: peer_health, DESK_SERVICE: desk_health}
         await parts.distribution.enacting.enact()
+        _serve_metrics(config, stack)  # before the others start: what started has to be stopped in order
         await peer_server.start()
         await desk_server.start()
-        _serve_metrics(config, stack)
         await _set_health(healths, serving=True)
         watch = asyncio.create_task(_watch(parts, healths))
         log.info("serving", country=config.country, node=config.name, peer=config.listen.peer, desk=config.listen.desk)
@@ -199,12 +200,11 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
 
 
 def _standing(config: Config, database: Database) -> Standing:
-    root = _read(config.trust.root)
+    root, private = _root(config.trust.root), _signing_key(config.trust.signing_key)
     with database.reading() as connection:
         directory = TrustedDirectory.restored(root, directories.accepted(connection))
         revoked = directories.revoked(connection)
         paired = _paired(config.country, directory, pairings.list_signed(connection), focal_points.keys(connection))
-    private = parse_private_key(_read(config.trust.signing_key), passphrase=None)
     return Standing(
         signer=Signer(config.country, config.name, key_id(public_key(private)), private),
         trust=Trust(config.country, directory, revoked, paired),
@@ -251,7 +251,11 @@ def _peer_server(parts: Parts) -> tuple[health.aio.HealthServicer, grpc.aio.Serv
 
 def _desk_server(parts: Parts) -> tuple[health.aio.HealthServicer, grpc.aio.Server]:
     server = grpc.aio.server(
-        interceptors=[Boundary(IN_FULL)], options=[("grpc.max_receive_message_length", DESK_MESSAGE_BYTES)]
+        interceptors=[Boundary(IN_FULL)],
+        options=[
+            ("grpc.max_receive_message_length", DESK_MESSAGE_BYTES),
+            ("grpc.so_reuseport", 0 if parts.database.is_sqlite else 1),
+        ],
     )
     add_DeskServicer_to_server(parts.desk, server)
     names = (DESK_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -312,6 +316,7 @@ async def _watch(parts: Parts, healths: Mapping[str, health.aio.HealthServicer])
                 last_fetch = time.monotonic()
                 await parts.distribution.fetch_directories()
             await parts.channels.close_retired()
+            metrics.LEDGER_SIZE.set((await parts.database.read(read_head)).size)
         except EnlaceError as error:
             log.exception("upkeep_failed", kind=type(error).__name__, reason=str(error))
         _set_gauges(parts)
@@ -324,6 +329,22 @@ def _set_gauges(parts: Parts) -> None:
     for layer in LAYERS:
         book = standing.rulebook(layer)
         metrics.RULEBOOK_IN_FORCE.labels(layer).set(book is not None and book.is_valid_at(now_us()))
+
+
+def _root(path: Path) -> bytes:
+    root = _read(path)
+    try:
+        TrustedDirectory.pinned(root)
+    except EnlaceError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return root
+
+
+def _signing_key(path: Path) -> bytes:
+    try:
+        return parse_private_key(_read(path), passphrase=None)
+    except EnlaceError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def _country_roots(path: Path) -> tuple[x509.Certificate, ...]:

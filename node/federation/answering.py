@@ -118,6 +118,7 @@ class Answering:
         )
         await self._log(opened, sealed, judged, page, refusal)
         metrics.ANSWERS.labels(peer.country).inc()
+        metrics.ANSWER_SECONDS.observe(asyncio.get_running_loop().time() - arrived)
         await self.ticks.wait(arrived)
         return QueryResponse(envelope=sealed.envelope).SerializeToString()
 
