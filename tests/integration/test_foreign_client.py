@@ -26,6 +26,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 ROOT = Path(__file__).resolve().parents[2]
 BUF = Path(sys.executable).parent / "buf"
 DESK = "enlace.v1.Desk"
+# In TLS 1.3 a client is told after its own handshake that its certificate is not accepted: it may be writing already.
+NOT_LET_IN = {grpc.StatusCode.UNAVAILABLE.value[0], grpc.StatusCode.CANCELLED.value[0]}
 
 
 @dataclass(frozen=True)
@@ -212,7 +214,7 @@ async def test_who_shows_no_certificate_of_this_country_does_not_get_in(
     world: World, tmp_path: Path, holder: Holder | None
 ) -> None:
     said = await Curl(world["GT"], tmp_path, "proto")(f"{DESK}/GetStatus", {}, holder=holder)
-    assert (said.code, said.out) == (grpc.StatusCode.UNAVAILABLE.value[0], "")
+    assert (said.code in NOT_LET_IN, said.out) == (True, ""), said.error
 
 
 async def test_a_nodes_certificate_is_no_officers(curl: Curl) -> None:
@@ -265,4 +267,4 @@ async def test_both_ports_tell_their_health(world: World, tmp_path: Path, port: 
         assert said.code == code, said.error
         assert message is None or said.message == message
     nobody = await check("grpc.health.v1.Health/Check", {}, holder=None, address=getattr(place, port))
-    assert nobody.code == grpc.StatusCode.UNAVAILABLE.value[0]
+    assert nobody.code in NOT_LET_IN, nobody.error
