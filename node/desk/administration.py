@@ -25,6 +25,7 @@ from node.wire.desk_pb2 import (
     EnrolOfficerRequest,
     GetStatusResponse,
     OfficerRole,
+    OfficerState,
     PeerOutcomeOf,
     PeerStatus,
     RulebookStatus,
@@ -82,6 +83,23 @@ class Administration:
             self.writer.submit(lambda connection: officers.put_officer(connection, officer, now_us), [line])
         )
 
+    async def list_officers(self) -> list[OfficerState]:
+        """Return all officers by name, also those suspended."""
+        return [
+            OfficerState(
+                officer=each.name,
+                unit=each.unit,
+                unit_type=each.unit_type,
+                roles=sorted(each.roles),
+                suspended=not each.active,
+            )
+            for each in await self.database.read(officers.list_officers)
+        ]
+
+    async def import_directory(self, signed: bytes, administrator: Officer) -> int:
+        """Put a directory in force, and return the version that is."""
+        return await self.distribution.accept_directory(signed, private_of_officer(administrator))
+
     async def suspend_officer(self, name: str, administrator: Officer) -> None:
         """Take an officer's access away at once; enrolling them again gives it back.
 
@@ -95,9 +113,9 @@ class Administration:
         line = local_line(LeafKind.LEAF_KIND_ENROLMENT, private, self.standing.signer, self.clock())
         await asyncio.wrap_future(self.writer.submit(lambda connection: officers.deactivate(connection, name), [line]))
 
-    async def store_revocations(self, crl: bytes) -> list[PeerOutcomeOf]:
+    async def store_revocations(self, crl: bytes, administrator: Officer) -> list[PeerOutcomeOf]:
         """Put this country's own revocation list in force here, and bring it to every peer."""
-        await self.distribution.store_revocations(self.standing.country, crl)
+        await self.distribution.store_revocations(self.standing.country, crl, private_of_officer(administrator))
         pushed = await self.distribution.push_revocations(crl)
         return [PeerOutcomeOf(peer=peer, outcome=outcome) for peer, outcome in sorted(pushed.items())]
 

@@ -1,6 +1,7 @@
 """What waits for a human: pairings to sign, LIFE queries to acknowledge, entries silently held."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -18,9 +19,11 @@ from node.store import focal_points, holds, life, pairings
 from node.store.database import Database
 from node.store.officers import Officer
 from node.store.writer import Writer
-from node.wire.approval_pb2 import SignedPairing
+from node.wire.approval_pb2 import SignedFocalEnrolment, SignedPairing
 from node.wire.desk_pb2 import Hold, LifeNotice, PairingState
 from node.wire.ledger_pb2 import Direction, LeafKind
+
+LONGEST_REASON = 40  # with the peer, it fits a ledger line
 
 
 @dataclass(slots=True)
@@ -69,6 +72,39 @@ class Approving:
         if in_force:
             self.standing.pair(pairing.peer, root_key)
         return in_force
+
+    async def end_pairing(self, peer: str, reason: str, officer: Officer) -> None:
+        """End the pairing with a peer at once; one focal point suffices, since it only stops what leaves.
+
+        Raises:
+            UsageError: the reason is missing or too long.
+            NotFoundError: there is no pairing to end.
+        """
+        if not 0 < len(reason.encode()) <= LONGEST_REASON:
+            raise UsageError(f"say why, in up to {LONGEST_REASON} bytes")
+        now_us = self.clock()
+        private = private_of_officer(officer, reason=f"ENDED {peer}: {reason}")
+        line = local_line(LeafKind.LEAF_KIND_PAIRING, private, self.standing.signer, now_us, peer=peer)
+        await asyncio.wrap_future(self.writer.submit(lambda connection: pairings.end(connection, peer, now_us), [line]))
+        self.standing.unpair(peer)
+
+    async def enrol_focal_point(self, signed: bytes, officer: Officer) -> str:
+        """Enrol one more focal point, countersigned by one already there, and return the name.
+
+        Raises:
+            MalformedError, SignatureError: it is not such an enrolment.
+        """
+        try:
+            enrolment = SignedFocalEnrolment.FromString(signed)
+        except DecodeError as error:
+            raise MalformedError("the enrolment is not a message of the contract") from error
+        now_us = self.clock()
+        digest = hashlib.sha256(enrolment.enrolment).digest()
+        private = private_of_officer(officer, subject=digest, reason="FOCAL_POINT")
+        line = local_line(LeafKind.LEAF_KIND_ENROLMENT, private, self.standing.signer, now_us)
+        return await asyncio.wrap_future(
+            self.writer.submit(lambda connection: focal_points.put(connection, enrolment, now_us), [line])
+        )
 
     async def list_pairings(self) -> list[PairingState]:
         """Return how it stands with every other member."""

@@ -127,6 +127,18 @@ class DeskServicer(GeneratedServicer):
         in_force = await self.approving.sign_pairing(request.signed_pairing, officer)
         return desk_pb2.SignPairingResponse(in_force=in_force)
 
+    async def EndPairing(self, request: desk_pb2.EndPairingRequest, context: Context) -> desk_pb2.EndPairingResponse:
+        officer = await self.officers.officer(context, FOCAL_POINT)
+        await self.approving.end_pairing(request.peer, request.reason, officer)
+        return desk_pb2.EndPairingResponse()
+
+    async def EnrolFocalPoint(
+        self, request: desk_pb2.EnrolFocalPointRequest, context: Context
+    ) -> desk_pb2.EnrolFocalPointResponse:
+        officer = await self.officers.officer(context, FOCAL_POINT)
+        name = await self.approving.enrol_focal_point(request.signed_enrolment, officer)
+        return desk_pb2.EnrolFocalPointResponse(name=name)
+
     async def ListPairings(
         self, request: desk_pb2.ListPairingsRequest, context: Context
     ) -> desk_pb2.ListPairingsResponse:
@@ -145,6 +157,13 @@ class DeskServicer(GeneratedServicer):
 
     # --- administrators ---
 
+    async def ListOfficers(
+        self, request: desk_pb2.ListOfficersRequest, context: Context
+    ) -> desk_pb2.ListOfficersResponse:
+        del request
+        await self.officers.officer(context, ADMINISTRATOR, AUDITOR)
+        return desk_pb2.ListOfficersResponse(officers=await self.administration.list_officers())
+
     async def EnrolOfficer(
         self, request: desk_pb2.EnrolOfficerRequest, context: Context
     ) -> desk_pb2.EnrolOfficerResponse:
@@ -162,15 +181,16 @@ class DeskServicer(GeneratedServicer):
     async def ImportDirectory(
         self, request: desk_pb2.ImportDirectoryRequest, context: Context
     ) -> desk_pb2.ImportDirectoryResponse:
-        await self.officers.officer(context, ADMINISTRATOR)
-        version = await self.administration.distribution.accept_directory(request.signed_directory)
+        officer = await self.officers.officer(context, ADMINISTRATOR)
+        version = await self.administration.import_directory(request.signed_directory, officer)
         return desk_pb2.ImportDirectoryResponse(version=version)
 
     async def StoreRevocations(
         self, request: desk_pb2.StoreRevocationsRequest, context: Context
     ) -> desk_pb2.StoreRevocationsResponse:
-        await self.officers.officer(context, ADMINISTRATOR)
-        return desk_pb2.StoreRevocationsResponse(pushed=await self.administration.store_revocations(request.crl))
+        officer = await self.officers.officer(context, ADMINISTRATOR)
+        pushed = await self.administration.store_revocations(request.crl, officer)
+        return desk_pb2.StoreRevocationsResponse(pushed=pushed)
 
     async def GetStatus(self, request: desk_pb2.GetStatusRequest, context: Context) -> desk_pb2.GetStatusResponse:
         await self.officers.officer(context, *ANYBODY)

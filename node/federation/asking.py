@@ -59,6 +59,7 @@ class Question:
     sealed: Sealed
     exchange_id: bytes
     asked_us: int
+    duty_telephone: str  # as it was when asking: the peer may leave the directory meanwhile
 
 
 @dataclass(slots=True)
@@ -145,7 +146,8 @@ class Asking:
             now_us=now_us,
             directory_version=self.standing.trust.directory.version,
         )
-        return Question(peer=peer, sealed=sealed, exchange_id=exchange_id, asked_us=now_us)
+        telephone = self.standing.trust.directory.member(peer).duty_telephone
+        return Question(peer, sealed, exchange_id, asked_us=now_us, duty_telephone=telephone)
 
     async def _log_asked(self, query: Query, questions: Sequence[Question]) -> None:
         """Log all questions in one transaction, and what a LIFE query waits for."""
@@ -181,7 +183,7 @@ class Asking:
             # Only what is durably logged is shown.
             response.ledger_index = await self._log_answered(query, question, opened)
         except LedgerError as error:
-            response.outcome, response.detail = PeerOutcome.PEER_OUTCOME_INVALID, error.public
+            response.outcome, response.detail = PeerOutcome.PEER_OUTCOME_NOT_LOGGED, error.public
             log.exception("answer_not_logged", peer=question.peer, reason=str(error))
         except EnlaceError as error:
             response.outcome = error.outcome if isinstance(error, NoAnswerError) else PeerOutcome.PEER_OUTCOME_INVALID
@@ -194,7 +196,7 @@ class Asking:
             if response.answer.refused:
                 response.outcome, response.detail = PeerOutcome.PEER_OUTCOME_REFUSED, "the peer refuses this request"
         if query.urgency == Urgency.URGENCY_LIFE:
-            response.duty_telephone = self.standing.trust.directory.member(question.peer).duty_telephone
+            response.duty_telephone = question.duty_telephone
             response.acknowledge_by_us = question.asked_us + ACKNOWLEDGE_WITHIN_US
         metrics.ASKED.labels(question.peer, PeerOutcome.Name(response.outcome)).inc()
         response.elapsed_us = int((time.perf_counter() - started) * 1_000_000)

@@ -72,8 +72,8 @@ class Distribution:
 
     # --- as this node ---
 
-    async def store_revocations(self, country: str, crl: bytes) -> RevocationList:
-        """Verify a country's list, log and store it, and put it in force.
+    async def store_revocations(self, country: str, crl: bytes, private: LeafPrivate | None = None) -> RevocationList:
+        """Verify a country's list, log and store it, and put it in force; `private` says which officer brought it.
 
         Raises:
             CertificateInvalidError: another signed it.
@@ -82,7 +82,8 @@ class Distribution:
         listed = parse_crl(crl, self.standing.trust.directory.roots(country))
         async with self._one_at_a_time:
             now_us = self.clock()
-            private = LeafPrivate(reason=f"CRL {listed.number}", subject=listed.digest)
+            private = private or LeafPrivate()
+            private.reason, private.subject = f"CRL {listed.number}", listed.digest
             line = local_line(LeafKind.LEAF_KIND_REVOCATIONS, private, self.standing.signer, now_us, peer=country)
             serials = await asyncio.wrap_future(
                 self.writer.submit(lambda connection: directories.put_crl(connection, listed, crl, now_us), [line])
@@ -90,8 +91,10 @@ class Distribution:
             self.standing.revoke(country, serials)
         return listed
 
-    async def accept_directory(self, signed_directory: bytes) -> int:
+    async def accept_directory(self, signed_directory: bytes, private: LeafPrivate | None = None) -> int:
         """Verify a directory, log and store it, put it in force, and return its version.
+
+        `private` says which officer brought it, where one did.
 
         Raises:
             DirectoryError: it is not a successor of the one in force.
@@ -100,7 +103,8 @@ class Distribution:
             now_us = self.clock()
             successor = self.standing.trust.directory.updated(signed_directory, now_us)
             if successor.version > self.standing.trust.directory.version:
-                private = LeafPrivate(reason=f"VERSION {successor.version}", subject=successor.digest)
+                private = private or LeafPrivate()
+                private.reason, private.subject = f"VERSION {successor.version}", successor.digest
                 line = local_line(LeafKind.LEAF_KIND_DIRECTORY, private, self.standing.signer, now_us)
                 await asyncio.wrap_future(
                     self.writer.submit(

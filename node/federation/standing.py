@@ -68,6 +68,11 @@ class Standing:
         pairings = {**self.trust.pairings, peer: root_key}
         self.trust = Trust(self.country, self.trust.directory, self.trust.revoked, pairings)
 
+    def unpair(self, peer: str) -> None:
+        """End a pairing: from the next call on, this peer is neither answered nor asked."""
+        pairings = {country: key for country, key in self.trust.pairings.items() if country != peer}
+        self.trust = Trust(self.country, self.trust.directory, self.trust.revoked, pairings)
+
     def rulebook(self, layer: Layer) -> Rulebook | None:
         """Return the rulebook of a layer; None denies everything."""
         return {"floor": self.floor, "release": self.release, "outbound": self.outbound}[layer]

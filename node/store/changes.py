@@ -83,17 +83,21 @@ class Changes:
         query = select(pending_changes).where(held.state == ChangeState.PENDING).order_by(held.change_id)
         rows = connection.execute(query).all()
         standing = self.entries.get_many(connection, {row.entry_id for row in rows})
-        return [
-            PendingChange(
-                change_id=row.change_id,
-                entry_id=row.entry_id,
-                proposed_by=row.proposed_by,
-                proposed_us=row.proposed_us,
-                reason=self.vault.open(row.case_id, _context_of(b"reason", row), row.sealed_reason).decode(),
-                weakened=weakens(standing[row.entry_id], self._proposed(row)),
+        found = []
+        for row in rows:
+            proposed = self._proposed(row)
+            found.append(
+                PendingChange(
+                    change_id=row.change_id,
+                    entry_id=row.entry_id,
+                    proposed_by=row.proposed_by,
+                    proposed_us=row.proposed_us,
+                    reason=self.vault.open(row.case_id, _context_of(b"reason", row), row.sealed_reason).decode(),
+                    weakened=weakens(standing[row.entry_id], proposed),
+                    proposed=proposed,
+                )
             )
-            for row in rows
-        ]
+        return found
 
     def proposed(self, connection: Connection, change_id: bytes) -> Entry:
         """Return the entry as it would be, for the second officer to read.

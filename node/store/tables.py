@@ -148,6 +148,7 @@ pairings = Table(
     Column("signers", SmallInteger, nullable=False),  # different focal points whose signatures verified
     Column("signed", LargeBinary, nullable=False),  # SignedPairing
     Column("stored_us", BigInteger, nullable=False),
+    Column("ended_us", BigInteger),  # from then on it counts no more; only a later pairing does
 )
 
 directories = Table(

@@ -63,6 +63,8 @@ class _PeerOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PeerOutco
     """the answer did not verify, and was thrown away"""
     PEER_OUTCOME_NOT_ASKED: _PeerOutcome.ValueType  # 6
     """own rules or a missing pairing forbade it"""
+    PEER_OUTCOME_NOT_LOGGED: _PeerOutcome.ValueType  # 7
+    """it answered, but this node could not log it, so it is not shown"""
 
 class PeerOutcome(_PeerOutcome, metaclass=_PeerOutcomeEnumTypeWrapper):
     """How asking one peer ended."""
@@ -78,6 +80,8 @@ PEER_OUTCOME_INVALID: PeerOutcome.ValueType  # 5
 """the answer did not verify, and was thrown away"""
 PEER_OUTCOME_NOT_ASKED: PeerOutcome.ValueType  # 6
 """own rules or a missing pairing forbade it"""
+PEER_OUTCOME_NOT_LOGGED: PeerOutcome.ValueType  # 7
+"""it answered, but this node could not log it, so it is not shown"""
 Global___PeerOutcome: _TypeAlias = PeerOutcome  # noqa: Y015
 
 @_typing.final
@@ -510,6 +514,7 @@ class PendingChange(_message.Message):
     PROPOSED_US_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     WEAKENED_FIELD_NUMBER: _builtins.int
+    PROPOSED_FIELD_NUMBER: _builtins.int
     change_id: _builtins.bytes
     entry_id: _builtins.bytes
     proposed_by: _builtins.str
@@ -517,6 +522,10 @@ class PendingChange(_message.Message):
     reason: _builtins.str
     @_builtins.property
     def weakened(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def proposed(self) -> _entry_pb2.Entry:
+        """as it would stand"""
+
     def __init__(
         self,
         *,
@@ -526,10 +535,11 @@ class PendingChange(_message.Message):
         proposed_us: _builtins.int = ...,
         reason: _builtins.str = ...,
         weakened: _abc.Iterable[_builtins.str] | None = ...,
+        proposed: _entry_pb2.Entry | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["proposed", b"proposed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_id", b"change_id", "entry_id", b"entry_id", "proposed_by", b"proposed_by", "proposed_us", b"proposed_us", "reason", b"reason", "weakened", b"weakened"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_id", b"change_id", "entry_id", b"entry_id", "proposed", b"proposed", "proposed_by", b"proposed_by", "proposed_us", b"proposed_us", "reason", b"reason", "weakened", b"weakened"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -847,6 +857,44 @@ class SignPairingResponse(_message.Message):
 Global___SignPairingResponse: _TypeAlias = SignPairingResponse  # noqa: Y015
 
 @_typing.final
+class EndPairingRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PEER_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    peer: _builtins.str
+    reason: _builtins.str
+    """at most 40 bytes; never about a person"""
+    def __init__(
+        self,
+        *,
+        peer: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["peer", b"peer", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndPairingRequest: _TypeAlias = EndPairingRequest  # noqa: Y015
+
+@_typing.final
+class EndPairingResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndPairingResponse: _TypeAlias = EndPairingResponse  # noqa: Y015
+
+@_typing.final
 class ListPairingsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -983,6 +1031,112 @@ class ListLedgerResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListLedgerResponse: _TypeAlias = ListLedgerResponse  # noqa: Y015
+
+@_typing.final
+class ListOfficersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOfficersRequest: _TypeAlias = ListOfficersRequest  # noqa: Y015
+
+@_typing.final
+class ListOfficersResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFICERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def officers(self) -> _containers.RepeatedCompositeFieldContainer[Global___OfficerState]: ...
+    def __init__(
+        self,
+        *,
+        officers: _abc.Iterable[Global___OfficerState] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["officers", b"officers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOfficersResponse: _TypeAlias = ListOfficersResponse  # noqa: Y015
+
+@_typing.final
+class OfficerState(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFICER_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    UNIT_TYPE_FIELD_NUMBER: _builtins.int
+    ROLES_FIELD_NUMBER: _builtins.int
+    SUSPENDED_FIELD_NUMBER: _builtins.int
+    officer: _builtins.str
+    unit: _builtins.str
+    unit_type: _codes_pb2.UnitType.ValueType
+    suspended: _builtins.bool
+    @_builtins.property
+    def roles(self) -> _containers.RepeatedScalarFieldContainer[Global___OfficerRole.ValueType]: ...
+    def __init__(
+        self,
+        *,
+        officer: _builtins.str = ...,
+        unit: _builtins.str = ...,
+        unit_type: _codes_pb2.UnitType.ValueType = ...,
+        roles: _abc.Iterable[Global___OfficerRole.ValueType] | None = ...,
+        suspended: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["officer", b"officer", "roles", b"roles", "suspended", b"suspended", "unit", b"unit", "unit_type", b"unit_type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OfficerState: _TypeAlias = OfficerState  # noqa: Y015
+
+@_typing.final
+class EnrolFocalPointRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIGNED_ENROLMENT_FIELD_NUMBER: _builtins.int
+    signed_enrolment: _builtins.bytes
+    """SignedFocalEnrolment, countersigned by one already there"""
+    def __init__(
+        self,
+        *,
+        signed_enrolment: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["signed_enrolment", b"signed_enrolment"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnrolFocalPointRequest: _TypeAlias = EnrolFocalPointRequest  # noqa: Y015
+
+@_typing.final
+class EnrolFocalPointResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnrolFocalPointResponse: _TypeAlias = EnrolFocalPointResponse  # noqa: Y015
 
 @_typing.final
 class EnrolOfficerRequest(_message.Message):

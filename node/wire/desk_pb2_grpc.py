@@ -99,10 +99,20 @@ class DeskStub:
                 request_serializer=node_dot_wire_dot_desk__pb2.RehearsePairingRequest.SerializeToString,
                 response_deserializer=node_dot_wire_dot_desk__pb2.RehearsePairingResponse.FromString,
                 _registered_method=True)
+        self.EnrolFocalPoint = channel.unary_unary(
+                '/enlace.v1.Desk/EnrolFocalPoint',
+                request_serializer=node_dot_wire_dot_desk__pb2.EnrolFocalPointRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_desk__pb2.EnrolFocalPointResponse.FromString,
+                _registered_method=True)
         self.SignPairing = channel.unary_unary(
                 '/enlace.v1.Desk/SignPairing',
                 request_serializer=node_dot_wire_dot_desk__pb2.SignPairingRequest.SerializeToString,
                 response_deserializer=node_dot_wire_dot_desk__pb2.SignPairingResponse.FromString,
+                _registered_method=True)
+        self.EndPairing = channel.unary_unary(
+                '/enlace.v1.Desk/EndPairing',
+                request_serializer=node_dot_wire_dot_desk__pb2.EndPairingRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_desk__pb2.EndPairingResponse.FromString,
                 _registered_method=True)
         self.ListPairings = channel.unary_unary(
                 '/enlace.v1.Desk/ListPairings',
@@ -113,6 +123,11 @@ class DeskStub:
                 '/enlace.v1.Desk/ListLedger',
                 request_serializer=node_dot_wire_dot_desk__pb2.ListLedgerRequest.SerializeToString,
                 response_deserializer=node_dot_wire_dot_desk__pb2.ListLedgerResponse.FromString,
+                _registered_method=True)
+        self.ListOfficers = channel.unary_unary(
+                '/enlace.v1.Desk/ListOfficers',
+                request_serializer=node_dot_wire_dot_desk__pb2.ListOfficersRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_desk__pb2.ListOfficersResponse.FromString,
                 _registered_method=True)
         self.EnrolOfficer = channel.unary_unary(
                 '/enlace.v1.Desk/EnrolOfficer',
@@ -228,8 +243,22 @@ class DeskServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EnrolFocalPoint(self, request, context):
+        """One more focal point, countersigned by one already there. Role: focal point.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SignPairing(self, request, context):
         """Adds a focal point's signature to the pairing with a peer. Role: focal point.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndPairing(self, request, context):
+        """Ends the pairing with a peer at once; a later one needs a new rehearsal and two signatures. Role: focal point.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -248,9 +277,15 @@ class DeskServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def EnrolOfficer(self, request, context):
+    def ListOfficers(self, request, context):
         """Role: administrator. None of these shows case data.
         """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EnrolOfficer(self, request, context):
+        """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -348,10 +383,20 @@ def add_DeskServicer_to_server(servicer, server):
                     request_deserializer=node_dot_wire_dot_desk__pb2.RehearsePairingRequest.FromString,
                     response_serializer=node_dot_wire_dot_desk__pb2.RehearsePairingResponse.SerializeToString,
             ),
+            'EnrolFocalPoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.EnrolFocalPoint,
+                    request_deserializer=node_dot_wire_dot_desk__pb2.EnrolFocalPointRequest.FromString,
+                    response_serializer=node_dot_wire_dot_desk__pb2.EnrolFocalPointResponse.SerializeToString,
+            ),
             'SignPairing': grpc.unary_unary_rpc_method_handler(
                     servicer.SignPairing,
                     request_deserializer=node_dot_wire_dot_desk__pb2.SignPairingRequest.FromString,
                     response_serializer=node_dot_wire_dot_desk__pb2.SignPairingResponse.SerializeToString,
+            ),
+            'EndPairing': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndPairing,
+                    request_deserializer=node_dot_wire_dot_desk__pb2.EndPairingRequest.FromString,
+                    response_serializer=node_dot_wire_dot_desk__pb2.EndPairingResponse.SerializeToString,
             ),
             'ListPairings': grpc.unary_unary_rpc_method_handler(
                     servicer.ListPairings,
@@ -362,6 +407,11 @@ def add_DeskServicer_to_server(servicer, server):
                     servicer.ListLedger,
                     request_deserializer=node_dot_wire_dot_desk__pb2.ListLedgerRequest.FromString,
                     response_serializer=node_dot_wire_dot_desk__pb2.ListLedgerResponse.SerializeToString,
+            ),
+            'ListOfficers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOfficers,
+                    request_deserializer=node_dot_wire_dot_desk__pb2.ListOfficersRequest.FromString,
+                    response_serializer=node_dot_wire_dot_desk__pb2.ListOfficersResponse.SerializeToString,
             ),
             'EnrolOfficer': grpc.unary_unary_rpc_method_handler(
                     servicer.EnrolOfficer,
@@ -751,6 +801,33 @@ class Desk:
             _registered_method=True)
 
     @staticmethod
+    def EnrolFocalPoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Desk/EnrolFocalPoint',
+            node_dot_wire_dot_desk__pb2.EnrolFocalPointRequest.SerializeToString,
+            node_dot_wire_dot_desk__pb2.EnrolFocalPointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def SignPairing(request,
             target,
             options=(),
@@ -767,6 +844,33 @@ class Desk:
             '/enlace.v1.Desk/SignPairing',
             node_dot_wire_dot_desk__pb2.SignPairingRequest.SerializeToString,
             node_dot_wire_dot_desk__pb2.SignPairingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndPairing(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Desk/EndPairing',
+            node_dot_wire_dot_desk__pb2.EndPairingRequest.SerializeToString,
+            node_dot_wire_dot_desk__pb2.EndPairingResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -821,6 +925,33 @@ class Desk:
             '/enlace.v1.Desk/ListLedger',
             node_dot_wire_dot_desk__pb2.ListLedgerRequest.SerializeToString,
             node_dot_wire_dot_desk__pb2.ListLedgerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOfficers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Desk/ListOfficers',
+            node_dot_wire_dot_desk__pb2.ListOfficersRequest.SerializeToString,
+            node_dot_wire_dot_desk__pb2.ListOfficersResponse.FromString,
             options,
             channel_credentials,
             insecure,

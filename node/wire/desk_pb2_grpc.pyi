@@ -50,13 +50,18 @@ class DeskStub:
     AcknowledgeLife: _grpc.UnaryUnaryMultiCallable[_desk_pb2.AcknowledgeLifeRequest, _desk_pb2.AcknowledgeLifeResponse]
     RehearsePairing: _grpc.UnaryUnaryMultiCallable[_desk_pb2.RehearsePairingRequest, _desk_pb2.RehearsePairingResponse]
     """What would leave to a peer under the rules in force, over the records as they are. Role: focal point."""
+    EnrolFocalPoint: _grpc.UnaryUnaryMultiCallable[_desk_pb2.EnrolFocalPointRequest, _desk_pb2.EnrolFocalPointResponse]
+    """One more focal point, countersigned by one already there. Role: focal point."""
     SignPairing: _grpc.UnaryUnaryMultiCallable[_desk_pb2.SignPairingRequest, _desk_pb2.SignPairingResponse]
     """Adds a focal point's signature to the pairing with a peer. Role: focal point."""
+    EndPairing: _grpc.UnaryUnaryMultiCallable[_desk_pb2.EndPairingRequest, _desk_pb2.EndPairingResponse]
+    """Ends the pairing with a peer at once; a later one needs a new rehearsal and two signatures. Role: focal point."""
     ListPairings: _grpc.UnaryUnaryMultiCallable[_desk_pb2.ListPairingsRequest, _desk_pb2.ListPairingsResponse]
     ListLedger: _grpc.UnaryStreamMultiCallable[_desk_pb2.ListLedgerRequest, _desk_pb2.ListLedgerResponse]
     """Ledger lines, newest last. Role: auditor."""
-    EnrolOfficer: _grpc.UnaryUnaryMultiCallable[_desk_pb2.EnrolOfficerRequest, _desk_pb2.EnrolOfficerResponse]
+    ListOfficers: _grpc.UnaryUnaryMultiCallable[_desk_pb2.ListOfficersRequest, _desk_pb2.ListOfficersResponse]
     """Role: administrator. None of these shows case data."""
+    EnrolOfficer: _grpc.UnaryUnaryMultiCallable[_desk_pb2.EnrolOfficerRequest, _desk_pb2.EnrolOfficerResponse]
     SuspendOfficer: _grpc.UnaryUnaryMultiCallable[_desk_pb2.SuspendOfficerRequest, _desk_pb2.SuspendOfficerResponse]
     """Takes an officer's access away at once; the name stays, since past lines bear it."""
     ImportDirectory: _grpc.UnaryUnaryMultiCallable[_desk_pb2.ImportDirectoryRequest, _desk_pb2.ImportDirectoryResponse]
@@ -85,13 +90,18 @@ class DeskAsyncStub(DeskStub):
     AcknowledgeLife: _aio.UnaryUnaryMultiCallable[_desk_pb2.AcknowledgeLifeRequest, _desk_pb2.AcknowledgeLifeResponse]  # type: ignore[assignment]
     RehearsePairing: _aio.UnaryUnaryMultiCallable[_desk_pb2.RehearsePairingRequest, _desk_pb2.RehearsePairingResponse]  # type: ignore[assignment]
     """What would leave to a peer under the rules in force, over the records as they are. Role: focal point."""
+    EnrolFocalPoint: _aio.UnaryUnaryMultiCallable[_desk_pb2.EnrolFocalPointRequest, _desk_pb2.EnrolFocalPointResponse]  # type: ignore[assignment]
+    """One more focal point, countersigned by one already there. Role: focal point."""
     SignPairing: _aio.UnaryUnaryMultiCallable[_desk_pb2.SignPairingRequest, _desk_pb2.SignPairingResponse]  # type: ignore[assignment]
     """Adds a focal point's signature to the pairing with a peer. Role: focal point."""
+    EndPairing: _aio.UnaryUnaryMultiCallable[_desk_pb2.EndPairingRequest, _desk_pb2.EndPairingResponse]  # type: ignore[assignment]
+    """Ends the pairing with a peer at once; a later one needs a new rehearsal and two signatures. Role: focal point."""
     ListPairings: _aio.UnaryUnaryMultiCallable[_desk_pb2.ListPairingsRequest, _desk_pb2.ListPairingsResponse]  # type: ignore[assignment]
     ListLedger: _aio.UnaryStreamMultiCallable[_desk_pb2.ListLedgerRequest, _desk_pb2.ListLedgerResponse]  # type: ignore[assignment]
     """Ledger lines, newest last. Role: auditor."""
-    EnrolOfficer: _aio.UnaryUnaryMultiCallable[_desk_pb2.EnrolOfficerRequest, _desk_pb2.EnrolOfficerResponse]  # type: ignore[assignment]
+    ListOfficers: _aio.UnaryUnaryMultiCallable[_desk_pb2.ListOfficersRequest, _desk_pb2.ListOfficersResponse]  # type: ignore[assignment]
     """Role: administrator. None of these shows case data."""
+    EnrolOfficer: _aio.UnaryUnaryMultiCallable[_desk_pb2.EnrolOfficerRequest, _desk_pb2.EnrolOfficerResponse]  # type: ignore[assignment]
     SuspendOfficer: _aio.UnaryUnaryMultiCallable[_desk_pb2.SuspendOfficerRequest, _desk_pb2.SuspendOfficerResponse]  # type: ignore[assignment]
     """Takes an officer's access away at once; the name stays, since past lines bear it."""
     ImportDirectory: _aio.UnaryUnaryMultiCallable[_desk_pb2.ImportDirectoryRequest, _desk_pb2.ImportDirectoryResponse]  # type: ignore[assignment]
@@ -197,12 +207,28 @@ class DeskServicer(metaclass=_abc_1.ABCMeta):
         """What would leave to a peer under the rules in force, over the records as they are. Role: focal point."""
 
     @_abc_1.abstractmethod
+    def EnrolFocalPoint(
+        self,
+        request: _desk_pb2.EnrolFocalPointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_desk_pb2.EnrolFocalPointResponse, _abc.Awaitable[_desk_pb2.EnrolFocalPointResponse]]:
+        """One more focal point, countersigned by one already there. Role: focal point."""
+
+    @_abc_1.abstractmethod
     def SignPairing(
         self,
         request: _desk_pb2.SignPairingRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_desk_pb2.SignPairingResponse, _abc.Awaitable[_desk_pb2.SignPairingResponse]]:
         """Adds a focal point's signature to the pairing with a peer. Role: focal point."""
+
+    @_abc_1.abstractmethod
+    def EndPairing(
+        self,
+        request: _desk_pb2.EndPairingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_desk_pb2.EndPairingResponse, _abc.Awaitable[_desk_pb2.EndPairingResponse]]:
+        """Ends the pairing with a peer at once; a later one needs a new rehearsal and two signatures. Role: focal point."""
 
     @_abc_1.abstractmethod
     def ListPairings(
@@ -220,12 +246,19 @@ class DeskServicer(metaclass=_abc_1.ABCMeta):
         """Ledger lines, newest last. Role: auditor."""
 
     @_abc_1.abstractmethod
+    def ListOfficers(
+        self,
+        request: _desk_pb2.ListOfficersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_desk_pb2.ListOfficersResponse, _abc.Awaitable[_desk_pb2.ListOfficersResponse]]:
+        """Role: administrator. None of these shows case data."""
+
+    @_abc_1.abstractmethod
     def EnrolOfficer(
         self,
         request: _desk_pb2.EnrolOfficerRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_desk_pb2.EnrolOfficerResponse, _abc.Awaitable[_desk_pb2.EnrolOfficerResponse]]:
-        """Role: administrator. None of these shows case data."""
+    ) -> _typing.Union[_desk_pb2.EnrolOfficerResponse, _abc.Awaitable[_desk_pb2.EnrolOfficerResponse]]: ...
 
     @_abc_1.abstractmethod
     def SuspendOfficer(

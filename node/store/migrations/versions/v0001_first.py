@@ -148,6 +148,7 @@ def _federation() -> None:
         sa.Column("signers", sa.SmallInteger(), nullable=False),
         sa.Column("signed", sa.LargeBinary(), nullable=False),
         sa.Column("stored_us", sa.BigInteger(), nullable=False),
+        sa.Column("ended_us", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("peer", name="pk_pairings"),
     )
     op.create_table(
