@@ -31,11 +31,18 @@ from node.policy.redact import hit_only, redact
 from node.store import holds, life
 from node.store.vault import Vault
 from node.store.writer import Priority, Writer
-from node.wire.codes_pb2 import DataCategory, Outcome, Purpose, UnitType, Urgency
+from node.wire.codes_pb2 import (
+    UNIT_TYPE_IMMIGRATION,
+    URGENCY_LIFE,
+    DataCategory,
+    Outcome,
+    Purpose,
+    Urgency,
+)
 from node.wire.entry_pb2 import Entry
-from node.wire.envelope_pb2 import Statement, StatementType
+from node.wire.envelope_pb2 import STATEMENT_TYPE_ANSWER, STATEMENT_TYPE_QUERY, Statement
 from node.wire.exchange_pb2 import Answer, Body, Hit, Query, QueryRequest, QueryResponse
-from node.wire.ledger_pb2 import Decisions, Direction, EntryDecision, EntryOutcome
+from node.wire.ledger_pb2 import ENTRY_OUTCOME_NEXT_PAGE, Decisions, Direction, EntryDecision
 
 log = structlog.get_logger()
 
@@ -105,13 +112,16 @@ class Answering:
         found = () if refusal else await self._found(query, peer.country, now_us)
         judged = self._judged(found, query, peer.country, now_us)
         page = _page(judged, query.page)
-        answer = self._answer(peer.country, query, page=page, judged=judged, now_us=now_us, refused=bool(refusal))
+        body = Body(salt=new_salt())
+        self._write_answer(
+            body.answer, peer.country, query, page=page, judged=judged, now_us=now_us, refused=bool(refusal)
+        )
         sealed = seal(
             self.standing.signer,
-            statement_type=StatementType.STATEMENT_TYPE_ANSWER,
+            statement_type=STATEMENT_TYPE_ANSWER,
             exchange_id=opened.statement.exchange_id,
             recipient=peer.country,
-            body=Body(salt=new_salt(), answer=answer),
+            body=body,
             now_us=now_us,
             directory_version=self.standing.trust.directory.version,
             answered=opened,
@@ -129,7 +139,7 @@ class Answering:
             raise MalformedError("the request is not a message of the contract") from None
         opened = open_envelope(
             envelope,
-            expected=StatementType.STATEMENT_TYPE_QUERY,
+            expected=STATEMENT_TYPE_QUERY,
             sender=peer.country,
             recipient=self.standing.country,
             public_key=self.standing.trust.directory.signing_key,
@@ -147,7 +157,7 @@ class Answering:
 
         Only what follows from the query itself may refuse it: a refusal that depended on the records would tell.
         """
-        if query.purpose in NEVER_LAWFUL or query.asker.unit_type == UnitType.UNIT_TYPE_IMMIGRATION:
+        if query.purpose in NEVER_LAWFUL or query.asker.unit_type == UNIT_TYPE_IMMIGRATION:
             return "PURPOSE"
         if query.instrument not in {each.id for each in self.standing.instruments_with(peer, now_us)}:
             return "NO_INSTRUMENT"
@@ -174,8 +184,9 @@ class Answering:
         judged.sort(key=lambda each: each.handle)  # random to the recipient
         return judged
 
-    def _answer(
+    def _write_answer(
         self,
+        answer: Answer,
         peer: str,
         query: Query,
         *,
@@ -183,16 +194,16 @@ class Answering:
         judged: Sequence[Judged],
         now_us: int,
         refused: bool,
-    ) -> Answer:
-        visible = sum(each.is_visible for each in judged)
-        answer = Answer(refused=refused, truncated=visible > (query.page + 1) * PAGE_ENTRIES)
-        if query.urgency == Urgency.URGENCY_LIFE:
+    ) -> None:
+        visible = sum([each.is_visible for each in judged])
+        answer.SetInParent()  # also where nothing is told
+        answer.refused, answer.truncated = refused, visible > (query.page + 1) * PAGE_ENTRIES
+        if query.urgency == URGENCY_LIFE:
             answer.acknowledge_by_us = now_us + ACKNOWLEDGE_WITHIN_US
         handles = {each.entry.entry_id: each.handle for each in page if each.decision.outcome == ENTRY}
         pseudonym = partial(self.vault.pseudonym, peer)
         for each in page:
             _write_hit(answer.hits.add(), each, query, pseudonym, handles)
-        return answer
 
     async def _log(
         self, opened: Opened, sealed: Sealed, judged: Sequence[Judged], page: Sequence[Judged], refusal: str
@@ -227,7 +238,7 @@ class Answering:
     ) -> Callable[[Connection], None] | None:
         """Return what else this exchange writes, with its line: entries held for the focal point, a LIFE notice."""
         held = [each.entry.entry_id for each in judged if each.decision.outcome == HELD_SILENTLY]
-        is_life = query.urgency == Urgency.URGENCY_LIFE
+        is_life = query.urgency == URGENCY_LIFE
         if not held and not is_life:
             return None
         due_us = now_us + DUE_US.get(query.urgency, DUE_US[Urgency.URGENCY_ROUTINE])
@@ -293,7 +304,7 @@ def _decisions(judged: Sequence[Judged], page: Sequence[Judged]) -> tuple[Decisi
     for each in judged:
         outcome = each.decision.outcome
         if each.is_visible and each.handle not in on_page:
-            outcome = EntryOutcome.ENTRY_OUTCOME_NEXT_PAGE
+            outcome = ENTRY_OUTCOME_NEXT_PAGE
         outcomes[outcome] += 1
         decided = decisions.entries.add()
         decided.CopyFrom(_decided(each.decision))

@@ -25,6 +25,8 @@ EXCHANGE_ID_BYTES = 16
 # Sizes that bodies are padded to, so that an answer's size doesn't tell a hit from a no-hit.
 SIZE_CLASSES = (1_024, 4_096, 16_384, 65_536)
 
+_PADDING_TAG = bytes([Body.PADDING_FIELD_NUMBER << 3 | 2])  # a field of bytes
+
 KIND_OF_TYPE = {
     StatementType.STATEMENT_TYPE_QUERY: LeafKind.LEAF_KIND_ASKED,
     StatementType.STATEMENT_TYPE_ANSWER: LeafKind.LEAF_KIND_ANSWERED,
@@ -71,8 +73,12 @@ def new_salt() -> bytes:
 
 
 def padded(body: Body) -> bytes:
-    """Serialise the body with zeros up to the next size class; larger ones go to a multiple of the largest class."""
-    size = body.ByteSize()
+    """Serialise the body with zeros up to the next size class; larger ones go to a multiple of the largest class.
+
+    The padding has the highest number of all fields, so it is written behind the others, whose bytes are the message's.
+    """
+    data = body.SerializeToString()
+    size = len(data)
     # A field costs one byte of tag and one to three of length. At the one size where the length would have to grow by
     # a byte and shrink by two, the body stays a byte short of its class.
     wanted = next((c for c in SIZE_CLASSES if size + 4 <= c), None)
@@ -82,9 +88,18 @@ def padded(body: Body) -> bytes:
     for length_bytes in (1, 2, 3):
         length = room - length_bytes + 1
         if length < 1 << (7 * length_bytes):
-            body.padding = bytes(length)
-            return body.SerializeToString()
+            return b"".join((data, _PADDING_TAG, _varint(length), bytes(length)))
     raise MalformedError("a body of more than 2 MiB can't be padded")
+
+
+def _varint(number: int) -> bytes:
+    """Encode a number as protobuf does, in as few bytes as it takes."""
+    encoded = bytearray()
+    while rest := number >> 7:
+        encoded.append(number & 0x7F | 0x80)
+        number = rest
+    encoded.append(number)
+    return bytes(encoded)
 
 
 def seal(

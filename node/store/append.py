@@ -4,7 +4,7 @@ What this leaves behind is a head and exactly the lines that the head counts, or
 two statements rolls both back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -47,6 +47,10 @@ from node.store.vault import Vault
 
 Replay = tuple[bytes, bytes]
 """An exchange id, and the replay key that was used with it."""
+
+# Rows of one INSERT. Each run of a statement gives up the interpreter's lock and waits for it again, up to 5 ms where the
+# event loop is busy, so a batch is written in few of them.
+_ROW_SIZES: Final = (32, 16, 8, 4, 2, 1)
 
 # Parameters of the statement that looks replays up. A few fixed numbers, so that each is compiled and prepared once; a
 # list in between is filled up with its last id.
@@ -101,9 +105,9 @@ class Appender:
     def __init__(self, dialect: Dialect) -> None:
         head = ledger_head.c["size", "root", "frontier", "link"]
         self._lock = Prepared(select(*head).with_for_update(), dialect).sql
-        self._lines = Prepared(_insert(ledger_lines), dialect).sql
-        self._openings = Prepared(_insert(ledger_openings), dialect).sql
-        self._bodies = Prepared(_insert(ledger_bodies), dialect).sql
+        self._lines = _inserts(ledger_lines, dialect)
+        self._openings = _inserts(ledger_openings, dialect)
+        self._bodies = _inserts(ledger_bodies, dialect)
         self._move = Prepared(_move_head(), dialect).sql
         self._replays = {size: Prepared(_find_replays(size), dialect).sql for size in _REPLAY_SIZES}
         self._head = EMPTY_HEAD
@@ -156,10 +160,9 @@ class Appender:
             index += 1
         frontier = head.frontier.appended([sealed.leaf_hash for sealed in lines])
         moved = Head(frontier, frontier.root, link)
-        cursor.executemany(self._lines, rows)
-        cursor.executemany(self._openings, openings)
-        if bodies:
-            cursor.executemany(self._bodies, bodies)
+        _write(cursor, self._lines, rows)
+        _write(cursor, self._openings, openings)
+        _write(cursor, self._bodies, bodies)
         cursor.execute(self._move, (moved.size, moved.root, frontier.to_bytes(), link, head.size, head.root))
         if cursor.rowcount != 1:
             raise LedgerError("the head of the ledger moved although it was locked")
@@ -170,8 +173,22 @@ class Appender:
         self._head = head
 
 
-def _insert(table: Table) -> Insert:
-    return insert(table).inline()  # all columns, in their order
+def _inserts(table: Table, dialect: Dialect) -> dict[int, str]:
+    """Statements that write so many rows at once, all columns in their order."""
+    return {size: Prepared(_insert(table, size), dialect).sql for size in _ROW_SIZES}
+
+
+def _insert(table: Table, size: int) -> Insert:
+    row = [column.name for column in table.columns]
+    return insert(table).inline().values([{name: bindparam(f"{name}_{at}") for name in row} for at in range(size)])
+
+
+def _write(cursor: DBAPICursor, inserts: Mapping[int, str], rows: Sequence[tuple[object, ...]]) -> None:
+    at = 0
+    for size, statement in inserts.items():
+        while len(rows) - at >= size:
+            cursor.execute(statement, [value for row in rows[at : at + size] for value in row])
+            at += size
 
 
 def _find_replays(size: int) -> Select[tuple[bytes, bytes]]:

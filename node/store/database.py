@@ -133,8 +133,10 @@ class Database:
             StoreError: the database can't be read; or what the function raises.
         """
         if self.is_sqlite:
-            with self._failing():
-                return function(self.reader(), *args, **kwargs)
+            try:
+                return function(self._cursor or self.reader(), *args, **kwargs)
+            except (SQLAlchemyError, self.engine.dialect.loaded_dbapi.Error) as error:
+                raise _unreadable(error) from error
 
         def run() -> T:
             with (
@@ -165,8 +167,7 @@ class Database:
         try:
             yield
         except (SQLAlchemyError, self.engine.dialect.loaded_dbapi.Error) as error:
-            reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
-            raise StoreError(f"the database can't be read: {reason}") from error
+            raise _unreadable(error) from error
 
     def close(self) -> None:
         """Close all connections and let the data directory go."""
@@ -187,6 +188,11 @@ class Database:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _unreadable(error: Exception) -> StoreError:
+    reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
+    return StoreError(f"the database can't be read: {reason}")
 
 
 def verify_revision(revision: str | None) -> None:

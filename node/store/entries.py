@@ -82,13 +82,14 @@ class Entries:
                 rows[row[0]] = row
         found = sorted(rows.values())[:limit] if len(tokens) > _FIND_SIZES[-1] else rows.values()
         if len(found) > 1:
-            self._vault.load_keys(case_id for _, case_id, _, _ in found)
-        opened = []
+            self._vault.load_keys([case_id for _, case_id, _, _ in found])
+        opened, open_sealed, parse = [], self._vault.open, Entry.FromString
         for entry_id, case_id, revision, sealed in found:
             try:
-                entry = self._opened(entry_id, case_id, revision, sealed)
+                data = open_sealed(case_id, _context(entry_id, case_id, revision), sealed)
             except KeyErasedError:
                 continue
+            entry = parse(data)
             if entry.review_us > now_us:
                 opened.append(entry)
         return opened
@@ -314,17 +315,14 @@ def verify_successor(old: Entry, new: Entry) -> None:
 
 def _find(size: int) -> Select[bytes, bytes, int, bytes]:
     tokens = [bindparam(f"token_{number}", type_=LargeBinary) for number in range(size)]
-    matching = select(lookups.c.entry_id).where(lookups.c.token.in_(tokens))
-    return (
-        select(*_ROW)
-        .where(
-            entries.c.entry_id.in_(matching),
-            entries.c.state == EntryState.ACTIVE.value,
-            entries.c.review_us > bindparam("now_us", type_=BigInteger),
-        )
-        .order_by(entries.c.entry_id)
-        .limit(bindparam("limit", type_=BigInteger))
-    )
+    if size == 1:  # a token leads to an entry once, in the order of ids: nothing to sort or to sift
+        query = select(*_ROW).join(lookups, lookups.c.entry_id == entries.c.entry_id)
+        query, order = query.where(lookups.c.token == tokens[0]), lookups.c.entry_id
+    else:
+        matching = select(lookups.c.entry_id).where(lookups.c.token.in_(tokens))
+        query, order = select(*_ROW).where(entries.c.entry_id.in_(matching)), entries.c.entry_id
+    found = entries.c.state == EntryState.ACTIVE.value, entries.c.review_us > bindparam("now_us", type_=BigInteger)
+    return query.where(*found).order_by(order).limit(bindparam("limit", type_=BigInteger))
 
 
 def _context(entry_id: bytes, case_id: bytes, revision: int) -> bytes:

@@ -5,10 +5,11 @@ key store that still has it is gone: after 30 days. A key is durable here before
 the other order could lose what was logged.
 """
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from sqlalchemy import (
     BigInteger,
@@ -27,7 +28,8 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy.exc import SQLAlchemyError
 
 from node.errors import DecryptionError, KeyErasedError, NewerDatabaseError, StoreError
 from node.store.engines import (
@@ -43,6 +45,9 @@ from node.store.engines import (
     verify_durable,
 )
 from node.store.prepared import Prepared
+
+if TYPE_CHECKING:
+    from sqlalchemy.pool import PoolProxiedConnection
 
 FORMAT: Final = 1
 
@@ -60,7 +65,7 @@ keys = Table(
 
 key_format = Table("key_format", metadata, Column("format", SmallInteger, primary_key=True, autoincrement=False))
 
-_PUT: Final = insert(keys)
+_PUT: Final = insert(keys).inline().values(key_id=bindparam("key_id"), wrapped=bindparam("wrapped"))
 _GET_SIZES: Final = (1, 8, 64)  # parameters of the statement that reads keys; a list in between repeats its last one
 _ERASE: Final = (
     update(keys)
@@ -81,7 +86,11 @@ class KeyStore:
         """Take what `open` has opened."""
         self._engine = engine
         self._quick = engine if engine.dialect.name == "sqlite" else postgresql_quick_engine(engine.url)
-        self._gets = {size: Prepared(_get(size), engine.dialect) for size in _GET_SIZES}
+        self._put = Prepared(_PUT, engine.dialect)
+        self._gets = {size: Prepared(_get(size), engine.dialect).sql for size in _GET_SIZES}
+        self._lock = threading.Lock()
+        self._held: PoolProxiedConnection | None = None
+        self._cursor: DBAPICursor | None = None
 
     @classmethod
     def open(cls, url: str, *, create: bool = False) -> Self:
@@ -116,12 +125,13 @@ class KeyStore:
         Raises:
             StoreError: an id is taken, also by a key that was erased; or they can't be written. None was added.
         """
+        driver = self._engine.dialect.loaded_dbapi
         try:
-            with self._engine.begin() as connection:
-                connection.execute(_PUT, [{"key_id": key_id, "wrapped": key} for key_id, key in wrapped])
-        except IntegrityError as error:
+            with self._engine.begin() as connection, closing(connection.connection.cursor()) as cursor:
+                cursor.executemany(self._put.sql, wrapped)
+        except driver.IntegrityError as error:
             raise StoreError("a key of this id exists, or was erased") from error
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, driver.Error) as error:
             raise StoreError("keys could not be written to the key store") from error
 
     def get(self, key_id: bytes) -> bytes:
@@ -142,18 +152,31 @@ class KeyStore:
 
     def get_many(self, key_ids: Iterable[bytes]) -> dict[bytes, bytes | None]:
         """Return those of the keys that there are, None for those that were erased."""
-        wanted, found = list(key_ids), dict[bytes, bytes | None]()
+        wanted = list(key_ids)
         try:
+            if self._quick is self._engine:  # SQLite
+                with self._lock:
+                    return self._found(self._reader(), wanted)
             with closing(self._quick.raw_connection()) as connection, closing(connection.cursor()) as cursor:
-                for at in range(0, len(wanted), _GET_SIZES[-1]):
-                    part = wanted[at : at + _GET_SIZES[-1]]
-                    size = next(size for size in _GET_SIZES if size >= len(part))
-                    padded = part + part[-1:] * (size - len(part))
-                    rows = self._gets[size].run(cursor, {f"id_{number}": key for number, key in enumerate(padded)})
-                    found.update(rows.fetchall())
+                return self._found(cursor, wanted)
         except (SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error) as error:
             raise StoreError("the key store can't be read") from error
+
+    def _found(self, cursor: DBAPICursor, wanted: Sequence[bytes]) -> dict[bytes, bytes | None]:
+        found: dict[bytes, bytes | None] = {}
+        for at in range(0, len(wanted), _GET_SIZES[-1]):
+            part = wanted[at : at + _GET_SIZES[-1]]
+            size = next(size for size in _GET_SIZES if size >= len(part))
+            cursor.execute(self._gets[size], [*part, *[part[-1]] * (size - len(part))])
+            found.update(cursor.fetchall())
         return found
+
+    def _reader(self) -> DBAPICursor:
+        """Return the cursor that is held for reading, since a checkout of the pool costs more than the read itself."""
+        if self._cursor is None:
+            self._held = self._engine.raw_connection()
+            self._cursor = self._held.cursor()
+        return self._cursor
 
     def erase(self, key_ids: Iterable[bytes], at_us: int) -> int:
         """Erase keys for ever; of each a tombstone remains. Returns how many there were to erase.
@@ -179,6 +202,10 @@ class KeyStore:
 
     def close(self) -> None:
         """Close all connections."""
+        with self._lock:
+            if self._held is not None:
+                self._held.close()
+                self._held = self._cursor = None
         self._quick.dispose()
         self._engine.dispose()
 

@@ -92,8 +92,9 @@ class Vault:
                 key-encryption key (32 bytes) is not the one that it is wrapped under.
         """
         self._keystore = keystore
-        self._wrapping = key_encryption_key
+        self._wrapping = AESGCM(key_encryption_key)
         self._keys: dict[bytes, bytes] = {}
+        self._last: tuple[bytes, AESGCM] = (_MASTER, self._wrapping)  # what finds often opens many of one case
         self._stock: deque[tuple[bytes, bytes]] = deque()
         self._lock = threading.Lock()
         if create:
@@ -139,6 +140,7 @@ class Vault:
         with self._lock:
             for key_id in erased:
                 self._keys.pop(key_id, None)
+            self._last = (_MASTER, self._wrapping)
 
     # --- sealing -----------------------------------------------------------------------------------------------------
 
@@ -148,7 +150,7 @@ class Vault:
         Raises:
             KeyErasedError, DecryptionError: there is no such key; see `ensure_keys`.
         """
-        return _encrypted(self._key(key_id), context, data)
+        return _encrypted(AESGCM(self._key(key_id)), context, data)
 
     def open(self, key_id: bytes, context: bytes, sealed: bytes) -> bytes:
         """Decrypt what `seal` made.
@@ -157,12 +159,16 @@ class Vault:
             KeyErasedError: its key was erased.
             DecryptionError: it was altered, swapped, or sealed under another key or context.
         """
-        return _decrypted(self._key(key_id), context, sealed)
+        last_id, cipher = self._last
+        if last_id != key_id:
+            cipher = AESGCM(self._key(key_id))
+            self._last = (key_id, cipher)
+        return _decrypted(cipher, context, sealed)
 
     def seal_alone(self, context: bytes, data: bytes) -> bytes:
         """Encrypt under a key of its own, whose id stands in front, so that this alone can be erased."""
         key_id, key = self._take()
-        return key_id + _encrypted(key, context, data)
+        return _encrypted(AESGCM(key), context, data, before=key_id)
 
     def open_alone(self, context: bytes, sealed: bytes) -> bytes:
         """Decrypt what `seal_alone` made.
@@ -174,7 +180,7 @@ class Vault:
         key = self._keys.get(key_id)  # there after `load_keys`, and not kept otherwise: it opens nothing else
         if key is None:
             key = self._unwrapped(key_id, self._keystore.get(key_id))
-        return _decrypted(key, context, sealed[KEY_ID_BYTES:])
+        return _decrypted(AESGCM(key), context, sealed[KEY_ID_BYTES:])
 
     # --- what peers see ----------------------------------------------------------------------------------------------
 
@@ -268,15 +274,15 @@ def _block(cipher: CipherContext, block: bytes) -> bytes:
     return cipher.update(block)
 
 
-def _encrypted(key: bytes, context: bytes, data: bytes) -> bytes:
+def _encrypted(cipher: AESGCM, context: bytes, data: bytes, before: bytes = b"") -> bytes:
     nonce = os.urandom(_NONCE)
-    return _MARK + nonce + AESGCM(key).encrypt(nonce, data, context)
+    return before + _MARK + nonce + cipher.encrypt(nonce, data, context)
 
 
-def _decrypted(key: bytes, context: bytes, sealed: bytes) -> bytes:
+def _decrypted(cipher: AESGCM, context: bytes, sealed: bytes) -> bytes:
     if sealed[:1] != _MARK:
         raise DecryptionError("what is sealed has a format that this node does not know")
     try:
-        return AESGCM(key).decrypt(sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :], context)
+        return cipher.decrypt(sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :], context)
     except (InvalidTag, ValueError) as error:
         raise DecryptionError("what is sealed was altered, belongs elsewhere, or has another key") from error
