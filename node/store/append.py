@@ -48,8 +48,8 @@ from node.store.vault import Vault
 Replay = tuple[bytes, bytes]
 """An exchange id, and the replay key that was used with it."""
 
-# Rows of one INSERT. Each run of a statement gives up the interpreter's lock and waits for it again, up to 5 ms where the
-# event loop is busy, so a batch is written in few of them.
+# Rows of one INSERT. Each run of a statement gives up the interpreter's lock and waits for it again, up to 5 ms where
+# the event loop is busy, so a batch is written in few of them.
 _ROW_SIZES: Final = (32, 16, 8, 4, 2, 1)
 
 # Parameters of the statement that looks replays up. A few fixed numbers, so that each is compiled and prepared once; a
