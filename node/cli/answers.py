@@ -27,7 +27,7 @@ from node.wire.entry_pb2 import Coordinates, DateInterval, PersonName
 from node.wire.exchange_pb2 import Grant, Hit, HitOnly, ReleasedEntry, Terms
 
 NOTHING: Final = "nothing releasable now"
-"""Never "no hit": that a peer releases nothing does not prove that nothing is there (SAFEGUARDS 17)."""
+"""Never "no hit": that a peer releases nothing does not prove that nothing is there."""
 
 _STATES: Final = {
     PeerOutcome.PEER_OUTCOME_REFUSED: "refused",

@@ -89,7 +89,7 @@ def _guessed(place: int, value: str, country: str) -> Kind:
 
 
 def _basis(typed: Typed) -> PersonBasis:
-    """Against pretexts, who is named is named for something that happened (SAFEGUARDS 6)."""
+    """Against pretexts, who is named is named for something that happened."""
     missing = [
         option
         for option, value in (

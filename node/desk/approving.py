@@ -160,7 +160,7 @@ class Approving:
         raise NotFoundError("no LIFE query with this exchange id has come")
 
     async def _log_read(self, officer: Officer, reason: str) -> None:
-        """Return when the look is durably logged: only then may anything be shown (SAFEGUARDS 11)."""
+        """Return when the look is durably logged: only then may anything be shown."""
         private = private_of_officer(officer, reason=reason)
         await self.writer.append(local_line(LeafKind.LEAF_KIND_READ, private, self.standing.signer, self.clock()))
 

@@ -1,7 +1,7 @@
 """Recording: what a unit writes into its country's own records, and each look at them.
 
-Every write commits together with its ledger line, and every read is a durable line before anything is shown
-(SAFEGUARDS 11). What would weaken protection waits for a second officer (SAFEGUARDS 8).
+Every write commits together with its ledger line, and every read is a durable line before anything is shown.
+What would weaken protection waits for a second officer.
 """
 
 import asyncio

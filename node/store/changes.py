@@ -1,6 +1,6 @@
 """Changes to entries: made at once, or, where they would weaken protection, when a second officer confirms them.
 
-Until then the entry stands as it was, so that nothing is disclosed under the weaker facts (SAFEGUARDS 8).
+Until then the entry stands as it was, so that nothing is disclosed under the weaker facts.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Protection along links: what uses or owns a thing passes its protection on, as it is written (SAFEGUARDS 3)."""
+"""Protection along links: what uses or owns a thing passes its protection on, as it is written."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final

@@ -1,4 +1,4 @@
-"""LIFE queries until a human has read them: those of peers, and our own at peers (SAFEGUARDS 17)."""
+"""LIFE queries until a human has read them: those of peers, and our own at peers."""
 
 from sqlalchemy import Connection, insert, select, update
 

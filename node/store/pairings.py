@@ -1,4 +1,4 @@
-"""Pairings: with which peers, and under which root key of theirs, focal points have agreed to deal (SAFEGUARDS 9).
+"""Pairings: with which peers, and under which root key of theirs, focal points have agreed to deal.
 
 Whether one is in force is not read from here, where SQL could write it, but from the signatures:
 `node.identity.approvals.verify_pairing`.

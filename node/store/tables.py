@@ -115,7 +115,7 @@ pending_changes = Table(
     Column("sealed_reason", LargeBinary, nullable=False),
     CheckConstraint("state <> 2 OR (decided_by IS NOT NULL AND decided_by <> proposed_by)", name="second_officer"),
 )
-"""Changes that would weaken protection, until a second officer has decided (SAFEGUARDS 8)."""
+"""Changes that would weaken protection, until a second officer has decided."""
 
 officers = Table(
     "officers",

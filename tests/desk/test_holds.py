@@ -1,4 +1,4 @@
-"""A state of origin asks about its own national abroad: held in silence, and the focal point sees it (SAFEGUARDS 6)."""
+"""A state of origin asks about its own national abroad: held in silence, and the focal point sees it."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""A LIFE query is acknowledged by a human at the desk, and the asker learns who and where (SAFEGUARDS 17)."""
+"""A LIFE query is acknowledged by a human at the desk, and the asker learns who and where."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""A peer is dealt with only after a rehearsal that two focal points have read and signed (SAFEGUARDS 9)."""
+"""A peer is dealt with only after a rehearsal that two focal points have read and signed."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""Every consultation at home is a line with officer, case and reason, before anything is shown (SAFEGUARDS 11)."""
+"""Every consultation at home is a line with officer, case and reason, before anything is shown."""
 
 import pytest
 import pytest_asyncio

@@ -1,4 +1,4 @@
-"""What weakens protection waits for a second officer; until then peers meet the stricter facts (SAFEGUARDS 8)."""
+"""What weakens protection waits for a second officer; until then peers meet the stricter facts."""
 
 import pytest
 import pytest_asyncio
