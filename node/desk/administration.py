@@ -53,7 +53,7 @@ class Administration:
     writer: Writer
     distribution: Distribution
     channels: Channels
-    data: Path  # whose disk is watched
+    data: Path | None  # whose disk is watched; None where it is another machine's
     clock: Callable[[], int]
 
     async def enrol_officer(self, request: EnrolOfficerRequest, administrator: Officer) -> None:
@@ -123,7 +123,7 @@ class Administration:
         """Tell how the node is; with `probe_peers`, also whether each peer answers."""
         directory, now_us = self.standing.trust.directory, self.clock()
         peers = [each.country for each in directory.members() if each.country != self.standing.country]
-        disk = os.statvfs(self.data)
+        disk = os.statvfs(self.data) if self.data else None
         return GetStatusResponse(
             country=self.standing.country,
             node=self.standing.signer.node,
@@ -135,7 +135,7 @@ class Administration:
             database="sqlite" if self.database.is_sqlite else "postgresql",
             peers=await asyncio.gather(*[self._peer(peer, probe=probe_peers) for peer in peers]),
             rulebooks=self._rulebooks(now_us),
-            disk_free_bytes=disk.f_bavail * disk.f_frsize,
+            disk_free_bytes=disk.f_bavail * disk.f_frsize if disk else 0,
         )
 
     def _identity(self, officer: str) -> str:

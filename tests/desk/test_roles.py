@@ -49,8 +49,11 @@ MAY: Mapping[str, set[str]] = {
     "AcknowledgeLife": {"analyst", "focal"},
     "RehearsePairing": {"focal"},
     "SignPairing": {"focal"},
+    "EndPairing": {"focal"},
+    "EnrolFocalPoint": {"focal"},
     "ListPairings": {"focal", "auditor", "administrator"},
     "ListLedger": {"auditor"},
+    "ListOfficers": {"auditor", "administrator"},
     "EnrolOfficer": {"administrator"},
     "SuspendOfficer": {"administrator"},
     "ImportDirectory": {"administrator"},
@@ -68,6 +71,7 @@ REQUESTS: Mapping[str, Message] = {
     "DecideChange": desk_pb2.DecideChangeRequest(change_id=NOBODY, confirm=True),
     "AcknowledgeLife": desk_pb2.AcknowledgeLifeRequest(exchange_id=NOBODY, telephone="+502 2411 9911"),
     "RehearsePairing": desk_pb2.RehearsePairingRequest(peer="MX"),
+    "EndPairing": desk_pb2.EndPairingRequest(peer="US", reason="none is there"),
     "SuspendOfficer": SuspendOfficerRequest(officer="nobody"),
 }
 

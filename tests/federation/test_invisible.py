@@ -9,7 +9,7 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from node.cli.serving import Parts
+from node.cli.parts import Parts
 from node.federation.envelope import SIZE_CLASSES, Opened
 from node.store import holds
 from node.wire.codes_pb2 import (

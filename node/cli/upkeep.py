@@ -1,0 +1,111 @@
+"""Upkeep of a serving node: certificate files, directory, other processes' changes, health, gauges."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+
+import structlog
+from grpc_health.v1 import health
+from sqlalchemy import Connection
+
+from node.cli.parts import Parts, now_us
+from node.cli.ports import set_health
+from node.config import Config
+from node.errors import EnlaceError
+from node.federation import metrics
+from node.identity.approvals import verify_pairing
+from node.identity.directory import TrustedDirectory
+from node.policy.rules import LAYERS
+from node.store import directories, focal_points, pairings
+from node.store.listing import read_head
+
+log = structlog.get_logger()
+
+ROUND_S = 1.0  # how often everything is looked at
+FETCH_DIRECTORY_S = 3_600.0
+
+
+async def keep_up(parts: Parts, healths: Mapping[str, health.aio.HealthServicer]) -> None:
+    """Go round for ever; a file that is missing or a database that is away costs one round, and is logged."""
+    last_fetch: float | None = None
+    seen = None
+    while True:
+        await asyncio.sleep(ROUND_S)
+        if not parts.writer.is_running:
+            # Nothing can be logged any more, so nothing leaves; whoever balances load should look elsewhere.
+            await set_health(healths, serving=False)
+        try:
+            if seen != (marks := _marks(parts.config)):
+                parts.follow_files()
+                seen = marks
+            if not parts.database.is_sqlite:
+                await _follow_others(parts)
+            parts.peer_tls.replace(parts.channels.own, parts.peer_roots())
+            if last_fetch is None or time.monotonic() - last_fetch > FETCH_DIRECTORY_S:
+                last_fetch = time.monotonic()
+                await parts.distribution.fetch_directories()
+            await parts.channels.close_retired()
+            metrics.LEDGER_SIZE.set((await parts.database.read(read_head)).size)
+        except (EnlaceError, OSError):
+            log.exception("upkeep_failed")
+        _set_gauges(parts)
+
+
+async def _follow_others(parts: Parts) -> None:
+    """Take over what another process of this node has stored: directories, revocations, pairings."""
+    standing = parts.standing
+    accepted, revoked, signed, focal_keys = await parts.database.read(_stored)
+    directory = standing.trust.directory
+    if len(accepted) and accepted[-1] != directory.signed:
+        newer = TrustedDirectory.restored(directory.steward_roots()[0], accepted)
+        if newer.version > directory.version:
+            standing.follow(newer)
+    for country, serials in revoked.items():
+        if standing.trust.revoked.get(country) != serials:
+            standing.revoke(country, serials)
+    paired = paired_peers(standing.country, standing.trust.directory, signed, focal_keys)
+    for peer in standing.trust.pairings.keys() - paired.keys():
+        standing.unpair(peer)
+    for peer, root_key in paired.items():
+        if standing.trust.pairings.get(peer) != root_key:
+            standing.pair(peer, root_key)
+
+
+def _stored(
+    connection: Connection,
+) -> tuple[list[bytes], Mapping[str, frozenset[int]], Mapping[str, bytes], list[bytes]]:
+    return (
+        directories.accepted(connection),
+        directories.revoked(connection),
+        pairings.list_signed(connection),
+        focal_points.keys(connection),
+    )
+
+
+def _set_gauges(parts: Parts) -> None:
+    standing = parts.standing
+    metrics.DIRECTORY_EXPIRES.set(standing.trust.directory.expires_us / 1e6)
+    metrics.CERTIFICATE_EXPIRES.set(parts.channels.own.not_after_us / 1e6)
+    for layer in LAYERS:
+        book = standing.rulebook(layer)
+        metrics.RULEBOOK_IN_FORCE.labels(layer).set(book is not None and book.is_valid_at(now_us()))
+
+
+def paired_peers(
+    country: str, directory: TrustedDirectory, signed: Mapping[str, bytes], focal_keys: Sequence[bytes]
+) -> dict[str, bytes]:
+    """Return root keys by paired country; what the database holds is believed no more than what a peer sends."""
+    paired = {}
+    for peer, pairing in signed.items():
+        try:
+            root_key = directory.root_key(peer)
+            verify_pairing(pairing, country, peer, root_key, focal_keys)
+        except EnlaceError as error:
+            log.warning("not_paired", peer=peer, reason=str(error))
+        else:
+            paired[peer] = root_key
+    return paired
+
+
+def _marks(config: Config) -> tuple[int, int]:
+    return config.tls.certificate.stat().st_mtime_ns, config.tls.key.stat().st_mtime_ns
