@@ -145,6 +145,13 @@ class OverloadedError(EnlaceError):
     public = "too many requests at once"
 
 
+# --- schema ----------------------------------------------------------------------------------------------------------
+
+
+class SchemaError(EnlaceError):
+    """The wire contract does not say enough of a record's fields; found when the project is built, never in service."""
+
+
 # --- records ---------------------------------------------------------------------------------------------------------
 
 
