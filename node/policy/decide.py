@@ -18,11 +18,10 @@ checked against it. `Policy` remembers decisions; it decides nothing by itself.
 """
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from node.policy import schema
 from node.policy.evaluate import (
     EXISTENCE,
     REFERENCE,
@@ -35,13 +34,19 @@ from node.policy.evaluate import (
 )
 from node.policy.facts import Facts
 from node.policy.rules import RedLine, Rulebook
-from node.policy.vocabulary import NEVER_LAWFUL, NOT_APPLICABLE, UNKNOWN, Category, Obligation, Outcome
+from node.policy.vocabulary import (
+    CATEGORIES_BY_KIND,
+    NEVER_LAWFUL,
+    NOT_APPLICABLE,
+    UNKNOWN,
+    Category,
+    Obligation,
+    Outcome,
+)
+from node.schema import COMMON_CATEGORIES
 from node.wire import codes_pb2, ledger_pb2
 
-if TYPE_CHECKING:
-    EntryOutcome: TypeAlias = ledger_pb2.EntryOutcome.ValueType
-else:
-    EntryOutcome = int
+EntryOutcome: TypeAlias = ledger_pb2.EntryOutcome.ValueType
 
 ENTRY: Final = ledger_pb2.ENTRY_OUTCOME_ENTRY
 HIT: Final = ledger_pb2.ENTRY_OUTCOME_HIT
@@ -159,7 +164,7 @@ def structural_refusals(facts: Facts) -> list[Reason]:
         found.append(_forbidden("unit-type", "nothing leaves for immigration enforcement", "1951 Convention art. 33"))
     if facts.purpose in NEVER_LAWFUL or facts.purpose == UNKNOWN:
         found.append(_forbidden("purpose", "this purpose is never lawful here", "1951 Convention art. 33"))
-    if facts.kind not in schema.CATEGORIES_BY_KIND:
+    if facts.kind not in CATEGORIES_BY_KIND:
         found.append(_forbidden("kind", "this node does not know this kind of entry", ""))
     return found
 
@@ -188,7 +193,7 @@ def _decide(floor: Rulebook, release: Rulebook, facts: Facts, accepted: frozense
     if levels[EXISTENCE] == WITHHOLD:
         return Decision(INVISIBLE, _withheld(facts), (), fired, (), 0, tuple(crossed), tuple(why))
 
-    own = schema.CATEGORIES_BY_KIND[facts.kind]
+    own = CATEGORIES_BY_KIND[facts.kind]
     outcome = ENTRY if any(levels[category] != WITHHOLD for category in own) else HIT
     if outcome == HIT:
         levels = {each: level if each in {EXISTENCE, REFERENCE} else WITHHOLD for each, level in levels.items()}
@@ -237,8 +242,8 @@ def _granted(layers: list[LayerResult], levels: dict[Category, Outcome]) -> tupl
 
 
 def _withheld(facts: Facts) -> tuple[tuple[Category, Outcome], ...]:
-    own = schema.CATEGORIES_BY_KIND.get(facts.kind, frozenset())
-    return tuple((category, WITHHOLD) for category in sorted(own | schema.COMMON_CATEGORIES | {EXISTENCE}))
+    own = CATEGORIES_BY_KIND.get(facts.kind, frozenset())
+    return tuple((category, WITHHOLD) for category in sorted(own | COMMON_CATEGORIES | {EXISTENCE}))
 
 
 def _forbidden(rule: str, title: str, law: str) -> Reason:

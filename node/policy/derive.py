@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from node.policy import schema, vocabulary
+from node.policy import vocabulary
 from node.policy.facts import (
     Facts,
     age_fact,
@@ -218,7 +218,7 @@ def _remembered(request: Request, record_age: int, born: str | None, key: tuple[
 def _derive(request: Request, entry: entry_pb2.Entry, record_age: int, born: str | None, now_us: int) -> Facts:
     """Derive facts; `now_us` tells which consents are in force."""
     holder = entry.WhichOneof("entity")
-    kind = schema.KIND_BY_FIELD[holder] if holder else UNKNOWN
+    kind = vocabulary.KIND_BY_FIELD[holder] if holder else UNKNOWN
     subjects = subjects_of(entry, kind)
     roles = role_fact(entry, kind)
     minor = minor_fact(subjects, born)

@@ -5,10 +5,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from node.policy import schema
 from node.policy.facts import UNKNOWN_AGE, Facts
 from node.policy.rules import Condition, Conjunction, Layer, Rule, Rulebook
-from node.policy.vocabulary import UNKNOWN, Category, Obligation, Outcome
+from node.policy.vocabulary import CATEGORIES_BY_KIND, UNKNOWN, Category, Obligation, Outcome
+from node.schema import COMMON_CATEGORIES
 from node.wire import codes_pb2
 
 RELEASE: Final = codes_pb2.OUTCOME_RELEASE
@@ -68,7 +68,7 @@ def join(left: Outcome, right: Outcome) -> Outcome:
 
 def categories_of(kind: str) -> frozenset[Category]:
     """Categories to decide on for a kind of entry."""
-    return schema.CATEGORIES_BY_KIND[kind] | schema.COMMON_CATEGORIES | {EXISTENCE}
+    return CATEGORIES_BY_KIND[kind] | COMMON_CATEGORIES | {EXISTENCE}
 
 
 def is_holding(condition: Condition, facts: Facts, *, unknown: bool) -> bool:
@@ -145,7 +145,7 @@ def _grants(fired: Collection[Rule], kind: str) -> dict[Category, list[tuple[Out
     something else (routes, where a telephone is asked for) must not betray that the telephone is held.
     """
     found: dict[Category, list[tuple[Outcome, Rule]]] = {}
-    own = schema.CATEGORIES_BY_KIND[kind] | {EXISTENCE, REFERENCE}
+    own = CATEGORIES_BY_KIND[kind] | {EXISTENCE, REFERENCE}
     for rule in fired:
         if rule.effect != "allow":
             continue

@@ -13,8 +13,8 @@ from typing import Final, TypeAlias
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from node import schema
 from node.errors import PolicyError
-from node.policy import schema
 from node.policy.evaluate import GENERALISE, MASK, PSEUDONYMISE, WITHHOLD, join
 from node.policy.facts import PROTECTED_ROLES
 from node.policy.generalise import GENERALISERS

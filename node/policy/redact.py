@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from node import schema
 from node.errors import PolicyError
-from node.policy import schema
 from node.policy.decide import ENTRY, HIT, Decision
 from node.policy.field_copy import Copier, Copying, Pseudonym
-from node.policy.vocabulary import Category, Outcome, Purpose, tier
+from node.policy.vocabulary import CATEGORIES_BY_KIND, KIND_BY_FIELD, Category, Outcome, Purpose, tier
 from node.wire import codes_pb2, entry_pb2, exchange_pb2
 
 _REMEMBERED: Final = 4096  # plans; a few hundred bytes each
@@ -94,7 +94,7 @@ def withheld_categories(kind: str, purpose: Purpose) -> tuple[Category, ...]:
         purpose: Of the query.
     """
     ordinary = _ORDINARY_TIER.get(purpose, 0)
-    return tuple(each for each in sorted(schema.CATEGORIES_BY_KIND[kind]) if ordinary < tier(each) <= _NAMED_UP_TO)
+    return tuple(each for each in sorted(CATEGORIES_BY_KIND[kind]) if ordinary < tier(each) <= _NAMED_UP_TO)
 
 
 def _terms(decision: Decision) -> exchange_pb2.Terms:
@@ -121,7 +121,7 @@ def _plan(holder: str, decision: Decision, purpose: Purpose, reviewed: bool) -> 
     told = exchange_pb2.ReleasedEntry(
         terms=_terms(decision),
         grants=_grants(decision),
-        withheld=withheld_categories(schema.KIND_BY_FIELD[holder], purpose),
+        withheld=withheld_categories(KIND_BY_FIELD[holder], purpose),
     )
     return _Plan(told, _copier(holder, decision.levels, reviewed))
 
@@ -148,8 +148,7 @@ def copying_of(holder: str, levels: Mapping[Category, Outcome], *, reviewed: boo
         levels: By category; what is not in it is withheld.
         reviewed: A person found the record's free text fit to leave.
     """
-    record = entry_pb2.Entry.DESCRIPTOR
     copying = Copying(levels, reviewed=reviewed)
-    copying.add_fields(schema.common_fields(record))
-    copying.add_entity(record.fields_by_name[holder])
+    copying.add_fields(schema.COMMON_FIELDS)
+    copying.add_entity(entry_pb2.Entry.DESCRIPTOR.fields_by_name[holder])
     return copying

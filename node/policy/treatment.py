@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from node.policy import schema
+from node import schema
 from node.policy.evaluate import GENERALISE, MASK, PSEUDONYMISE, REFERENCE, RELEASE, WITHHOLD
 from node.policy.vocabulary import Category, Outcome
 from node.wire import entry_pb2, options_pb2
@@ -32,7 +32,7 @@ def treatment_of(field: FieldDescriptor, level: Outcome) -> Outcome:
     if level == GENERALISE and not generaliser:
         level = WITHHOLD
     is_container = field.message_type is not None and not schema.is_value(field.message_type)
-    is_text = field.cpp_type == FieldDescriptor.CPPTYPE_STRING and field.type != FieldDescriptor.TYPE_BYTES
+    is_text = field.type == FieldDescriptor.TYPE_STRING
     if level == PSEUDONYMISE and not (is_container or (is_text and generaliser != options_pb2.GENERALISER_SAME)):
         level = MASK
     if level == MASK and not (is_container or is_text):
@@ -53,7 +53,7 @@ class OutcomeRow(NamedTuple):
 
 def outcome_table() -> list[OutcomeRow]:
     """What each outcome means for each field that may leave, from the descriptors, in the order of the contract."""
-    fields = list(schema.common_fields(entry_pb2.Entry.DESCRIPTOR))
+    fields = [field for field in schema.COMMON_FIELDS if not schema.is_internal(field)]
     for holder in schema.entity_fields(entry_pb2.Entry.DESCRIPTOR):
         fields += _leaf_fields(schema.message_of(holder))
     rows = []

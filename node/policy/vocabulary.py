@@ -11,6 +11,7 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from node import schema
 from node.wire import codes_pb2
 
 if TYPE_CHECKING:
@@ -18,13 +19,11 @@ if TYPE_CHECKING:
 
     from google.protobuf.descriptor import EnumDescriptor
 
-    Category: TypeAlias = codes_pb2.DataCategory.ValueType
-    Outcome: TypeAlias = codes_pb2.Outcome.ValueType
-    Obligation: TypeAlias = codes_pb2.Obligation.ValueType
-    Purpose: TypeAlias = codes_pb2.Purpose.ValueType
-    InstrumentKind: TypeAlias = codes_pb2.InstrumentKind.ValueType
-else:  # at run time the enumerations of protobuf are plain integers
-    Category = Outcome = Obligation = Purpose = InstrumentKind = int
+Category: TypeAlias = schema.Category
+Outcome: TypeAlias = codes_pb2.Outcome.ValueType
+Obligation: TypeAlias = codes_pb2.Obligation.ValueType
+Purpose: TypeAlias = codes_pb2.Purpose.ValueType
+InstrumentKind: TypeAlias = codes_pb2.InstrumentKind.ValueType
 
 UNKNOWN: Final = "UNKNOWN"
 """Not recorded, or not understood by this node. Never helps release."""
@@ -77,6 +76,16 @@ CAVEATS: Final = _names(codes_pb2.Caveat.DESCRIPTOR)
 OBLIGATIONS: Final = _names(codes_pb2.Obligation.DESCRIPTOR)
 URGENCIES: Final = _names(codes_pb2.Urgency.DESCRIPTOR)
 UNIT_TYPES: Final = _names(codes_pb2.UnitType.DESCRIPTOR)
+
+KIND_BY_FIELD: Final["Mapping[str, str]"] = MappingProxyType(
+    {holder: ENTITY_KINDS[kind] for holder, kind in schema.KIND_BY_HOLDER.items()}
+)
+"""Name of the field that holds an entity ("telecom") to the word for its kind ("TELECOM")."""
+
+CATEGORIES_BY_KIND: Final["Mapping[str, frozenset[Category]]"] = MappingProxyType(
+    {ENTITY_KINDS[kind]: categories for kind, categories in schema.CATEGORIES.items()}
+)
+"""Data categories of the fields of each kind of entity, by the word for it."""
 
 # Words of a rulebook to the numbers of the wire, without the zero values, which nobody may name.
 CATEGORY_NUMBERS: Final[dict[str, Category]] = {

@@ -13,15 +13,24 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from node import schema
 from node.errors import PolicyError
-from node.policy import generalise, schema
+from node.policy import generalise
 from node.policy.decide import ENTRY, HIT, INVISIBLE, Decision, EntryOutcome, Grant, decide
 from node.policy.evaluate import GENERALISE, MASK, PSEUDONYMISE, RELEASE, WITHHOLD
 from node.policy.facts import PROTECTED_ROLES
 from node.policy.field_copy import MASKED, Copying
 from node.policy.redact import copying_of, hit_only, redact, withheld_categories
 from node.policy.treatment import outcome_table, treatment_of
-from node.policy.vocabulary import CATEGORY_NUMBERS, ENTITY_KINDS, ROLES, TIER_5, Category, Outcome
+from node.policy.vocabulary import (
+    CATEGORIES_BY_KIND,
+    CATEGORY_NUMBERS,
+    ENTITY_KINDS,
+    ROLES,
+    TIER_5,
+    Category,
+    Outcome,
+)
 from node.wire import codes_pb2, entry_pb2, exchange_pb2, options_pb2
 from tests.unit.policy.situations import ACCEPTED, NOW_US, OPEN, SUSPECT_PHONE, book, phone, plant
 
@@ -29,7 +38,7 @@ LEVELS: tuple[Outcome, ...] = (RELEASE, GENERALISE, PSEUDONYMISE, MASK, WITHHOLD
 HANDLE = bytes(range(16))
 PURPOSE = codes_pb2.PURPOSE_INVESTIGATE
 IDENTITY = codes_pb2.DATA_CATEGORY_IDENTITY
-KINDS = sorted(schema.KIND_BY_FIELD)
+KINDS = sorted(schema.KIND_BY_HOLDER)
 INTEGERS = {
     FieldDescriptor.CPPTYPE_INT32: 20_000,
     FieldDescriptor.CPPTYPE_INT64: NOW_US,
@@ -140,8 +149,8 @@ def test_no_byte_of_what_is_withheld_leaves(
     in_entity = texts(getattr(entry, holder), getattr(entry, holder).DESCRIPTOR)
     common = [
         (field, getattr(entry, field.name).removeprefix("+502 ").encode())
-        for field in schema.common_fields(entry_pb2.Entry.DESCRIPTOR)
-        if field.cpp_type == FieldDescriptor.CPPTYPE_STRING
+        for field in schema.COMMON_FIELDS
+        if field.cpp_type == FieldDescriptor.CPPTYPE_STRING and not schema.is_internal(field)
     ]
     for field, value in [*in_entity, *common]:
         level = levels.get(schema.category_of(field), WITHHOLD)
@@ -363,7 +372,7 @@ def test_tier_5_is_never_named(kind: str) -> None:
     for purpose in (*codes_pb2.Purpose.values(), 77):
         listed = withheld_categories(kind, purpose)  # type: ignore[arg-type]
         assert not TIER_5 & set(listed)
-        assert set(listed) <= schema.CATEGORIES_BY_KIND[kind]
+        assert set(listed) <= CATEGORIES_BY_KIND[kind]
 
 
 def test_a_hit_tells_terms_and_rules_alone() -> None:
