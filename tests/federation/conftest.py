@@ -8,7 +8,8 @@ import pytest_asyncio
 import structlog
 from structlog.processors import JSONRenderer
 
-from node.cli.serving import Parts, running
+from node.cli.parts import Parts
+from node.cli.serving import running
 from node.logs import reduce_exception
 from tests.federation.support import VICTIMS, Book, case_record, telephone
 from tests.peer_simulator import channel_to

@@ -10,7 +10,8 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from node.cli.serving import Parts, running
+from node.cli.parts import Parts
+from node.cli.serving import running
 from node.errors import MalformedError
 from node.federation.envelope import Opened, Signer, new_salt
 from node.identity.keys import generate_private_key

@@ -12,7 +12,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from node.cli.serving import Parts, running
+from node.cli.parts import Parts
+from node.cli.serving import running
 from node.errors import IdentityError
 from node.federation.channels import GET_DIRECTORY, PUSH_REVOCATIONS
 from node.wire.desk_pb2 import GetStatusRequest, GetStatusResponse, PeerOutcome

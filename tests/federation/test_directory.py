@@ -8,7 +8,8 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from node.cli.serving import Parts, running
+from node.cli.parts import Parts
+from node.cli.serving import running
 from node.errors import (
     DirectoryError,
     DirectoryExpiredError,

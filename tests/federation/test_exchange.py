@@ -8,7 +8,8 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from node.cli.serving import Parts, running
+from node.cli.parts import Parts
+from node.cli.serving import running
 from node.federation.envelope import STATEMENT_TYPE
 from node.federation.lines import ANSWER_BODY, QUERY_BODY
 from node.identity.directory import TrustedDirectory

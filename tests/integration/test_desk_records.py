@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 
-from node.cli.serving import Parts, running
+from node.cli.parts import Parts
+from node.cli.serving import running
 from node.store.ledger import verify_ledger
 from node.wire import codes_pb2
 from node.wire.desk_pb2 import (
