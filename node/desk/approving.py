@@ -51,7 +51,7 @@ class Approving:
             raise NotPairedError(f"the pairing is not between {self.standing.country} and {pairing.peer} as it is now")
         held = await self.database.read(pairings.signed, pairing.peer)
         known = held is not None and parse_pairing(_parsed(held).pairing).rehearsal_sha256 == pairing.rehearsal_sha256
-        if not known and pairing.rehearsal_sha256 not in self.rehearsing.reports:
+        if not known and not self.rehearsing.is_made(pairing.peer, pairing.rehearsal_sha256):
             raise UsageError(
                 f"rehearse the pairing with {pairing.peer} first, so that who signs has read what would leave"
             )
@@ -87,6 +87,7 @@ class Approving:
         line = local_line(LeafKind.LEAF_KIND_PAIRING, private, self.standing.signer, now_us, peer=peer)
         await asyncio.wrap_future(self.writer.submit(lambda connection: pairings.end(connection, peer, now_us), [line]))
         self.standing.unpair(peer)
+        self.rehearsing.forget(peer)
 
     async def enrol_focal_point(self, signed: bytes, officer: Officer) -> str:
         """Enrol one more focal point, countersigned by one already there, and return the name.

@@ -35,7 +35,7 @@ class Rehearsing:
     database: Database
     entries: Entries
     clock: Callable[[], int]
-    reports: set[bytes] = field(default_factory=set)  # digests of this process's reports
+    _reports: dict[bytes, str] = field(default_factory=dict)  # peer by digest, of this process's reports
 
     async def rehearse(self, peer: str) -> tuple[str, bytes]:
         """Return a report for people, and its SHA-256.
@@ -48,8 +48,16 @@ class Rehearsing:
             raise UsageError(f"peer: is none of the other members, which are {', '.join(sorted(others)) or 'none'}")
         report = await self.database.read(self._report, peer)
         digest = hashlib.sha256(report.encode()).digest()
-        self.reports.add(digest)
+        self._reports[digest] = peer
         return report, digest
+
+    def is_made(self, peer: str, digest: bytes) -> bool:
+        """Tell whether this is the digest of a report on this peer that was made here."""
+        return self._reports.get(digest) == peer
+
+    def forget(self, peer: str) -> None:
+        """Take no report on this peer for granted any more: its next pairing needs a new one."""
+        self._reports = {digest: each for digest, each in self._reports.items() if each != peer}
 
     def _report(self, connection: Connection, peer: str) -> str:
         now_us = self.clock()
