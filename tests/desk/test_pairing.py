@@ -2,17 +2,19 @@
 
 from collections.abc import AsyncIterator
 
+import grpc
 import pytest
 import pytest_asyncio
 
 from node.cli.serving import running
-from node.identity.approvals import build_pairing, sign_pairing
+from node.identity.approvals import build_pairing, parse_pairing, sign_pairing
 from node.identity.keys import generate_private_key, public_key
 from node.wire.approval_pb2 import SignedPairing
 from node.wire.desk_pb2 import (
     PEER_OUTCOME_ANSWERED,
     PEER_OUTCOME_NOT_ASKED,
     PEER_OUTCOME_REFUSED,
+    EndPairingRequest,
     GetStatusRequest,
     ListPairingsRequest,
     PairingState,
@@ -29,14 +31,14 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    world = World.make(tmp_path_factory.mktemp("pairing"), ("GT", "MX"), paired=False)
+    world = World.make(tmp_path_factory.mktemp("pairing"), ("GT", "MX", "US"), paired=False)
     world["MX"].write((case_record(), [telephone(), telephone(VICTIMS, victim=True)]))
     return world
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def desks(world: World) -> AsyncIterator[Desks]:
-    async with desks_of(world) as opened:
+    async with desks_of(world, "GT", "MX") as opened:
         yield opened
 
 
@@ -65,8 +67,10 @@ def with_signature(request: SignPairingRequest, key: bytes) -> SignPairingReques
 
 
 async def state(desks: Desks, code: str) -> PairingState:
-    (held,) = (await (await desks(code, "focal")).ListPairings(ListPairingsRequest())).pairings
-    return held
+    """How it stands with the other of GT and MX."""
+    held = (await (await desks(code, "focal")).ListPairings(ListPairingsRequest())).pairings
+    (found,) = [each for each in held if each.peer in {"GT", "MX"}]
+    return found
 
 
 async def asked(desks: Desks, *peers: str) -> list[SearchResponse]:
@@ -94,10 +98,10 @@ async def test_the_rehearsal_counts_and_names_no_record(desks: Desks) -> None:
     assert not [value for value in (SEEN, VICTIMS, "Invented", "CASE-1") if value in response.report]
 
 
-@pytest.mark.parametrize("peer", ["MX", "US", ""])
+@pytest.mark.parametrize("peer", ["MX", "BR", ""])
 async def test_only_another_member_is_rehearsed(desks: Desks, peer: str) -> None:
     stub = await desks("MX", "focal")
-    words = "peer: is none of the other members, which are GT"
+    words = "peer: is none of the other members, which are GT, US"
     await refused(stub.RehearsePairing(RehearsePairingRequest(peer=peer)), Status.INVALID_ARGUMENT, words)
 
 
@@ -108,6 +112,10 @@ async def test_what_was_not_rehearsed_or_is_not_theirs_can_not_be_signed(desks: 
     before, stranger = book.size, generate_private_key()
     cases = {
         "unrehearsed": (pairing(mx, gt, bytes(32), *mx.focal_keys), Status.INVALID_ARGUMENT),
+        "rehearsed with another peer": (
+            pairing(mx, world["US"], digest, *mx.focal_keys),
+            Status.INVALID_ARGUMENT,
+        ),
         "by a stranger": (pairing(mx, gt, digest, stranger), Status.PERMISSION_DENIED),
         "by the peer's focal points": (pairing(mx, gt, digest, *gt.focal_keys), Status.PERMISSION_DENIED),
         "by nobody": (pairing(mx, gt, digest), Status.PERMISSION_DENIED),
@@ -160,9 +168,42 @@ async def test_one_focal_point_is_not_enough_and_two_are(desks: Desks) -> None:
     (response,) = await asked(desks)
     assert response.outcome == PEER_OUTCOME_ANSWERED
     assert [hit.entry.telecom.telephone for hit in response.answer.hits] == [SEEN]
-    (peer,) = (await (await desks("GT")).GetStatus(GetStatusRequest(probe_peers=True))).peers
-    assert (peer.peer, peer.paired, peer.reachable) == ("MX", True, True)
+    peers = (await (await desks("GT")).GetStatus(GetStatusRequest(probe_peers=True))).peers
+    assert [(peer.peer, peer.paired, peer.reachable) for peer in peers] == [("MX", True, True), ("US", False, False)]
     book.verify()
+
+
+async def test_one_focal_point_ends_it_at_once_and_what_was_signed_is_no_use_any_more(desks: Desks) -> None:
+    gt, mx, book = desks.world["GT"], desks.world["MX"], desks.book("MX")
+    stub = await desks("MX", "focal")
+    again = pairing(mx, gt, await rehearsed(desks, "MX", "GT"), *mx.focal_keys)
+    assert (await stub.SignPairing(again)).in_force
+    (response,) = await asked(desks)
+    assert response.outcome == PEER_OUTCOME_ANSWERED
+
+    await refused(stub.EndPairing(EndPairingRequest(peer="GT")), Status.INVALID_ARGUMENT, "say why, in up to 40 bytes")
+    before = book.size
+    await stub.EndPairing(EndPairingRequest(peer="GT", reason="an invented coup"))
+    (line,) = book.lines(before)
+    assert told(line) == ("PAIRING", "GT", "ENDED GT: an invented coup")
+    (response,) = await asked(desks)
+    assert response.outcome == PEER_OUTCOME_REFUSED
+    assert not (await state(desks, "MX")).in_force
+
+    # The two signatures are still true, and the rehearsal was made: neither brings an ended pairing back.
+    with pytest.raises(grpc.aio.AioRpcError):
+        await stub.SignPairing(again)
+    assert not (await state(desks, "MX")).in_force
+    await refused(stub.SignPairing(pairing(mx, gt, rehearsal_of(again), *mx.focal_keys)), Status.INVALID_ARGUMENT)
+    (response,) = await asked(desks)
+    assert response.outcome == PEER_OUTCOME_REFUSED
+    fresh = pairing(mx, gt, await rehearsed(desks, "MX", "GT"), *mx.focal_keys)
+    assert (await stub.SignPairing(fresh)).in_force
+    book.verify()
+
+
+def rehearsal_of(request: SignPairingRequest) -> bytes:
+    return parse_pairing(SignedPairing.FromString(request.signed_pairing).pairing).rehearsal_sha256
 
 
 async def test_a_pairing_outlives_the_process(tmp_path_factory: pytest.TempPathFactory) -> None:
