@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 
 from node.cli.output import printable, time_text
 from node.cli.words import coordinates_text, interval_text, word, words
-from node.records.fields import FIELDS, KIND_BY_HOLDER
+from node.schema import FIELDS, KIND_BY_HOLDER, category_of
 from node.wire.codes_pb2 import (
     OUTCOME_RELEASE,
     Caveat,
@@ -125,11 +125,11 @@ def _field_lines(entry: ReleasedEntry, holder: str) -> Iterator[str]:
         return
     entity: Message = getattr(entry, holder)
     for field in FIELDS[KIND_BY_HOLDER[holder]]:
-        shown = value_text(entity, field.descriptor)
+        shown = value_text(entity, field)
         if shown:
-            outcome = outcomes.get(field.category, OUTCOME_RELEASE)
+            outcome = outcomes.get(category_of(field), OUTCOME_RELEASE)
             how = _OUTCOME_WORDS.get(word(Outcome.DESCRIPTOR, outcome), "unknown")
-            category = word(DataCategory.DESCRIPTOR, field.category)
+            category = word(DataCategory.DESCRIPTOR, category_of(field))
             yield f"    {label(field.name)}: {shown}   [{category}, {how}]"
 
 

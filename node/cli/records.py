@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 from node.cli.answers import label, value_text
 from node.cli.output import printable, time_text
 from node.cli.words import id_text, word, words
-from node.records.fields import COMMON_FIELDS, FIELDS, KIND_BY_HOLDER
+from node.schema import COMMON_FIELDS, FIELDS, KIND_BY_HOLDER
 from node.wire.codes_pb2 import Crime, LinkKind
 from node.wire.entry_pb2 import Assertion, Case, Entry, Protection
 
@@ -39,10 +39,10 @@ def entry_lines(entry: Entry) -> Iterator[str]:
     if holder:
         entity: Message = getattr(entry, holder)
         for field in FIELDS[KIND_BY_HOLDER[holder]]:
-            if text := value_text(entity, field.descriptor):
+            if text := value_text(entity, field):
                 yield f"    {label(field.name)}: {text}"
     for field in COMMON_FIELDS:
-        if field.name not in _APART and (text := value_text(entry, field.descriptor)):
+        if field.name not in _APART and (text := value_text(entry, field)):
             yield f"  {label(field.name)}: {text}"
     for link in entry.links:
         yield f"  {word(LinkKind.DESCRIPTOR, link.kind)}: {id_text(link.to_entry_id)}"

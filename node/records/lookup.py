@@ -5,22 +5,32 @@ the canonical form. RFC 2104 §5 allows truncation to half the hash and not less
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from node.errors import RecordError
-from node.records.fields import SEARCHABLE, Field, entity_of, kind_of, values_of
 from node.records.normalise import NORMALISER_VERSION, normalise
+from node.schema import ENTITY_ONEOF, FIELDS, KIND_BY_HOLDER, EntityKind, LookupKind, lookup_of
 from node.wire import codes_pb2, entry_pb2, exchange_pb2
 
 if TYPE_CHECKING:
+    from google.protobuf.descriptor import FieldDescriptor
     from google.protobuf.message import Message
 
 TOKEN_SIZE: Final = 18
 KEY_SIZE: Final = 32
 """Bytes of a lookup key: RFC 2104 §3 advises at least the size of the hash."""
+
+SEARCHABLE: Final["Mapping[EntityKind, tuple[tuple[FieldDescriptor, LookupKind], ...]]"] = MappingProxyType(
+    {
+        kind: tuple((searchable, lookup) for searchable in fields if (lookup := lookup_of(searchable)))
+        for kind, fields in FIELDS.items()
+    }
+)
+"""Fields of each kind by which an entry is found, each with what it is found by."""
 
 _MAC_SIZE: Final = 16
 _LAST_EPOCH: Final = 255
@@ -77,11 +87,14 @@ def entry_tokens(entry: entry_pb2.Entry, keys: Sequence[LookupKey]) -> set[bytes
     Raises:
         RecordError: The entry holds no entity, or a searchable value can't be normalised; the text names the field.
     """
-    entity, found = entity_of(entry), set()
-    for searchable in SEARCHABLE[kind_of(entry)]:
-        for form in _entry_forms(entity, searchable, entry.originator):
+    holder = entry.WhichOneof(ENTITY_ONEOF)
+    if holder is None:
+        raise RecordError("entity: the entry holds none")
+    entity, found = getattr(entry, holder), set()
+    for searchable, lookup in SEARCHABLE[KIND_BY_HOLDER[holder]]:
+        for form in _entry_forms(entity, searchable, lookup, entry.originator):
             for key in keys:
-                found.add(key.token(searchable.lookup, form))
+                found.add(key.token(lookup, form))
     return found
 
 
@@ -113,22 +126,31 @@ def selector_tokens(selector: exchange_pb2.Selector, keys: Sequence[LookupKey], 
 # Perez Ruiz are two people, though both may be called Juan Perez.
 
 
-def _entry_forms(entity: "Message", searchable: Field, region: str) -> Iterator[str]:
-    for value in values_of(entity, searchable):
+def _entry_forms(entity: "Message", searchable: "FieldDescriptor", lookup: LookupKind, region: str) -> Iterator[str]:
+    for value in _texts(entity, searchable):
         try:
-            forms = normalise(searchable.lookup, value, region=region)
+            forms = normalise(lookup, value, region=region)
         except RecordError as error:
-            raise RecordError(f"{searchable.descriptor.full_name}: {error}") from None
-        if searchable.lookup == codes_pb2.LOOKUP_KIND_NAME:
+            raise RecordError(f"{searchable.full_name}: {error}") from None
+        if lookup == codes_pb2.LOOKUP_KIND_NAME:
             details = ["", *(f"|{year}" for year in _birth_years(entity))]
             for index, form in enumerate(forms):
                 yield from (f"{'<' if index else '='}{form}{detail}" for detail in details)
-        elif searchable.lookup == codes_pb2.LOOKUP_KIND_PLATE:
+        elif lookup == codes_pb2.LOOKUP_KIND_PLATE:
             stated, _, plate = forms[0].rpartition(":")
             country = stated or getattr(entity, "plate_country", "") or _UNKNOWN
             yield from (plate, f"{country}:{plate}")
         else:
             yield from forms
+
+
+def _texts(entity: "Message", searchable: "FieldDescriptor") -> Iterator[str]:
+    """The texts of a searchable field that are filled in; of a person's names, the full ones."""
+    value = getattr(entity, searchable.name)
+    for each in value if searchable.is_repeated else (value,):
+        text = each.full if searchable.message_type is entry_pb2.PersonName.DESCRIPTOR else each
+        if text:
+            yield text
 
 
 def _selector_forms(selector: exchange_pb2.Selector, region: str) -> Iterator[str]:

@@ -15,8 +15,8 @@ from stdnum import iban, imei, imo
 from stdnum.exceptions import ValidationError
 
 from node.errors import RecordError
-from node.records.fields import LookupKind
 from node.records.names import fold, organisation_form, person_forms
+from node.schema import LookupKind
 from node.wire import codes_pb2
 
 NORMALISER_VERSION: Final = 1

@@ -10,8 +10,8 @@ import phonenumbers
 from google.protobuf.descriptor import FieldDescriptor
 
 from node.errors import RecordError
-from node.records.fields import ENTITY_ONEOF
-from node.wire import codes_pb2, options_pb2
+from node.schema import ENTITY_ONEOF, is_free_text
+from node.wire import codes_pb2
 from node.wire.entry_pb2 import Case, Coordinates, DateInterval, Entry, Protection
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ def _verify_text(field: FieldDescriptor, text: str, path: str) -> None:
     if field.name in COUNTRY_FIELDS:
         _require(text in COUNTRIES, path, "is no code of ISO 3166-1 alpha-2")
         return
-    free = field.GetOptions().Extensions[options_pb2.free_text] or field.name in _FREE_TEXT_FIELDS
+    free = is_free_text(field) or field.name in _FREE_TEXT_FIELDS
     longest = LONGEST_FREE_TEXT if free else LONGEST_TEXT
     _require(len(text) <= longest, path, f"has more than {longest} characters")
     unfit = _CONTROL_IN_FREE_TEXT if free else _CONTROL

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from google.protobuf.descriptor import FieldDescriptor
 from rich.console import Console
 from rich.padding import Padding
 from rich.rule import Rule as Line
@@ -13,7 +14,7 @@ from rich.text import Text
 from node.cli.answers import value_text
 from node.cli.output import printable
 from node.cli.words import word
-from node.records.fields import FIELDS, KIND_BY_HOLDER, Field
+from node.schema import FIELDS, KIND_BY_HOLDER, category_of
 from node.wire.codes_pb2 import DataCategory, Obligation, Outcome
 from node.wire.exchange_pb2 import Grant, ReleasedEntry, Terms
 
@@ -105,12 +106,13 @@ def released_rows(entry: ReleasedEntry) -> Iterator[tuple[str, str, str, Text, s
     entity = getattr(entry, holder)
     grants = _by_category(entry.grants)
     for field in FIELDS[KIND_BY_HOLDER[holder]]:
-        value = value_text(entity, field.descriptor)
-        if value and field.category in grants:
-            outcome = word(Outcome.DESCRIPTOR, grants[field.category][0].outcome)
-            rules = " ".join(each.rule for each in grants[field.category])
+        value = value_text(entity, field)
+        granted = grants.get(category_of(field))
+        if value and granted:
+            outcome = word(Outcome.DESCRIPTOR, granted[0].outcome)
+            rules = " ".join(each.rule for each in granted)
             styled = Text(outcome, style=OUTCOME_STYLES.get(outcome, ""))
-            yield field_name(field), value, category_name(field.category), styled, rules
+            yield field_name(field), value, category_name(category_of(field)), styled, rules
 
 
 def laws_of(grants: Iterable[Grant]) -> str:
@@ -130,7 +132,7 @@ def terms_text(terms: Terms) -> str:
     return ", ".join(told)
 
 
-def field_name(field: Field) -> str:
+def field_name(field: FieldDescriptor) -> str:
     """Return a field's name as people read it."""
     return field.name.removesuffix("_us").replace("_", " ")
 
@@ -140,9 +142,9 @@ def category_name(category: int) -> str:
     return DataCategory.Name(DataCategory.ValueType(category)).removeprefix("DATA_CATEGORY_")
 
 
-def held_fields(entity: Any, holder: str) -> list[Field]:  # noqa: ANN401 -- a message of any kind of entity
+def held_fields(entity: Any, holder: str) -> list[FieldDescriptor]:  # noqa: ANN401 -- a message of any kind of entity
     """Return the fields of an entity that hold something."""
-    return [field for field in FIELDS[KIND_BY_HOLDER[holder]] if value_text(entity, field.descriptor)]
+    return [field for field in FIELDS[KIND_BY_HOLDER[holder]] if value_text(entity, field)]
 
 
 def _by_category(grants: Iterable[Grant]) -> Mapping[int, list[Grant]]:

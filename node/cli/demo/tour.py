@@ -178,7 +178,7 @@ def _kept_back(tour: Tour, hit: Hit) -> list[str]:
     answer = tour.answers["MX"].answer.SerializeToString()
     for each in kept:
         value = getattr(own, each.name)
-        for text in value if each.descriptor.is_repeated else [value]:
+        for text in value if each.is_repeated else [value]:
             asked = text == tour.invented.telephone  # which Guatemala knew before
             leaked = isinstance(text, str) and not asked and text.encode() in answer
             require(not leaked, f"{each.name} stays in Mexico")

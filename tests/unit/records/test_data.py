@@ -7,11 +7,11 @@ import phonenumbers
 import pytest
 
 from node.errors import ImportFileError, RecordError
-from node.records.fields import kind_of
 from node.records.incidents import PublishedIncident, parse_incidents
 from node.records.invented import InventedCase, parse_invented
 from node.records.lookup import LookupKey, entry_tokens, selector_tokens
 from node.records.protection import inherited_protection
+from node.schema import KIND_BY_HOLDER
 from node.wire import codes_pb2 as codes
 from node.wire.entry_pb2 import Entry
 from node.wire.exchange_pb2 import Selector
@@ -54,7 +54,7 @@ def test_every_role_kind_and_flag_is_shown_and_marked_as_invented() -> None:
     found = entries()
     people = [entry for entry in found if entry.HasField("person")]
     assert {role for entry in found for role in entry.roles} == set(codes.Role.values()) - {0}
-    assert {kind_of(entry) for entry in found} == set(codes.EntityKind.values()) - {0}
+    assert {KIND_BY_HOLDER[entry.WhichOneof("entity") or ""] for entry in found} == set(codes.EntityKind.values()) - {0}
     protections = [entry.protection for entry in people]
     assert any(each.victim == codes.TRI_YES for each in protections)
     assert any(each.age == codes.AGE_CLASS_MINOR for each in protections)

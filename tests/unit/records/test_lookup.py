@@ -4,9 +4,9 @@ from datetime import date
 import pytest
 
 from node.errors import RecordError
-from node.records.fields import SEARCHABLE, LookupKind
-from node.records.lookup import KEY_SIZE, TOKEN_SIZE, LookupKey, entry_tokens, selector_tokens
+from node.records.lookup import KEY_SIZE, SEARCHABLE, TOKEN_SIZE, LookupKey, entry_tokens, selector_tokens
 from node.records.normalise import NORMALISER_VERSION
+from node.schema import LookupKind
 from node.wire import codes_pb2
 from node.wire.codes_pb2 import (
     LOOKUP_KIND_BANK_ACCOUNT,
@@ -128,6 +128,11 @@ def test_the_table_above_has_every_searchable_field() -> None:
     assert sum(len(fields) for fields in SEARCHABLE.values()) == 17
 
 
+def test_every_lookup_kind_finds_something() -> None:
+    used = {lookup for fields in SEARCHABLE.values() for _, lookup in fields}
+    assert used == set(codes_pb2.LookupKind.values()) - {0}
+
+
 def test_a_person_is_found_by_any_alias() -> None:
     entry = Entry(person=Person(names=[PersonName(full="Juan Uno"), PersonName(full="El Flaco", alias=True)]))
     assert is_found(entry, LOOKUP_KIND_NAME, "flaco")
@@ -208,3 +213,12 @@ def test_an_empty_or_unknown_selector_is_refused(selector: Selector) -> None:
 def test_an_entry_with_nothing_to_search_has_no_tokens() -> None:
     assert entry_tokens(Entry(telecom=Telecom(platform="voice")), [KEY]) == set()
     assert codes_pb2.ENTITY_KIND_PLACE in SEARCHABLE
+
+
+def test_what_is_empty_is_not_searched() -> None:
+    assert entry_tokens(Entry(person=Person(names=[PersonName()], telephones=[""])), [KEY]) == set()
+
+
+def test_an_entry_without_an_entity_is_refused() -> None:
+    with pytest.raises(RecordError, match="entity"):
+        entry_tokens(Entry(), [KEY])

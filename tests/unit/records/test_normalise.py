@@ -3,9 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.errors import RecordError
-from node.records.fields import LookupKind
 from node.records.names import fold, organisation_form, person_forms
 from node.records.normalise import LONGEST_VALUE, normalise
+from node.schema import LookupKind
 from node.wire import codes_pb2
 from node.wire.codes_pb2 import (
     LOOKUP_KIND_BANK_ACCOUNT,
