@@ -62,7 +62,8 @@ class Desks:
 async def desks_of(world: World, *codes: str) -> AsyncIterator[Desks]:
     """Run the nodes of these countries, or of all, with their desks open."""
     async with AsyncExitStack() as nodes:
-        for code in codes or tuple(world.places):
+        # GT, which asks, comes last: a channel that did not connect at once waits before it tries again.
+        for code in reversed(codes or tuple(world.places)):
             await nodes.enter_async_context(running(world[code].config))
         desks = Desks(world)
         async with desks.stack:
