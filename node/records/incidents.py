@@ -4,7 +4,7 @@ An incident is kept by the country where it happened. Its entries are the incide
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
@@ -80,22 +80,41 @@ def parse_incidents(lines: Iterable[bytes], *, unit: str, now_us: int) -> Iterat
     Raises:
         ImportFileError: The file has other columns; the text names those that are missing.
     """
-    for row in parse_rows(lines, (frozenset(_COLUMNS),)):
+    return incident_cases(lines, (frozenset(_COLUMNS),), _told, unit=unit, now_us=now_us)
+
+
+def incident_cases(
+    lines: Iterable[bytes],
+    layouts: Iterable[frozenset[str]],
+    read: Callable[[Row], Told],
+    *,
+    unit: str,
+    now_us: int,
+) -> Iterator[PublishedIncident | BrokenRow]:
+    """Make the case of every row of a table of incidents, or tell why it can't be made.
+
+    Args:
+        lines: Of the file, opened for bytes.
+        layouts: See `parse_rows`.
+        read: What a row tells; it raises RecordError where a column has no such value.
+        unit: That will own the cases.
+        now_us: Time of recording, UTC microseconds.
+
+    Raises:
+        ImportFileError: the file has none of the layouts; the text names the columns that are missing.
+    """
+    for row in parse_rows(lines, layouts):
         if isinstance(row, BrokenRow):
             yield row
             continue
         try:
-            yield incident_case(row.line, _told(row), unit=unit, now_us=now_us)
+            yield _case(row.line, read(row), unit, now_us)
         except RecordError as error:
             yield BrokenRow(row.line, str(error))
 
 
-def incident_case(line: int, told: Told, *, unit: str, now_us: int) -> PublishedIncident:
-    """Make the case of one incident, with ids that follow from the published one.
-
-    Raises:
-        RecordError: It can't be kept; the text names the field.
-    """
+def _case(line: int, told: Told, unit: str, now_us: int) -> PublishedIncident:
+    """Make the case of one incident, with ids that follow from the published one."""
     incident = told.incident
     if not incident.reference:
         raise RecordError("incident id: is missing")

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Iterator
 from datetime import date
 from typing import Final, TypeAlias
 
-from node.errors import RecordError
 from node.records.countries import country_named_in
-from node.records.csvrows import BrokenRow, Row, parse_rows
-from node.records.incidents import PublishedIncident, Told, coordinates_of, count_of, day_interval, incident_case
+from node.records.csvrows import BrokenRow, Row
+from node.records.incidents import PublishedIncident, Told, coordinates_of, count_of, day_interval, incident_cases
 from node.records.names import fold
 from node.wire import codes_pb2
 from node.wire.entry_pb2 import Incident
@@ -89,14 +88,8 @@ def parse_iom(lines: Iterable[bytes], *, unit: str, now_us: int) -> Iterator[Pub
     Raises:
         ImportFileError: The file has neither layout; the text names the columns that are missing.
     """
-    for row in parse_rows(lines, (_COMMON.union(_OLD.values()), _COMMON.union(_NEW.values()))):
-        if isinstance(row, BrokenRow):
-            yield row
-            continue
-        try:
-            yield incident_case(row.line, _told(row), unit=unit, now_us=now_us)
-        except RecordError as error:
-            yield BrokenRow(row.line, str(error))
+    layouts = (_COMMON.union(_OLD.values()), _COMMON.union(_NEW.values()))
+    return incident_cases(lines, layouts, _told, unit=unit, now_us=now_us)
 
 
 def cause_of(text: str) -> Cause:
