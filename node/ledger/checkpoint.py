@@ -91,7 +91,7 @@ def origin_of(federation: str, country: str, node: str) -> str:
         node: Of that country; letters, digits, and `.`, `_`, `-` after the first.
 
     Raises:
-        NoteError: A part is not of its form. A slash in one of them would let a country name its ledger as another's.
+        NoteError: a part is not of its form. A slash in one of them would let a country name its ledger as another's.
     """
     parts = ((_FEDERATION, federation), (_COUNTRY, country), (_NODE, node))
     if not all(form.fullmatch(part) for form, part in parts):
@@ -116,7 +116,7 @@ def parse_checkpoint(text: bytes) -> Checkpoint:
     The text proves nothing by itself: `open_checkpoint` reads a signed one.
 
     Raises:
-        NoteError: Not UTF-8; fewer than three lines; an empty line; a size that is not decimal, has a leading zero or
+        NoteError: not UTF-8; fewer than three lines; an empty line; a size that is not decimal, has a leading zero or
             is above `LARGEST_SIZE`; a root that is not canonical base64 of 32 bytes, or of no ledger of that size.
     """
     try:
@@ -144,7 +144,7 @@ def open_checkpoint(data: bytes, *, log: VerifierKey, witnesses: Iterable[Verifi
         witnesses: Keys of type `COSIGNATURE_V1`. A witness's plain signature would say nothing of what it checked.
 
     Raises:
-        NoteError: A key of the wrong type; not a signed note or not a checkpoint; not signed by `log`, whoever else
+        NoteError: a key of the wrong type; not a signed note or not a checkpoint; not signed by `log`, whoever else
             signed it; it names another ledger than `log` is the key of; or a signature by a known key is false.
     """
     cosigners = tuple(witnesses)
@@ -176,7 +176,7 @@ def cosigner(name: str, public_key: bytes, sign: Callable[[bytes], bytes], *, no
         now_us: Time of the cosignature; it is written in whole seconds.
 
     Raises:
-        NoteError: Name or public key can't be those of a verifier key. When it signs: the text is not a checkpoint, or
+        NoteError: name or public key can't be those of a verifier key. When it signs: the text is not a checkpoint, or
             the time is out of range.
     """
     time_s = now_us // MICROSECONDS

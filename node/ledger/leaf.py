@@ -53,7 +53,7 @@ def private_bytes(private: LeafPrivate) -> bytes:
     """Serialise a private part to exactly 512 bytes.
 
     Raises:
-        LedgerError: A field exceeds the limit in ledger.proto, or the whole does not fit. Nothing is ever cut off: two
+        LedgerError: a field exceeds the limit in ledger.proto, or the whole does not fit. Nothing is ever cut off: two
             officers with a long prefix in common would become one.
     """
     for name, limit in _LIMITS:
@@ -75,7 +75,7 @@ def private_commitment(salt: bytes, private: bytes) -> bytes:
         private: 512 bytes of `private_bytes`.
 
     Raises:
-        LedgerError: A wrong length. Salt and message are joined with no mark between them.
+        LedgerError: a wrong length. Salt and message are joined with no mark between them.
     """
     if len(salt) != SALT_SIZE or len(private) != PRIVATE_SIZE:
         raise LedgerError("a commitment needs 32 bytes of salt and 512 bytes of private part")
@@ -94,7 +94,7 @@ def build_opening(salt: bytes, private: LeafPrivate, decisions: Decisions | None
         Serialised Opening, and the 32-byte commitment.
 
     Raises:
-        LedgerError: As `private_bytes` and `private_commitment`.
+        LedgerError: as `private_bytes` and `private_commitment`.
     """
     decided = b""
     if decisions is not None:
@@ -122,7 +122,7 @@ def parse_leaf(data: bytes) -> Leaf:
     """Read the bytes of a leaf.
 
     Raises:
-        LedgerBrokenError: Not a leaf of format 1 in the one encoding that `build_leaf` gives: damaged, with unknown or
+        LedgerBrokenError: not a leaf of format 1 in the one encoding that `build_leaf` gives: damaged, with unknown or
             repeated fields, or with a field of a wrong length.
     """
     try:
@@ -142,7 +142,7 @@ def parse_shared(data: bytes) -> LeafShared:
     """Read the shared part of a leaf.
 
     Raises:
-        LedgerBrokenError: Not a shared part: damaged, with unknown fields, or with a field of a wrong length.
+        LedgerBrokenError: not a shared part: damaged, with unknown fields, or with a field of a wrong length.
     """
     try:
         shared = LeafShared.FromString(data)
@@ -168,7 +168,7 @@ def parse_private(padded: bytes) -> LeafPrivate:
     """Read a padded private part.
 
     Raises:
-        LedgerBrokenError: Not 512 bytes, not padded, or not a private part.
+        LedgerBrokenError: not 512 bytes, not padded, or not a private part.
     """
     if len(padded) != PRIVATE_SIZE:
         raise LedgerBrokenError(f"a private part of {len(padded)} bytes instead of {PRIVATE_SIZE}")
@@ -185,7 +185,7 @@ def parse_opening(data: bytes) -> Opening:
     """Read the bytes of an opening; whether it opens a leaf is `verify_opening`'s to say.
 
     Raises:
-        LedgerBrokenError: Damaged, or with unknown fields.
+        LedgerBrokenError: damaged, or with unknown fields.
     """
     try:
         opening = Opening.FromString(data)
@@ -204,8 +204,8 @@ def verify_opening(leaf: Leaf, opening: Opening) -> None:
     3. The decisions are those whose hash the private part names.
 
     Raises:
-        ProofError: The opening belongs to another leaf, or was altered.
-        LedgerBrokenError: It is the logged one, but was malformed when it was logged.
+        ProofError: the opening belongs to another leaf, or was altered.
+        LedgerBrokenError: it is the logged one, but was malformed when it was logged.
     """
     if len(opening.salt) != SALT_SIZE or len(opening.private) != PRIVATE_SIZE:
         raise ProofError("the opening has a salt or a private part of a wrong length")

@@ -125,7 +125,7 @@ def parse_verifier_key(text: str) -> VerifierKey:
     """Read a verifier key: name, key id in hexadecimal, and type with public key in base64, joined by plus signs.
 
     Raises:
-        NoteError: Not of that form, of a type or length not used here, or the id is not that of the key: a mistyped
+        NoteError: not of that form, of a type or length not used here, or the id is not that of the key: a mistyped
             name or key must fail here, not as a log that seems never to have signed anything.
     """
     name, _, rest = text.partition("+")
@@ -154,7 +154,7 @@ def open_note(data: bytes, keys: Iterable[VerifierKey]) -> Note:
         keys: Whose signatures count.
 
     Raises:
-        NoteError: Not a note; a signature by a known key is false; none is by a known key; or two different `keys` have
+        NoteError: not a note; a signature by a known key is false; none is by a known key; or two different `keys` have
             the same name and id.
     """
     text, lines = _split(data)
@@ -180,7 +180,7 @@ def sign_note(text: bytes, signer: Signer) -> bytes:
         signer: Who signs.
 
     Raises:
-        NoteError: The text can't be that of a note.
+        NoteError: the text can't be that of a note.
     """
     return text + b"\n" + signature_line(text, signer)
 
@@ -189,7 +189,7 @@ def signature_line(text: bytes, signer: Signer) -> bytes:
     """Sign the text of a note, and return only the line to append to it, with its newline.
 
     Raises:
-        NoteError: The text can't be that of a note, or the signer's name or key id not that of a key.
+        NoteError: the text can't be that of a note, or the signer's name or key id not that of a key.
     """
     _require_plain(text)
     if not text.endswith(b"\n"):
@@ -213,7 +213,7 @@ def note_signer(name: str, public_key: bytes, sign: Callable[[bytes], bytes]) ->
         sign: Ed25519 with the private key that belongs to `public_key`; returns 64 bytes.
 
     Raises:
-        NoteError: Name or public key can't be those of a verifier key.
+        NoteError: name or public key can't be those of a verifier key.
     """
 
     def sign_text(text: bytes) -> bytes:
@@ -235,7 +235,7 @@ def cosigned_message(text: bytes, time_s: int) -> bytes:
         time_s: Seconds since the epoch.
 
     Raises:
-        NoteError: The time is before the epoch or after `LATEST_TIME_S`.
+        NoteError: the time is before the epoch or after `LATEST_TIME_S`.
     """
     if not 0 <= time_s <= LATEST_TIME_S:
         raise NoteError(f"a cosignature can't have the time {time_s}")

@@ -43,7 +43,7 @@ def root_of(leaf_hashes: Iterable[bytes]) -> bytes:
         leaf_hashes: 32 bytes each.
 
     Raises:
-        ProofError: A hash is not 32 bytes long.
+        ProofError: a hash is not 32 bytes long.
     """
     return Frontier().appended(leaf_hashes).root
 
@@ -74,7 +74,7 @@ class Frontier:
             leaf_hashes: 32 bytes each, in the order of the ledger.
 
         Raises:
-            ProofError: A hash is not 32 bytes long.
+            ProofError: a hash is not 32 bytes long.
         """
         nodes = list(leaf_hashes)
         _require_hashes(nodes)
@@ -113,7 +113,7 @@ class Frontier:
         the caller compares `root` with the signed head before the first append.
 
         Raises:
-            LedgerBrokenError: Too short, too long, or not the number of peaks that the size calls for.
+            LedgerBrokenError: too short, too long, or not the number of peaks that the size calls for.
         """
         size, peaks = int.from_bytes(kept[:_SIZE_BYTES], "big"), kept[_SIZE_BYTES:]
         if len(kept) != _SIZE_BYTES + HASH_SIZE * size.bit_count():
@@ -134,7 +134,7 @@ def inclusion_proof(index: int, leaf_hashes: Iterable[bytes]) -> list[bytes]:
         The hashes to join, from the leaf up; none for a tree of one leaf.
 
     Raises:
-        ProofError: There is no leaf at `index`, or a hash is not 32 bytes long.
+        ProofError: there is no leaf at `index`, or a hash is not 32 bytes long.
     """
     nodes = list(leaf_hashes)
     _require_hashes(nodes)
@@ -191,7 +191,7 @@ def verify_inclusion(*, index: int, size: int, leaf_hash: bytes, proof: Sequence
         root: 32 bytes.
 
     Raises:
-        ProofError: The tree is empty or the index past its end; a hash is missing, surplus or not 32 bytes long; or the
+        ProofError: the tree is empty or the index past its end; a hash is missing, surplus or not 32 bytes long; or the
             root that comes out is another one.
     """
     _require_hashes((leaf_hash, root, *proof))
@@ -220,7 +220,7 @@ def verify_consistency(
         new_root: 32 bytes.
 
     Raises:
-        ProofError: The older size is 0 or the larger one; a hash is missing, surplus or not 32 bytes long; sizes are
+        ProofError: the older size is 0 or the larger one; a hash is missing, surplus or not 32 bytes long; sizes are
             equal and roots are not; or either root that comes out is another one.
     """
     _require_hashes((old_root, new_root, *proof))
@@ -258,7 +258,7 @@ def _climb(fn: int, sn: int, start: bytes, path: Sequence[bytes]) -> tuple[bytes
         Root of the tree that ends with this node, and root of the whole tree.
 
     Raises:
-        ProofError: The path is longer or shorter than the way up. An ignored surplus would let anyone who passes a
+        ProofError: the path is longer or shorter than the way up. An ignored surplus would let anyone who passes a
             proof on turn it into another one that also verifies.
     """
     old = new = start

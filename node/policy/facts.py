@@ -86,7 +86,7 @@ def parse_facts(data: bytes) -> Facts:
     """Read facts back.
 
     Raises:
-        PolicyError: The bytes are not facts, or hold a word that is not in this node's vocabulary.
+        PolicyError: the bytes are not facts, or hold a word that is not in this node's vocabulary.
     """
     try:
         facts = _DECODER.decode(data)

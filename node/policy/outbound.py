@@ -62,7 +62,7 @@ def verify_query(query: exchange_pb2.Query) -> None:
     A query that names a person must say why: offence, dates, place and factual basis.
 
     Raises:
-        MalformedError: It is not. The text names the field, never its value.
+        MalformedError: it is not. The text names the field, never its value.
     """
     selectors, crimes, urgency, asker = query.selectors, query.crimes, query.urgency, query.asker
     if not 1 <= len(selectors) <= MAX_SELECTORS:
@@ -154,7 +154,7 @@ def decide_outbound(
         now_us: UTC microseconds.
 
     Raises:
-        DeniedError: They do not; the text names rule and law, or what is missing.
+        DeniedError: they do not; the text names rule and law, or what is missing.
     """
     # Of a query alone: whatever it says of entries and subjects is UNKNOWN, and outbound rules can't ask for it.
     request = derive_request(recipient=recipient, query=query, instruments=instruments, paired=paired)

@@ -44,7 +44,7 @@ def redact(
         pseudonym: See `Pseudonym`.
 
     Raises:
-        PolicyError: The decision does not release the entry; nothing is written.
+        PolicyError: the decision does not release the entry; nothing is written.
     """
     holder = entry.WhichOneof("entity")
     if decision.outcome != ENTRY or holder is None:
@@ -59,7 +59,7 @@ def hit_only(decision: Decision, *, into: exchange_pb2.HitOnly, handle: bytes) -
     """Write what leaves where only the existence of an entry is told.
 
     Raises:
-        PolicyError: The decision does not tell it, or tells more; nothing is written.
+        PolicyError: the decision does not tell it, or tells more; nothing is written.
     """
     if decision.outcome != HIT:
         raise PolicyError("this decision is no hit")

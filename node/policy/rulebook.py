@@ -28,7 +28,7 @@ def parse_rulebook(text: bytes, *, demonstration: bool = False) -> Rulebook:
             illustration, which no national counsel has reviewed, be used.
 
     Raises:
-        RulebookError: It has mistakes; the text lists each as `line:column: sentence`.
+        RulebookError: it has mistakes; the text lists each as `line:column: sentence`.
     """
     mistakes = Mistakes()
     fields = Fields(parse_tree(text), mistakes, "the rulebook", required=_REQUIRED, optional=_OPTIONAL)

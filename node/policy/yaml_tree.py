@@ -96,7 +96,7 @@ class Mistakes:
         """Check that nothing was noted.
 
         Raises:
-            RulebookError: Something was; a line for each, in the order of the text.
+            RulebookError: something was; a line for each, in the order of the text.
         """
         if not self.found:
             return
@@ -117,7 +117,7 @@ def parse_tree(text: bytes) -> Tree:
     """Read one YAML document.
 
     Raises:
-        RulebookError: It is too large, not UTF-8, not YAML, or uses what is refused here.
+        RulebookError: it is too large, not UTF-8, not YAML, or uses what is refused here.
     """
     if len(text) > MAX_BYTES:
         raise RulebookError(f"1:1: a rulebook has at most {MAX_BYTES:,} bytes, this one has {len(text):,}")

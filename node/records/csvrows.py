@@ -48,7 +48,7 @@ def parse_rows(lines: Iterable[bytes], layouts: Iterable[frozenset[str]]) -> Ite
         layouts: Sets of columns; the header must have all of one of them, in any order, and may have more.
 
     Raises:
-        ImportFileError: There is no header, or it has none of the layouts; the text names the columns that are missing.
+        ImportFileError: there is no header, or it has none of the layouts; the text names the columns that are missing.
     """
     records = _records(lines)
     first = next(records, None)

@@ -78,7 +78,7 @@ def parse_incidents(lines: Iterable[bytes], *, unit: str, now_us: int) -> Iterat
         now_us: Time of recording, UTC microseconds; reviews are due five years later.
 
     Raises:
-        ImportFileError: The file has other columns; the text names those that are missing.
+        ImportFileError: the file has other columns; the text names those that are missing.
     """
     return incident_cases(lines, (frozenset(_COLUMNS),), _told, unit=unit, now_us=now_us)
 
@@ -183,7 +183,7 @@ def day_interval(day: date | None) -> DateInterval:
     """One day as an interval.
 
     Raises:
-        RecordError: It could not be read, or is before 1970, when nobody published incidents.
+        RecordError: it could not be read, or is before 1970, when nobody published incidents.
     """
     if day is None or day < _EPOCH:
         raise RecordError("date: is none of the layout")
@@ -195,7 +195,7 @@ def count_of(text: str, column: str) -> int:
     """A number of people, 0 where the column is empty.
 
     Raises:
-        RecordError: It is no number; the text names the column.
+        RecordError: it is no number; the text names the column.
     """
     if not text:
         return 0
@@ -208,7 +208,7 @@ def coordinates_of(latitude: str, longitude: str) -> Coordinates | None:
     """A place in decimal degrees, None where both are empty.
 
     Raises:
-        RecordError: Either is no number, or the place is not on earth.
+        RecordError: either is no number, or the place is not on earth.
     """
     if not latitude and not longitude:
         return None

@@ -38,8 +38,8 @@ def parse_invented(data: bytes, *, now_us: int) -> Iterator[InventedCase]:
         now_us: UTC microseconds.
 
     Raises:
-        ImportFileError: It is no such file, or an entry is not marked as invented.
-        RecordError: A case or an entry can't be kept; the text names the field.
+        ImportFileError: it is no such file, or an entry is not marked as invented.
+        RecordError: a case or an entry can't be kept; the text names the field.
     """
     try:
         document = json.loads(data)

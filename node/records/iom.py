@@ -86,7 +86,7 @@ def parse_iom(lines: Iterable[bytes], *, unit: str, now_us: int) -> Iterator[Pub
         now_us: Time of recording, UTC microseconds; reviews are due five years later.
 
     Raises:
-        ImportFileError: The file has neither layout; the text names the columns that are missing.
+        ImportFileError: the file has neither layout; the text names the columns that are missing.
     """
     layouts = (_COMMON.union(_OLD.values()), _COMMON.union(_NEW.values()))
     return incident_cases(lines, layouts, _told, unit=unit, now_us=now_us)

@@ -38,7 +38,7 @@ def label(enum: str, number: int, language: Language) -> str:
         language: One of `LANGUAGES`.
 
     Raises:
-        RecordError: There is no such list or language.
+        RecordError: there is no such list or language.
     """
     if enum not in _ENUMS or language not in _LABELS:
         raise RecordError("label: no such code list or language")

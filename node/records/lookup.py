@@ -53,7 +53,7 @@ class LookupKey:
         key: 32 random bytes.
 
     Raises:
-        RecordError: The epoch or the length of the key is another.
+        RecordError: the epoch or the length of the key is another.
     """
 
     epoch: int
@@ -85,7 +85,7 @@ def entry_tokens(entry: entry_pb2.Entry, keys: Sequence[LookupKey]) -> set[bytes
     National telephone numbers are read as those of the originator's country.
 
     Raises:
-        RecordError: The entry holds no entity, or a searchable value can't be normalised; the text names the field.
+        RecordError: the entry holds no entity, or a searchable value can't be normalised; the text names the field.
     """
     holder = entry.WhichOneof(ENTITY_ONEOF)
     if holder is None:
@@ -107,7 +107,7 @@ def selector_tokens(selector: exchange_pb2.Selector, keys: Sequence[LookupKey], 
         region: ISO 3166-1 alpha-2, of the asker: what a national telephone number means where it was typed.
 
     Raises:
-        RecordError: The selector is empty, of no known kind, or can't be such a value; the text never quotes it.
+        RecordError: the selector is empty, of no known kind, or can't be such a value; the text never quotes it.
     """
     if not selector.value:
         raise RecordError("value: the selector is empty")

@@ -122,7 +122,7 @@ def person_forms(name: str) -> tuple[str, ...]:
         name: In the order its bearer uses; "Surnames, Given names" is understood.
 
     Raises:
-        RecordError: There is no letter in it, or it is too long.
+        RecordError: there is no letter in it, or it is too long.
     """
     surnames, comma, given = name.partition(",")
     tokens = _tokens(f"{given} {surnames}" if comma else name, _PARTICLES, "name")
@@ -138,7 +138,7 @@ def organisation_form(name: str) -> str:
     """Form of an organisation's name: its words in order, without particles and legal forms.
 
     Raises:
-        RecordError: There is no letter or digit in it, or it is too long.
+        RecordError: there is no letter or digit in it, or it is too long.
     """
     return " ".join(_tokens(name, _PARTICLES | _LEGAL_FORMS, "organisation name"))
 

@@ -58,7 +58,7 @@ def normalise(kind: LookupKind, value: str, *, region: str, birth_year: int = 0)
         birth_year: Of the person named, 0 where it does not matter; it becomes part of each form.
 
     Raises:
-        RecordError: It can't be such a value. The text names the kind, never the value.
+        RecordError: it can't be such a value. The text names the kind, never the value.
     """
     if len(value) > LONGEST_VALUE:
         raise RecordError(f"{_word(kind)}: longer than {LONGEST_VALUE} characters")

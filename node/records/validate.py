@@ -106,7 +106,7 @@ def verify_case(case: Case, *, now_us: int) -> None:
         now_us: UTC microseconds.
 
     Raises:
-        RecordError: The text names the field.
+        RecordError: it can't; the text names the field.
     """
     _require(len(case.case_id) == ID_SIZE, "case_id", f"has {ID_SIZE} bytes")
     for field in ("reference", "title", "unit"):
@@ -124,7 +124,7 @@ def verify_entry(entry: Entry, *, now_us: int) -> None:
         now_us: UTC microseconds.
 
     Raises:
-        RecordError: The text names the field.
+        RecordError: it can't; the text names the field.
     """
     _require(len(entry.entry_id) == ID_SIZE, "entry_id", f"has {ID_SIZE} bytes")
     _require(len(entry.case_id) == ID_SIZE, "case_id", f"has {ID_SIZE} bytes")
