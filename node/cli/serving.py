@@ -110,7 +110,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
     window_us = int(config.limits.clock_window_s * 1_000_000)
     channels = Channels(own)
     enacting = Enacting(standing, database, writer, now_us)
-    distribution = Distribution(standing, channels, writer, enacting, now_us)
+    distribution = Distribution(standing, channels, writer, database, enacting, now_us)
     acknowledging = Acknowledging(standing, channels, writer, now_us, window_us)
     asking = Asking(standing, channels, writer, now_us, window_us)
     lookup_keys = vault.lookup_keys()

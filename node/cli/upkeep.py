@@ -22,7 +22,7 @@ from node.store.listing import read_head
 log = structlog.get_logger()
 
 ROUND_S = 1.0  # how often everything is looked at
-FETCH_DIRECTORY_S = 3_600.0
+FETCH_S = 600.0  # directory and revocation lists of peers
 
 
 async def keep_up(parts: Parts, healths: Mapping[str, health.aio.HealthServicer]) -> None:
@@ -41,7 +41,7 @@ async def keep_up(parts: Parts, healths: Mapping[str, health.aio.HealthServicer]
             if not parts.database.is_sqlite:
                 await _follow_others(parts)
             parts.peer_tls.replace(parts.channels.own, parts.peer_roots())
-            if last_fetch is None or time.monotonic() - last_fetch > FETCH_DIRECTORY_S:
+            if last_fetch is None or time.monotonic() - last_fetch > FETCH_S:
                 last_fetch = time.monotonic()
                 await parts.distribution.fetch_directories()
             await parts.channels.close_retired()

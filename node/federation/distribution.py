@@ -5,15 +5,17 @@ comes from its own country alone.
 """
 
 import asyncio
+import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import grpc
 import structlog
 from google.protobuf.message import DecodeError
 
-from node.errors import DirectoryError, MalformedError
+from node.errors import CertificateInvalidError, DirectoryError, DirectoryRollbackError, MalformedError
 from node.federation.channels import GET_DIRECTORY, PUSH_REVOCATIONS, Channels
 from node.federation.enacting import Enacting
 from node.federation.lines import line_of, local_line, shared_of_event
@@ -21,6 +23,7 @@ from node.federation.standing import Standing
 from node.identity.certificates import Peer
 from node.identity.revocation import RevocationList, parse_crl
 from node.store import directories
+from node.store.database import Database
 from node.store.writer import Writer
 from node.wire.desk_pb2 import PeerOutcome
 from node.wire.exchange_pb2 import (
@@ -34,6 +37,7 @@ from node.wire.ledger_pb2 import Direction, LeafKind, LeafPrivate
 log = structlog.get_logger()
 
 CALL_S = 5.0
+MOST_LISTS = 128  # taken from one answer
 
 
 @dataclass(slots=True)
@@ -43,6 +47,7 @@ class Distribution:
     standing: Standing
     channels: Channels
     writer: Writer
+    database: Database
     enacting: Enacting
     clock: Callable[[], int]
     # Two directories that arrive at once are judged one after the other, each against what is then in force.
@@ -59,7 +64,10 @@ class Distribution:
             raise MalformedError("the request is not a message of the contract") from None
         held = self.standing.trust.directory
         newer = held.version > request.have_version
-        return GetDirectoryResponse(signed_directory=held.signed if newer else b"").SerializeToString()
+        lists = await self.database.read(directories.crls)
+        return GetDirectoryResponse(
+            signed_directory=held.signed if newer else b"", crls=[crl for _, crl in lists]
+        ).SerializeToString()
 
     async def revocations(self, data: bytes, peer: Peer) -> bytes:
         """Store the caller's own revocation list; it counts from the next call on, open connections included."""
@@ -116,7 +124,10 @@ class Distribution:
         return self.standing.trust.directory.version
 
     async def fetch_directories(self) -> int:
-        """Ask every peer for a newer directory, accept the newest that verifies, and return the version in force."""
+        """Ask every peer for a newer directory and revocation lists, accept what verifies, and return the version.
+
+        A revocation reaches a node that was down when it was pushed, and a new member, in this way.
+        """
         trust = self.standing.trust
         request = GetDirectoryRequest(have_version=trust.directory.version).SerializeToString()
         peers = [record.country for record in trust.directory.members() if record.country != self.standing.country]
@@ -129,9 +140,10 @@ class Distribution:
     async def _take(self, peer: str, data: bytes) -> None:
         """Accept the directory in a peer's answer, if there is one; a line says that it was not acceptable."""
         try:
-            signed = GetDirectoryResponse.FromString(data).signed_directory
-            if signed:
-                await self.accept_directory(signed)
+            response = GetDirectoryResponse.FromString(data)
+            if response.signed_directory:
+                await self.accept_directory(response.signed_directory)
+            await self._take_lists(response.crls[:MOST_LISTS])
         except (DecodeError, DirectoryError) as error:
             kind = MalformedError.__name__ if isinstance(error, DecodeError) else type(error).__name__
             log.warning("directory_not_accepted", peer=peer, kind=kind)
@@ -146,6 +158,17 @@ class Distribution:
                 body=data,
             )
             await self.writer.append(line_of(shared, LeafPrivate(reason=kind), exchange_id=exchange_id, now_us=now_us))
+
+    async def _take_lists(self, crls: Sequence[bytes]) -> None:
+        """Store those lists that are news; who brings a false or an old one changes nothing."""
+        held = {hashlib.sha256(crl).digest() for _, crl in await self.database.read(directories.crls)}
+        for crl in crls:
+            if hashlib.sha256(crl).digest() in held:
+                continue
+            for member in self.standing.trust.directory.members():
+                with suppress(CertificateInvalidError, DirectoryRollbackError):
+                    await self.store_revocations(member.country, crl)
+                    break
 
     async def push_revocations(self, crl: bytes) -> dict[str, PeerOutcome.ValueType]:
         """Bring this country's revocation list to every peer, and return how that ended with each."""

@@ -60,3 +60,9 @@ def revoked(connection: Connection) -> Mapping[str, frozenset[int]]:
         serials = frozenset(each.serial_number for each in x509.load_der_x509_crl(row.crl))
         found[row.country] = found.get(row.country, frozenset()) | serials
     return found
+
+
+def crls(connection: Connection) -> list[tuple[str, bytes]]:
+    """Return the newest revocation list (DER) of each authority, with its country."""
+    query = select(revocations.c.country, revocations.c.crl).order_by(revocations.c.country, revocations.c.issuer)
+    return [(row.country, row.crl) for row in connection.execute(query)]

@@ -107,7 +107,7 @@ class GetDirectoryRequest(_message.Message):
 
     HAVE_VERSION_FIELD_NUMBER: _builtins.int
     have_version: _builtins.int
-    """nothing is sent back unless a newer one is held"""
+    """no directory is sent back unless a newer one is held"""
     def __init__(
         self,
         *,
@@ -126,16 +126,24 @@ class GetDirectoryResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SIGNED_DIRECTORY_FIELD_NUMBER: _builtins.int
+    CRLS_FIELD_NUMBER: _builtins.int
     signed_directory: _builtins.bytes
     """SignedDirectory"""
+    @_builtins.property
+    def crls(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Every revocation list that the peer holds (X.509 CRL, DER). Each verifies under its own country's authorities, so
+        that a node that was down, or is new, hears of a revocation from anybody.
+        """
+
     def __init__(
         self,
         *,
         signed_directory: _builtins.bytes = ...,
+        crls: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["signed_directory", b"signed_directory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["crls", b"crls", "signed_directory", b"signed_directory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -74,7 +74,7 @@ class ExchangeServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetDirectory(self, request, context):
-        """The newest signed directory that the peer holds.
+        """The newest signed directory that the peer holds, and every country's revocation lists.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

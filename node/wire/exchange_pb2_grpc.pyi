@@ -36,7 +36,7 @@ class ExchangeStub:
     Acknowledge: _grpc.UnaryUnaryMultiCallable[_exchange_pb2.AcknowledgeRequest, _exchange_pb2.AcknowledgeResponse]
     """A human has read a LIFE query; called by the country that was asked."""
     GetDirectory: _grpc.UnaryUnaryMultiCallable[_exchange_pb2.GetDirectoryRequest, _exchange_pb2.GetDirectoryResponse]
-    """The newest signed directory that the peer holds."""
+    """The newest signed directory that the peer holds, and every country's revocation lists."""
     PushRevocations: _grpc.UnaryUnaryMultiCallable[_exchange_pb2.PushRevocationsRequest, _exchange_pb2.PushRevocationsResponse]
     """The caller's own revocation list; it counts from the next call on."""
 
@@ -48,7 +48,7 @@ class ExchangeAsyncStub(ExchangeStub):
     Acknowledge: _aio.UnaryUnaryMultiCallable[_exchange_pb2.AcknowledgeRequest, _exchange_pb2.AcknowledgeResponse]  # type: ignore[assignment]
     """A human has read a LIFE query; called by the country that was asked."""
     GetDirectory: _aio.UnaryUnaryMultiCallable[_exchange_pb2.GetDirectoryRequest, _exchange_pb2.GetDirectoryResponse]  # type: ignore[assignment]
-    """The newest signed directory that the peer holds."""
+    """The newest signed directory that the peer holds, and every country's revocation lists."""
     PushRevocations: _aio.UnaryUnaryMultiCallable[_exchange_pb2.PushRevocationsRequest, _exchange_pb2.PushRevocationsResponse]  # type: ignore[assignment]
     """The caller's own revocation list; it counts from the next call on."""
 
@@ -75,7 +75,7 @@ class ExchangeServicer(metaclass=_abc_1.ABCMeta):
         request: _exchange_pb2.GetDirectoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_exchange_pb2.GetDirectoryResponse, _abc.Awaitable[_exchange_pb2.GetDirectoryResponse]]:
-        """The newest signed directory that the peer holds."""
+        """The newest signed directory that the peer holds, and every country's revocation lists."""
 
     @_abc_1.abstractmethod
     def PushRevocations(
