@@ -288,7 +288,7 @@ class World:
                     if other is not place:
                         signed = signed_pairing(place, other).SerializeToString()
                         pairing = parse_pairing(SignedPairing.FromString(signed).pairing)
-                        pairings.put(connection, pairing, signed, signers=2, now_us=now_us())
+                        pairings.put(connection, pairing, signed, now_us=now_us())
 
 
 def signed_pairing(place: Place, other: Place, signers: int = 2) -> SignedPairing:

@@ -193,7 +193,7 @@ def _stored(config: Config) -> Stored:
     root = config.trust.root.read_bytes()
     with Database.open_read_only(config.store.database) as database, database.reading() as connection:
         directory = TrustedDirectory.restored(root, directories.accepted(connection))
-        focal_keys, signed = focal_points.keys(connection), pairings.list_signed(connection)
+        focal_keys, signed = focal_points.keys(connection), pairings.in_force(connection)
         last = connection.execute(
             select(ledger_lines.c.idx, ledger_lines.c.leaf).order_by(ledger_lines.c.idx.desc()).limit(1)
         ).one_or_none()

@@ -159,7 +159,7 @@ def _standing(config: Config, database: Database) -> Standing:
         directory = TrustedDirectory.restored(root, directories.accepted(connection))
         revoked = directories.revoked(connection)
         paired = paired_peers(
-            config.country, directory, pairings.list_signed(connection), focal_points.keys(connection)
+            config.country, directory, pairings.in_force(connection), focal_points.keys(connection)
         )
     return Standing(
         signer=Signer(config.country, config.name, key_id(public_key(private)), private),

@@ -77,7 +77,7 @@ def _stored(
     return (
         directories.accepted(connection),
         directories.revoked(connection),
-        pairings.list_signed(connection),
+        pairings.in_force(connection),
         focal_points.keys(connection),
     )
 

@@ -24,6 +24,9 @@ from node.wire.desk_pb2 import Hold, LifeNotice, PairingState
 from node.wire.ledger_pb2 import Direction, LeafKind
 
 LONGEST_REASON = 40  # with the peer, it fits a ledger line
+# A pairing from the future would lock out every later one.
+CLOCK_US = 300 * 1_000_000
+OLDEST_PAIRING_US = 30 * 86_400 * 1_000_000
 
 
 @dataclass(slots=True)
@@ -45,28 +48,31 @@ class Approving:
             UsageError: it names a rehearsal that this node did not make.
             NotPairedError: it is not of this country, or names another root key than the peer has in the directory.
         """
-        pairing = parse_pairing(_parsed(signed).pairing)
+        pairing, now_us = parse_pairing(_parsed(signed).pairing), self.clock()
         root_key = self.standing.trust.directory.root_key(pairing.peer)
         if pairing.country != self.standing.country or pairing.peer_root_key != root_key:
             raise NotPairedError(f"the pairing is not between {self.standing.country} and {pairing.peer} as it is now")
-        held = await self.database.read(pairings.signed, pairing.peer)
+        if not now_us - OLDEST_PAIRING_US <= pairing.time_us <= now_us + CLOCK_US:
+            raise UsageError("the pairing's time is not near this node's clock: rehearse and sign another")
+        held = (await self.database.read(pairings.begun)).get(pairing.peer)
         known = held is not None and parse_pairing(_parsed(held).pairing).rehearsal_sha256 == pairing.rehearsal_sha256
         if not known and not self.rehearsing.is_made(pairing.peer, pairing.rehearsal_sha256):
             raise UsageError(
                 f"rehearse the pairing with {pairing.peer} first, so that who signs has read what would leave"
             )
         focal_keys = await self.database.read(focal_points.keys)
-        now_us = self.clock()
         private = private_of_officer(officer, subject=root_key[:16], reason=f"PAIRING {pairing.peer}")
         line = local_line(LeafKind.LEAF_KIND_PAIRING, private, self.standing.signer, now_us, peer=pairing.peer)
 
         def change(connection: Connection) -> bool:
-            together = _joined(pairings.signed(connection, pairing.peer), signed)
+            together = _joined(pairings.begun(connection).get(pairing.peer), signed)
             who = signers(together, focal_keys)
             if not who:
                 raise NotPairedError("no focal point of this node has signed this pairing")
-            pairings.put(connection, pairing, together, signers=len(who), now_us=now_us)
-            return len(who) >= SIGNERS
+            complete = len(who) >= SIGNERS
+            keep = pairings.put if complete else pairings.begin
+            keep(connection, pairing, together, now_us=now_us)
+            return complete
 
         in_force = await asyncio.wrap_future(self.writer.submit(change, [line]))
         if in_force:
@@ -167,7 +173,7 @@ class Approving:
 
 
 def _pairings_and_keys(connection: Connection) -> tuple[Mapping[str, bytes], list[bytes]]:
-    return pairings.list_signed(connection), focal_points.keys(connection)
+    return {**pairings.in_force(connection), **pairings.begun(connection)}, focal_points.keys(connection)
 
 
 def _parsed(signed: bytes) -> SignedPairing:

@@ -44,9 +44,8 @@ class Searching:
         trust = self.standing.trust
         members = {record.country for record in trust.directory.members()} - {self.standing.country}
         if request.peers:
-            unknown = sorted(set(request.peers) - members)
-            if unknown:
-                raise UsageError(f"not a member: {', '.join(unknown)}")
+            if set(request.peers) - members:  # which, is not repeated: whatever was typed there would be in the log
+                raise UsageError(f"a peer is not a member; members are {', '.join(sorted(members))}")
             return sorted(set(request.peers))
         if request.query.purpose in CHOOSE_PEERS:
             raise UsageError("choose the peers: asking about a victim or a missing person may itself betray them")

@@ -13,7 +13,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from sqlalchemy import Connection
 
-from node.errors import MalformedError, UnansweredError
+from node.errors import MalformedError, MisdirectedError, UnansweredError
 from node.federation.channels import ACKNOWLEDGE, Channels
 from node.federation.envelope import Opened, Sealed, new_salt, open_envelope, seal
 from node.federation.lines import line_of, replay_key, shared_of_received
@@ -87,6 +87,8 @@ class Acknowledging:
             raise MalformedError("the request is not a message of the contract") from None
         now_us = self.clock()
         opened = self._opened(envelope, peer.country, StatementType.STATEMENT_TYPE_ACKNOWLEDGEMENT)
+        if opened.statement.node != peer.name:
+            raise MisdirectedError("the statement is by another node than the one on the connection")
         self.standing.trust.verify_paired(peer.country)
         acknowledgement = opened.body.acknowledgement
         if len(acknowledgement.officer) > LONGEST_OFFICER or len(acknowledgement.telephone) > LONGEST_TELEPHONE:

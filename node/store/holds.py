@@ -19,7 +19,11 @@ class HoldState(IntEnum):
 def put(
     connection: Connection, *, exchange_id: bytes, peer: str, entry_id: bytes, at_us: int, due_us: int, silent: bool
 ) -> None:
-    """Note that an entry waits for the focal point."""
+    """Note that an entry waits for the focal point; of one peer and entry, once: who asks again adds nothing."""
+    held = holds.c
+    same = (held.peer == peer, held.entry_id == entry_id, held.state == HoldState.WAITING)
+    if connection.execute(select(held.entry_id).where(*same).limit(1)).first() is not None:
+        return
     connection.execute(
         insert(holds).values(
             exchange_id=exchange_id,

@@ -143,12 +143,12 @@ pairings = Table(
     "pairings",
     metadata,
     Column("peer", COUNTRY, primary_key=True),
-    Column("peer_root_key", LargeBinary, nullable=False),
-    Column("time_us", BigInteger, nullable=False),  # of the Pairing
-    Column("signers", SmallInteger, nullable=False),  # different focal points whose signatures verified
-    Column("signed", LargeBinary, nullable=False),  # SignedPairing
+    # Of the pairing that two focal points signed last, whether it was ended or not; 0 and NULL before the first.
+    Column("time_us", BigInteger, nullable=False),
+    Column("signed", LargeBinary),  # SignedPairing
     Column("stored_us", BigInteger, nullable=False),
     Column("ended_us", BigInteger),  # from then on it counts no more; only a later pairing does
+    Column("begun", LargeBinary),  # SignedPairing that waits for its second signature
 )
 
 directories = Table(

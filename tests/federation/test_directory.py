@@ -366,7 +366,7 @@ def store_pairing(place: Place, signed: bytes) -> None:
 
     with Database.open(place.config.store.database) as database, database.engine.begin() as connection:
         pairing = parse_pairing(SignedPairing.FromString(signed).pairing)
-        pairings.put(connection, pairing, signed, signers=2, now_us=now_us())
+        pairings.put(connection, pairing, signed, now_us=now_us())
 
 
 @pytest.mark.parametrize("signers", ["one focal point", "two strangers", "one, twice"])

@@ -1,52 +1,63 @@
 import pytest
 from sqlalchemy import Connection
 
-from node.errors import NotPairedError
+from node.errors import NotFoundError, NotPairedError
 from node.store import pairings
 from node.wire.approval_pb2 import Pairing
 from tests.conftest import START_US
 
-ROOT, OTHER = bytes(32), b"\1" * 32
+
+def made(time_us: int = START_US, peer: str = "MX") -> tuple[Pairing, bytes]:
+    pairing = Pairing(country="GT", peer=peer, peer_root_key=bytes(32), time_us=time_us)
+    return pairing, f"{peer} {time_us}".encode()
 
 
-def put(
-    connection: Connection, signers: int, *, time_us: int = START_US, root: bytes = ROOT, peer: str = "MX"
-) -> bytes:
-    pairing = Pairing(country="GT", peer=peer, peer_root_key=root, time_us=time_us)
-    signed = f"{peer} {root[0]} {time_us} {signers}".encode()
-    pairings.put(connection, pairing, signed, signers=signers, now_us=START_US)
+def put(connection: Connection, time_us: int = START_US, peer: str = "MX") -> bytes:
+    pairing, signed = made(time_us, peer)
+    pairings.put(connection, pairing, signed, now_us=START_US)
     return signed
 
 
-def test_the_pairing_with_most_signatures_is_kept_for_each_peer(connection: Connection) -> None:
-    assert pairings.signed(connection, "MX") is None
-    one = put(connection, 1)
-    assert pairings.signed(connection, "MX") == one
-    two = put(connection, 2)
-    assert put(connection, 2) == two  # the same again is no harm
-    us = put(connection, 1, peer="US")
-    assert pairings.list_signed(connection) == {"MX": two, "US": us}
+def begin(connection: Connection, time_us: int = START_US, peer: str = "MX") -> bytes:
+    pairing, signed = made(time_us, peer)
+    pairings.begin(connection, pairing, signed, now_us=START_US)
+    return signed
 
 
-def test_a_pairing_with_a_new_root_key_starts_with_its_own_signatures(connection: Connection) -> None:
-    put(connection, 2)
-    anew = put(connection, 1, time_us=START_US + 1, root=OTHER)
-    assert pairings.list_signed(connection) == {"MX": anew}
+def test_a_pairing_begins_and_comes_into_force(connection: Connection) -> None:
+    one, us = begin(connection), begin(connection, peer="US")
+    assert pairings.begun(connection) == {"MX": one, "US": us}
+    assert pairings.in_force(connection) == {}
+    two = put(connection)
+    assert pairings.in_force(connection) == {"MX": two}
+    assert pairings.begun(connection) == {"US": us}
+    assert put(connection) == two  # the same again is no harm
 
 
-@pytest.mark.parametrize(
-    ("signers", "time_us", "root"),
-    [
-        (2, START_US - 1, OTHER),  # an old root key comes back
-        (2, START_US - 1, ROOT),
-        (1, START_US, ROOT),  # a signature goes missing
-        (2, START_US, OTHER),  # another key under the same time
-    ],
-)
-def test_an_older_pairing_or_one_with_less_never_comes_back(
-    connection: Connection, signers: int, time_us: int, root: bytes
-) -> None:
-    held = put(connection, 2)
+def test_one_signature_does_not_put_the_pairing_in_force_out_of_use(connection: Connection) -> None:
+    held = put(connection)
+    later = begin(connection, START_US + 1)
+    assert pairings.in_force(connection) == {"MX": held}
+    assert pairings.begun(connection) == {"MX": later}
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_an_older_pairing_never_comes_back(connection: Connection, ended: bool) -> None:  # noqa: FBT001
+    put(connection)
+    if ended:
+        pairings.end(connection, "MX", START_US)
+    for again in (put, begin):
+        with pytest.raises(NotPairedError):
+            again(connection, START_US - 1)
+
+
+def test_an_ended_pairing_does_not_come_back_by_its_signatures(connection: Connection) -> None:
+    put(connection)
+    pairings.end(connection, "MX", START_US)
+    assert pairings.in_force(connection) == {}
     with pytest.raises(NotPairedError):
-        put(connection, signers, time_us=time_us, root=root)
-    assert pairings.signed(connection, "MX") == held
+        put(connection)
+    with pytest.raises(NotFoundError):
+        pairings.end(connection, "MX", START_US)
+    later = put(connection, START_US + 1)
+    assert pairings.in_force(connection) == {"MX": later}

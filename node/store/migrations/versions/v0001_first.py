@@ -143,12 +143,11 @@ def _federation() -> None:
     op.create_table(
         "pairings",
         sa.Column("peer", sa.String(2), nullable=False),
-        sa.Column("peer_root_key", sa.LargeBinary(), nullable=False),
         sa.Column("time_us", sa.BigInteger(), nullable=False),
-        sa.Column("signers", sa.SmallInteger(), nullable=False),
-        sa.Column("signed", sa.LargeBinary(), nullable=False),
+        sa.Column("signed", sa.LargeBinary(), nullable=True),
         sa.Column("stored_us", sa.BigInteger(), nullable=False),
         sa.Column("ended_us", sa.BigInteger(), nullable=True),
+        sa.Column("begun", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("peer", name="pk_pairings"),
     )
     op.create_table(
