@@ -43,6 +43,14 @@ def test_no_path_of_somebodys_machine_is_tracked() -> None:
     assert found == []
 
 
+def test_no_page_is_cited_that_the_repository_does_not_hold() -> None:
+    # Who reads this tree can't open notes that lie elsewhere: the fact itself is said instead.
+    cited = re.compile(r"SAFEGUARDS|DESIGN\.md|DESIGN §|LAW\.md|\b[Ss]pine\b")
+    here = str(Path(__file__).relative_to(ROOT))
+    found = [f"{name}: {match[0]}" for name, text in texts() if name != here for match in cited.finditer(text)]
+    assert found == []
+
+
 def test_no_private_key_is_tracked() -> None:
     assert [name for name, text in texts() if SECRET.search(text)] == []
 
