@@ -64,7 +64,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Bounds on what a peer may cost, and on waiting."""
 
     clock_window_s: Annotated[float, Meta(gt=0, le=300)] = 120.0
-    calls_per_peer: Annotated[int, Meta(ge=1, le=10_000)] = 64  # under way at once
+    calls_per_peer: Annotated[int, Meta(ge=1, le=256)] = 32  # under way at once; their work fits one tick
     drain_s: Annotated[float, Meta(gt=0, le=600)] = 10.0  # SIGTERM: how long calls under way may take to end
     connection_age_s: Annotated[float, Meta(ge=10, le=86_400)] = 600.0
 

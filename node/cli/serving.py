@@ -32,6 +32,7 @@ from node.federation.distribution import Distribution
 from node.federation.enacting import Enacting
 from node.federation.envelope import Signer
 from node.federation.finding import Finding
+from node.federation.holding import Holding
 from node.federation.servicer import ExchangeServicer
 from node.federation.standing import Standing
 from node.federation.tls import ServerTls, load_own_identity
@@ -81,6 +82,7 @@ async def running(config: Config) -> AsyncIterator[Parts]:
         desk_health, to_desk = desk_server(parts)
         healths = {PEER_SERVICE: peer_health, DESK_SERVICE: desk_health}
         await parts.distribution.enacting.enact()
+        await parts.exchange.answering.holding.restore()
         serve_metrics(config, stack)  # before the others start: what started has to be stopped in order
         await to_peers.start()
         await to_desk.start()
@@ -116,7 +118,8 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
     lookup_keys = vault.lookup_keys()
     entries = Entries(database, vault, lookup_keys)
     finding = Finding(database, entries, lookup_keys)
-    answering = Answering(standing, finding, vault, writer, now_us, window_us)
+    holding = Holding(database, vault, writer)
+    answering = Answering(standing, finding, vault, writer, holding, now_us, window_us)
     exchange = ExchangeServicer(
         standing, writer, now_us, config.limits.calls_per_peer, answering, acknowledging, distribution
     )
@@ -158,9 +161,7 @@ def _standing(config: Config, database: Database) -> Standing:
     with database.reading() as connection:
         directory = TrustedDirectory.restored(root, directories.accepted(connection))
         revoked = directories.revoked(connection)
-        paired = paired_peers(
-            config.country, directory, pairings.in_force(connection), focal_points.keys(connection)
-        )
+        paired = paired_peers(config.country, directory, pairings.in_force(connection), focal_points.keys(connection))
     return Standing(
         signer=Signer(config.country, config.name, key_id(public_key(private)), private),
         trust=Trust(config.country, directory, revoked, paired),

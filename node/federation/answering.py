@@ -19,6 +19,7 @@ from node.errors import MalformedError, MisdirectedError
 from node.federation import metrics
 from node.federation.envelope import Opened, Sealed, new_salt, open_envelope, seal
 from node.federation.finding import Finding
+from node.federation.holding import Holding
 from node.federation.lines import ANSWER_BODY, QUERY_BODY, line_of, private_of, replay_key
 from node.federation.standing import Standing
 from node.federation.ticks import Ticks
@@ -28,7 +29,7 @@ from node.policy.derive import derive_facts, derive_request
 from node.policy.facts import encode_facts
 from node.policy.outbound import verify_query
 from node.policy.redact import hit_only, redact
-from node.store import holds, life
+from node.store import life
 from node.store.vault import Vault
 from node.store.writer import Priority, Writer
 from node.wire.codes_pb2 import (
@@ -37,7 +38,6 @@ from node.wire.codes_pb2 import (
     DataCategory,
     Outcome,
     Purpose,
-    Urgency,
 )
 from node.wire.entry_pb2 import Entry
 from node.wire.envelope_pb2 import STATEMENT_TYPE_ANSWER, STATEMENT_TYPE_QUERY, Statement
@@ -49,8 +49,10 @@ log = structlog.get_logger()
 Pseudonym: TypeAlias = Callable[[DataCategory.ValueType, str], str]
 
 PAGE_ENTRIES = 10
-# More matches than this are not considered, nor told: a selector that finds so many is no lead.
-CONSIDERED_ENTRIES = 64
+# What a selector finds beyond these is not told, and beyond those not looked at: it is no lead. The first bound is on
+# what the recipient sees, since one that hidden entries used up would tell of them.
+VISIBLE_ENTRIES = 64
+CONSIDERED_ENTRIES = 1_024
 ACKNOWLEDGE_WITHIN_US = 15 * 60 * 1_000_000  # a LIFE query, by a human
 VISIBLE = frozenset({ENTRY, HIT})
 NEVER_LAWFUL = frozenset(
@@ -61,12 +63,6 @@ NEVER_LAWFUL = frozenset(
         Purpose.PURPOSE_COMMERCIAL,
     }
 )
-DUE_US = {
-    Urgency.URGENCY_LIFE: 2 * 3_600_000_000,
-    Urgency.URGENCY_URGENT: 8 * 3_600_000_000,
-    Urgency.URGENCY_PRIORITY: 3 * 86_400_000_000,
-    Urgency.URGENCY_ROUTINE: 7 * 86_400_000_000,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +88,7 @@ class Answering:
     finding: Finding
     vault: Vault
     writer: Writer
+    holding: Holding
     clock: Callable[[], int]
     window_us: int
     ticks: Ticks = field(default_factory=Ticks)
@@ -195,7 +192,7 @@ class Answering:
         now_us: int,
         refused: bool,
     ) -> None:
-        visible = sum([each.is_visible for each in judged])
+        visible = min(VISIBLE_ENTRIES, sum([each.is_visible for each in judged]))
         answer.SetInParent()  # also where nothing is told
         answer.refused, answer.truncated = refused, visible > (query.page + 1) * PAGE_ENTRIES
         if query.urgency == URGENCY_LIFE:
@@ -208,7 +205,7 @@ class Answering:
     async def _log(
         self, opened: Opened, sealed: Sealed, judged: Sequence[Judged], page: Sequence[Judged], refusal: str
     ) -> None:
-        statement, query = opened.statement, opened.body.query
+        statement, query, now_us = opened.statement, opened.body.query, self.clock()
         private = private_of(query)
         private.reason = refusal
         floor, release = self.standing.floor, self.standing.release
@@ -221,49 +218,36 @@ class Answering:
             sealed.shared,
             private,
             exchange_id=statement.exchange_id,
-            now_us=self.clock(),
+            now_us=now_us,
             decisions=decisions,
             replay_key=replay_key(statement),
             sent=sealed,
             bodies=((QUERY_BODY, opened.body_bytes), (ANSWER_BODY, sealed.body)),
         )
-        changes = self._changes(statement, query, judged, self.clock())
-        if changes is None:
-            await self.writer.append(line)
+        if query.urgency == URGENCY_LIFE:
+            await asyncio.wrap_future(self.writer.submit(_expecting(statement, now_us), [line], Priority.ANSWER))
         else:
-            await asyncio.wrap_future(self.writer.submit(changes, [line], Priority.ANSWER))
+            await self.writer.append(line)
+        # An answer waits for its line alone: if it waited for its holds too, a peer would see by the clock that
+        # something is held. What a crash loses of them is made again from the lines' decisions.
+        self.holding.hold(
+            statement.exchange_id, peer=statement.sender, urgency=query.urgency, decisions=decisions, at_us=now_us
+        )
 
-    def _changes(
-        self, statement: Statement, query: Query, judged: Sequence[Judged], now_us: int
-    ) -> Callable[[Connection], None] | None:
-        """Return what else this exchange writes, with its line: entries held for the focal point, a LIFE notice."""
-        held = [each.entry.entry_id for each in judged if each.decision.outcome == HELD_SILENTLY]
-        is_life = query.urgency == URGENCY_LIFE
-        if not held and not is_life:
-            return None
-        due_us = now_us + DUE_US.get(query.urgency, DUE_US[Urgency.URGENCY_ROUTINE])
 
-        def change(connection: Connection) -> None:
-            for entry_id in held:
-                holds.put(
-                    connection,
-                    exchange_id=statement.exchange_id,
-                    peer=statement.sender,
-                    entry_id=entry_id,
-                    at_us=now_us,
-                    due_us=due_us,
-                    silent=True,
-                )
-            if is_life:
-                life.expect(
-                    connection,
-                    exchange_id=statement.exchange_id,
-                    peer=statement.sender,
-                    direction=Direction.DIRECTION_RECEIVED,
-                    due_us=now_us + ACKNOWLEDGE_WITHIN_US,
-                )
+def _expecting(statement: Statement, now_us: int) -> Callable[[Connection], None]:
+    """Return the change that notes that a human is to read this LIFE query; that it is one, the asker knows."""
 
-        return change
+    def change(connection: Connection) -> None:
+        life.expect(
+            connection,
+            exchange_id=statement.exchange_id,
+            peer=statement.sender,
+            direction=Direction.DIRECTION_RECEIVED,
+            due_us=now_us + ACKNOWLEDGE_WITHIN_US,
+        )
+
+    return change
 
 
 def _write_hit(
@@ -293,7 +277,7 @@ def _write_hit(
 
 
 def _page(judged: Sequence[Judged], page: int) -> Sequence[Judged]:
-    visible = [each for each in judged if each.is_visible]
+    visible = [each for each in judged if each.is_visible][:VISIBLE_ENTRIES]
     return visible[page * PAGE_ENTRIES : (page + 1) * PAGE_ENTRIES]
 
 

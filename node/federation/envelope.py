@@ -206,6 +206,7 @@ def _parse_statement(data: bytes) -> Statement:
         statement = Statement.FromString(data)
     except DecodeError as error:
         raise MalformedError("the statement is not a message of the contract") from error
+    _verify_bare(statement, data)
     if statement.protocol != PROTOCOL:
         raise MalformedError(f"protocol {statement.protocol} is not spoken here")
     if len(statement.exchange_id) != EXCHANGE_ID_BYTES:
@@ -228,8 +229,9 @@ def _verify_shared(data: bytes, statement: Statement, answers: Sealed | None) ->
         shared = LeafShared.FromString(data)
     except DecodeError as error:
         raise MalformedError("the ledger line is not a message of the contract") from error
+    _verify_bare(shared, data)
     # A reply must be to exactly the statement sent, else an answer to another question could be passed off as ours.
-    answered = answers.statement if answers is not None else b""
+    answered = (answers.statement, answers.envelope.key_id, answers.envelope.signature) if answers else (b"", b"", b"")
     told = (
         shared.kind == KIND_OF_TYPE[statement.type]
         and shared.direction == DIRECTION_SENT
@@ -238,7 +240,18 @@ def _verify_shared(data: bytes, statement: Statement, answers: Sealed | None) ->
         and shared.node == f"{statement.sender}/{statement.node}"
         and shared.peer == statement.recipient
         and shared.body_sha256 == statement.body_sha256
-        and shared.counterpart_statement == answered
+        and (shared.counterpart_statement, shared.counterpart_key_id, shared.counterpart_signature) == answered
     )
     if not told:
         raise MisdirectedError("the sender's ledger line does not describe this message")
+
+
+def _verify_bare(message: Statement | LeafShared, data: bytes) -> None:
+    """Check that the bytes say what the message says and nothing besides.
+
+    They go into this node's ledger as they are and for ever, so an unknown field, or one that is said twice, would be a
+    place for a peer to put a name where nobody can erase it.
+    """
+    message.DiscardUnknownFields()
+    if message.SerializeToString() != data:
+        raise MalformedError("the statement or the ledger line holds more than the contract's fields")

@@ -7,6 +7,7 @@ runs, and a refusal without a ledger line is not wanted.
 
 import asyncio
 import secrets
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -36,6 +37,37 @@ TLS13 = [b"TLSv1.3"]
 
 UseCase = Callable[[bytes, Peer], Awaitable[bytes]]
 
+PATIENCE = 600  # refusals of one peer that get a line each, at once
+PATIENCE_PER_S = 1.0  # and how many more a second: some 100 MB a day
+
+
+@dataclass(slots=True)
+class Patience:
+    """How many more refusals of one peer get a ledger line of their own (a token bucket)."""
+
+    left: float = PATIENCE
+    at: float = 0.0
+    unlogged: int = 0
+
+    def is_over(self, now: float) -> bool:
+        """Tell whether the peer's next call is refused unread; `now` is in seconds of a steady clock."""
+        self.left = min(PATIENCE, self.left + (now - self.at) * PATIENCE_PER_S)
+        self.at = now
+        return self.left < 1
+
+    def spend(self, now: float) -> bool:
+        """Take one line's worth and return True, or count a refusal without a line and return False."""
+        if self.is_over(now):
+            self.unlogged += 1
+            return False
+        self.left -= 1
+        return True
+
+    def reported(self) -> int:
+        """Return how many had no line since this was last asked."""
+        unlogged, self.unlogged = self.unlogged, 0
+        return unlogged
+
 
 @dataclass(slots=True)
 class ExchangeServicer:
@@ -49,6 +81,7 @@ class ExchangeServicer:
     acknowledging: Acknowledging
     distribution: Distribution
     _under_way: Counter[str] = field(default_factory=Counter)
+    _patience: dict[str, Patience] = field(default_factory=dict)
     _logging: set[asyncio.Future[None]] = field(default_factory=set)
 
     def handlers(self) -> grpc.GenericRpcHandler:
@@ -73,9 +106,12 @@ class ExchangeServicer:
                 metrics.UNIDENTIFIED.inc()
                 raise
             data = b""
+            patience = self._patience.setdefault(peer.country, Patience())
             self._under_way[peer.country] += 1
             try:
                 self.standing.trust.verify_standing(peer, self.clock())
+                if patience.is_over(time.monotonic()):
+                    raise OverloadedError(f"{peer.country} sends too much that is refused")
                 if self._under_way[peer.country] > self.calls_per_peer:
                     raise OverloadedError(f"{peer.country} has more than {self.calls_per_peer} calls under way")
                 message = await context.read()
@@ -87,8 +123,10 @@ class ExchangeServicer:
                 raise  # it could not be logged, so neither could its refusal
             except EnlaceError as error:
                 metrics.REJECTED.labels(peer.country, type(error).__name__).inc()
+                if not patience.spend(time.monotonic()):
+                    raise  # a peer must not be able to fill the disk; the next line says how many had none
                 # gRPC cancels this task when the call has broken off already; the line is written all the same.
-                logging = asyncio.ensure_future(self._log_rejected(peer, data, error))
+                logging = asyncio.ensure_future(self._log_rejected(peer, data, error, patience.reported()))
                 self._logging.add(logging)
                 logging.add_done_callback(self._logging.discard)
                 await asyncio.shield(logging)
@@ -98,7 +136,7 @@ class ExchangeServicer:
 
         return serve
 
-    async def _log_rejected(self, peer: Peer, data: bytes, error: EnlaceError) -> None:
+    async def _log_rejected(self, peer: Peer, data: bytes, error: EnlaceError, unlogged: int) -> None:
         now_us = self.clock()
         exchange_id = secrets.token_bytes(16)
         shared = shared_of_event(
@@ -110,7 +148,8 @@ class ExchangeServicer:
             direction=Direction.DIRECTION_RECEIVED,
             body=data,
         )
-        private = LeafPrivate(reason=type(error).__name__)
+        reason = type(error).__name__
+        private = LeafPrivate(reason=f"{reason} AND {unlogged} WITHOUT A LINE" if unlogged else reason)
         await self.writer.append(line_of(shared, private, exchange_id=exchange_id, now_us=now_us))
 
 

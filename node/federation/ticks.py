@@ -1,13 +1,15 @@
 """Ticks: answers leave at instants that their arrival alone decides, so that work done does not show as time.
 
-An answer leaves at the first multiple of 5 ms that is at least 5 ms after its query arrived, or, where the work took
-longer, at the next one. All that leave at one instant share one timer.
+An answer leaves at the first multiple of 50 ms that is at least 50 ms after its query arrived, or, where the work took
+longer, at the next one. All that leave at one instant share one timer. With 5 ms, a peer that asked sixteen times at
+once made the difference of a few hidden records sixteen times as long, and saw it; the tick has to be longer than the
+work of all calls that a peer may have under way.
 """
 
 import asyncio
 import math
 
-TICK_S = 0.005
+TICK_S = 0.05
 
 
 class Ticks:

@@ -21,7 +21,8 @@ def put(
 ) -> None:
     """Note that an entry waits for the focal point; of one peer and entry, once: who asks again adds nothing."""
     held = holds.c
-    same = (held.peer == peer, held.entry_id == entry_id, held.state == HoldState.WAITING)
+    known = (held.state == HoldState.WAITING) | (held.exchange_id == exchange_id)
+    same = (held.peer == peer, held.entry_id == entry_id, known)
     if connection.execute(select(held.entry_id).where(*same).limit(1)).first() is not None:
         return
     connection.execute(
