@@ -45,7 +45,7 @@ class Case(_message.Message):
     opened_us: _builtins.int
     """UTC microseconds"""
     review_us: _builtins.int
-    """nothing outlives it without a recorded decision"""
+    """when the unit decides whether to keep it"""
     open: _builtins.bool
     @_builtins.property
     def crimes(self) -> _containers.RepeatedScalarFieldContainer[_codes_pb2.Crime.ValueType]: ...
@@ -118,6 +118,7 @@ class Entry(_message.Message):
     unit: _builtins.str
     recorded_us: _builtins.int
     review_us: _builtins.int
+    """past it, no peer finds the entry"""
     handling: _codes_pb2.HandlingCode.ValueType
     handling_text: _builtins.str
     """H3's words"""
