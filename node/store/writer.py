@@ -31,8 +31,11 @@ BESIDE_ANSWERS_S: Final = 0.001
 """The same, for a batch with answers to peers in it."""
 BATCH_LINES: Final = 128
 """Lines in a batch, at about 30 µs each."""
-LINGER_S: Final = 0.004
-"""Seconds that a batch waits for company, while there is company: recent batches held more than `LINGER_ABOVE`."""
+LINGER_S: Final = 0.01
+"""Seconds, at most, that a batch waits for company, while there is company: recent batches held more than
+`LINGER_ABOVE`."""
+LINGER_STEP_S: Final = 0.002
+"""It goes as soon as nobody came for so long."""
 LINGER_ABOVE: Final = 1.4
 _MEMORY: Final = 0.8  # weight of the past in the average batch
 _STOPPED: Final = "the ledger's writer has stopped"
@@ -184,10 +187,18 @@ class Writer:
             self._sort(self._inbox.get())
         self._drain()
         answers = self._lanes[Priority.ANSWER]
-        if answers and self._average > LINGER_ABOVE and len(answers) < BATCH_LINES and not self._closing:
-            time.sleep(LINGER_S)
-            self._drain()
+        if answers and self._average > LINGER_ABOVE:
+            self._linger(answers)
         return True
+
+    def _linger(self, answers: deque[_Job]) -> None:
+        """Wait while more answers keep coming: what comes together is written together."""
+        latest = time.perf_counter() + LINGER_S - LINGER_STEP_S
+        came = 0
+        while came < len(answers) < BATCH_LINES and not self._closing and time.perf_counter() < latest:
+            came = len(answers)
+            time.sleep(LINGER_STEP_S)
+            self._drain()
 
     def _drain(self) -> None:
         try:
