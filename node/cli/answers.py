@@ -7,13 +7,15 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from node.cli.output import printable, time_text
-from node.cli.words import coordinates_text, interval_text, word, words
+from node.cli.words import all_named, coordinates_text, id_text, interval_text, named
+from node.records.labels import Language
 from node.schema import FIELDS, KIND_BY_HOLDER, category_of
 from node.wire.codes_pb2 import (
     OUTCOME_RELEASE,
     Caveat,
     Crime,
     DataCategory,
+    EntityKind,
     HandlingCode,
     InformationGrade,
     LinkKind,
@@ -35,6 +37,7 @@ _STATES: Final = {
     PeerOutcome.PEER_OUTCOME_LATE: "late: no answer in time",
     PeerOutcome.PEER_OUTCOME_INVALID: "the answer did not verify, and was thrown away",
     PeerOutcome.PEER_OUTCOME_NOT_ASKED: "not asked",
+    PeerOutcome.PEER_OUTCOME_NOT_LOGGED: "it answered, but could not be logged here, so it is not shown",
 }
 STYLES: Final = {
     PeerOutcome.PEER_OUTCOME_ANSWERED: "",
@@ -43,13 +46,7 @@ STYLES: Final = {
     PeerOutcome.PEER_OUTCOME_LATE: "red",
     PeerOutcome.PEER_OUTCOME_INVALID: "bold red",
     PeerOutcome.PEER_OUTCOME_NOT_ASKED: "yellow",
-}
-_OUTCOME_WORDS: Final = {
-    "release": "released",
-    "generalise": "generalised",
-    "pseudonymise": "pseudonymised",
-    "mask": "masked",
-    "withhold": "withheld",
+    PeerOutcome.PEER_OUTCOME_NOT_LOGGED: "bold red",
 }
 _HIT: Final = "bold green"
 
@@ -84,62 +81,60 @@ def notes_of(response: SearchResponse) -> str:
     return printable("; ".join(notes))
 
 
-def hit_lines(peer: str, hit: Hit) -> Iterator[str]:
-    """Yield the lines that show one hit; what a peer wrote can't rewrite the screen."""
+def hit_lines(peer: str, hit: Hit, language: Language) -> Iterator[str]:
+    """Yield the lines that show one hit, codes in a language; what a peer wrote can't rewrite the screen."""
     if hit.HasField("entry"):
-        yield from _entry_lines(peer, hit.entry)
+        yield from _entry_lines(peer, hit.entry, language)
     elif hit.HasField("hit"):
-        yield from _hit_only_lines(peer, hit.hit)
+        yield from _hit_only_lines(peer, hit.hit, language)
     else:
         yield f"{peer}: held for the focal point; an answer is due by {time_text(hit.pending.due_us)}"
-        yield f"  ticket       {hit.pending.ticket.hex()}"
+        yield f"  ticket       {id_text(hit.pending.ticket)}"
 
 
-def _hit_only_lines(peer: str, hit: HitOnly) -> Iterator[str]:
+def _hit_only_lines(peer: str, hit: HitOnly, language: Language) -> Iterator[str]:
     yield f"{peer}: something is held; ask {peer} for it"
-    yield f"  handle       {hit.handle.hex()}"
-    yield from _terms_lines(hit.terms)
-    yield from _grant_lines(hit.grants)
+    yield f"  handle       {id_text(hit.handle)}"
+    yield from _terms_lines(hit.terms, language)
+    yield from _grant_lines(hit.grants, language)
 
 
-def _entry_lines(peer: str, entry: ReleasedEntry) -> Iterator[str]:
+def _entry_lines(peer: str, entry: ReleasedEntry, language: Language) -> Iterator[str]:
     holder = entry.WhichOneof("entity") or ""
-    invented = ", invented" if entry.invented else ""
-    yield f"{peer}: {holder.replace('_', ' ') or 'an entry of a kind that this node does not know'}{invented}"
-    yield from _field_lines(entry, holder)
+    yield f"{peer}: {kind_text(holder, language)}{', invented' if entry.invented else ''}"
+    yield from _field_lines(entry, holder, language)
     yield f"  originator   {peer}"
-    yield from _record_lines(entry)
-    yield from _terms_lines(entry.terms)
-    yield from _grant_lines(entry.grants)
+    yield from _record_lines(entry, language)
+    yield from _terms_lines(entry.terms, language)
+    yield from _grant_lines(entry.grants, language)
     if entry.withheld:
-        categories = words(DataCategory.DESCRIPTOR, entry.withheld)
+        categories = all_named(DataCategory.DESCRIPTOR, entry.withheld, language)
         yield f"  withheld     {categories} (named for this kind and purpose, filled or not)"
-    yield f"  handle       {entry.handle.hex()}"
+    yield f"  handle       {id_text(entry.handle)}"
     for link in entry.links:
-        yield f"  {word(LinkKind.DESCRIPTOR, link.kind):<12} {link.to_handle.hex()}"
+        yield f"  {named(LinkKind.DESCRIPTOR, link.kind, language):<12} {id_text(link.to_handle)}"
 
 
-def _field_lines(entry: ReleasedEntry, holder: str) -> Iterator[str]:
+def _field_lines(entry: ReleasedEntry, holder: str, language: Language) -> Iterator[str]:
     outcomes = {grant.category: grant.outcome for grant in entry.grants}
     if holder not in KIND_BY_HOLDER:
         return
     entity: Message = getattr(entry, holder)
     for field in FIELDS[KIND_BY_HOLDER[holder]]:
-        shown = value_text(entity, field)
+        shown = value_text(entity, field, language)
         if shown:
-            outcome = outcomes.get(category_of(field), OUTCOME_RELEASE)
-            how = _OUTCOME_WORDS.get(word(Outcome.DESCRIPTOR, outcome), "unknown")
-            category = word(DataCategory.DESCRIPTOR, category_of(field))
-            yield f"    {label(field.name)}: {shown}   [{category}, {how}]"
+            outcome = named(Outcome.DESCRIPTOR, outcomes.get(category_of(field), OUTCOME_RELEASE), language)
+            category = named(DataCategory.DESCRIPTOR, category_of(field), language)
+            yield f"    {field_label(field.name)}: {shown}   [{category}; {outcome}]"
 
 
-def _record_lines(entry: ReleasedEntry) -> Iterator[str]:
+def _record_lines(entry: ReleasedEntry, language: Language) -> Iterator[str]:
     facts = (
-        ("roles", words(Role.DESCRIPTOR, entry.roles)),
-        ("crimes", words(Crime.DESCRIPTOR, entry.crimes)),
+        ("roles", all_named(Role.DESCRIPTOR, entry.roles, language)),
+        ("crimes", all_named(Crime.DESCRIPTOR, entry.crimes, language)),
         ("recorded", time_text(entry.recorded_us)),
-        ("grading", _grading(entry)),
-        ("handling", _handling(entry)),
+        ("grading", _grading(entry, language)),
+        ("handling", _handling(entry, language)),
         ("source", entry.source),
         ("attribution", entry.attribution),
     )
@@ -148,63 +143,70 @@ def _record_lines(entry: ReleasedEntry) -> Iterator[str]:
             yield f"  {name:<12} {printable(text)}"
 
 
-def _grading(entry: ReleasedEntry) -> str:
-    """The 4x4 grading, "B3"; empty where neither half is told."""
-    if not entry.source_grade and not entry.information_grade:
-        return ""
-    source = word(SourceGrade.DESCRIPTOR, entry.source_grade).upper() if entry.source_grade else "?"
-    return source + (word(InformationGrade.DESCRIPTOR, entry.information_grade) if entry.information_grade else "?")
+def _grading(entry: ReleasedEntry, language: Language) -> str:
+    """The 4x4 grading; empty where neither half is told."""
+    halves = ((SourceGrade, entry.source_grade), (InformationGrade, entry.information_grade))
+    return "; ".join(named(enum.DESCRIPTOR, grade, language) for enum, grade in halves if grade)
 
 
-def _handling(entry: ReleasedEntry) -> str:
-    code = word(HandlingCode.DESCRIPTOR, entry.handling).upper() if entry.handling else ""
-    parts = [code, entry.handling_text, words(Caveat.DESCRIPTOR, entry.caveats)]
+def _handling(entry: ReleasedEntry, language: Language) -> str:
+    code = named(HandlingCode.DESCRIPTOR, entry.handling, language) if entry.handling else ""
+    parts = [code, entry.handling_text, all_named(Caveat.DESCRIPTOR, entry.caveats, language)]
     return "; ".join(part for part in parts if part)
 
 
-def _terms_lines(terms: Terms) -> Iterator[str]:
+def _terms_lines(terms: Terms, language: Language) -> Iterator[str]:
     if terms.obligations:
-        yield f"  obligations  {words(Obligation.DESCRIPTOR, terms.obligations)}"
+        yield f"  obligations  {all_named(Obligation.DESCRIPTOR, terms.obligations, language)}"
     if terms.retention_days:
         yield f"  delete after {terms.retention_days} days"
 
 
-def _grant_lines(grants: Sequence[Grant]) -> Iterator[str]:
+def _grant_lines(grants: Sequence[Grant], language: Language) -> Iterator[str]:
     """Yield each rule once, with the law that it rests on and all that it grants."""
     by_rule: dict[tuple[str, str], list[str]] = {}
     for grant in grants:
-        category = word(DataCategory.DESCRIPTOR, grant.category)
+        category = named(DataCategory.DESCRIPTOR, grant.category, language)
         granted = by_rule.setdefault((grant.rule, grant.law), [])
         if category not in granted:
             granted.append(category)
     for (rule, law), categories in by_rule.items():
-        yield f"  granted by   {printable(rule)}, {printable(law)}: {', '.join(categories)}"
+        yield f"  granted by   {printable(rule)}, {printable(law)}: {'; '.join(categories)}"
 
 
 # --- values ----------------------------------------------------------------------------------------------------------
 
 
-def label(field: str) -> str:
+def kind_text(holder: str, language: Language) -> str:
+    """Return what kind of entity a field of an entry holds: "person"."""
+    if holder not in KIND_BY_HOLDER:
+        return "an entry of a kind that this node does not know"
+    return named(EntityKind.DESCRIPTOR, KIND_BY_HOLDER[holder], language)
+
+
+def field_label(field: str) -> str:
     """Return the name of a field as people read it."""
     return field.removesuffix("_us").replace("_", " ")
 
 
-def value_text(message: Message, descriptor: FieldDescriptor) -> str:
+def value_text(message: Message, descriptor: FieldDescriptor, language: Language) -> str:
     """Return what a field holds as text for people; empty where it holds nothing."""
     value = getattr(message, descriptor.name)
     if descriptor.is_repeated:
-        return ", ".join(_one(descriptor, each) for each in value)
+        if descriptor.enum_type is not None:
+            return all_named(descriptor.enum_type, value, language)
+        return ", ".join(_one(descriptor, each, language) for each in value)
     if descriptor.has_presence and not message.HasField(descriptor.name):
         return ""
-    return _one(descriptor, value) if value else ""
+    return _one(descriptor, value, language) if value else ""
 
 
-def _one(descriptor: FieldDescriptor, value: Any) -> str:  # noqa: ANN401 - whatever a field holds
+def _one(descriptor: FieldDescriptor, value: Any, language: Language) -> str:  # noqa: ANN401 - whatever a field holds
     shown = _SHOWN.get(type(value))
     if shown is not None:
         return shown(value)
     if descriptor.enum_type is not None:
-        return word(descriptor.enum_type, value)
+        return named(descriptor.enum_type, value, language)
     return time_text(value) if descriptor.name.endswith("_us") else printable(value)
 
 

@@ -10,10 +10,11 @@ from rich.table import Table
 
 from node.cli.client import desk
 from node.cli.home import home_of
-from node.cli.output import HomeOption, JsonOption, OfficerOption, console, printable, time_text
+from node.cli.output import HomeOption, JsonOption, LanguageOption, OfficerOption, console, printable, time_text
 from node.cli.reading import message_dict
 from node.cli.records import case_lines, entry_lines
 from node.cli.words import id_text, parse_id, parse_interval, parse_word
+from node.records.labels import Language
 from node.wire.codes_pb2 import Crime
 from node.wire.desk_pb2 import GetCaseRequest, ListCasesRequest, PutCaseRequest
 from node.wire.entry_pb2 import Case, Entry
@@ -30,6 +31,7 @@ def new_case(
     title: Annotated[str, typer.Option("--title", help="For people of your own country.")],
     crimes: Annotated[list[str], typer.Option("--crime", help="trafficking, kidnapping …; repeatable.")],
     officer: OfficerOption,
+    language: LanguageOption,
     unit: Annotated[str, typer.Option("--unit", help="That owns it; else your own.")] = "",
     review: Annotated[
         str | None, typer.Option("--review", help="The day on which it is reviewed; at most five years ahead.")
@@ -48,7 +50,7 @@ def new_case(
     )
     with desk(home_of(home), officer) as stub:
         kept = stub.PutCase(PutCaseRequest(case=case)).case
-    _show_case(kept, [], as_json)
+    _show_case(kept, [], language, as_json)
 
 
 @app.command("list")
@@ -87,24 +89,25 @@ def show_case(
     case: Annotated[str, typer.Argument(help="The case's id.")],
     *,
     officer: OfficerOption,
+    language: LanguageOption,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show a case with all its entries; that you looked is logged."""
     with desk(home_of(home), officer) as stub:
         found = stub.GetCase(GetCaseRequest(case_id=parse_id(case)))
-    _show_case(found.case, found.entries, as_json)
+    _show_case(found.case, found.entries, language, as_json)
 
 
-def _show_case(case: Case, entries: Sequence[Entry], as_json: bool) -> None:
+def _show_case(case: Case, entries: Sequence[Entry], language: Language, as_json: bool) -> None:
     if as_json:
         document = {"case": message_dict(case), "entries": [message_dict(entry) for entry in entries]}
         typer.echo(json.dumps(document, ensure_ascii=False))
         return
     out = console()
-    for line in case_lines(case):
+    for line in case_lines(case, language):
         out.print(line, soft_wrap=True)
     for entry in entries:
         out.print()
-        for line in entry_lines(entry):
+        for line in entry_lines(entry, language):
             out.print(line, soft_wrap=True)

@@ -13,6 +13,7 @@ import typer
 
 from node.cli import directory_facts as facts
 from node.cli import directory_files as files
+from node.cli.output import JsonOption, KeyPassphraseFile, show, time_text
 from node.errors import UsageError
 from node.identity.directory import (
     DAY_US,
@@ -28,14 +29,13 @@ from node.wire.directory_pb2 import Directory, MemberRecord, Root, SignedDirecto
 
 app = typer.Typer(help="Make, sign and check the list of member countries.", no_args_is_help=True)
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+File = Annotated[Path, typer.Argument(help="The signed directory, which may still lack signatures.")]
 Out = Annotated[Path, typer.Option("--out", help="The file to write; must not exist.")]
 PinnedRoot = Annotated[Path, typer.Option("--root", help="The first root, as pinned by the nodes.")]
 Previous = Annotated[
     Path | None, typer.Option("--previous", help="The directory now in force, which the new one must follow.")
 ]
 Key = Annotated[Path, typer.Option("--key", help="The private key to sign with.")]
-Passphrase = Annotated[Path | None, typer.Option("--passphrase-file", help="Where the key's passphrase is written.")]
 Stewards = Annotated[
     list[str], typer.Option("--steward", metavar="NAME=FILE", help="A steward and the file of the public key.")
 ]
@@ -49,22 +49,20 @@ Rotations = Annotated[
 
 
 @app.command("new-steward")
-def new_steward(out: Out, passphrase_file: Passphrase = None, as_json: Json = False) -> None:
+def new_steward(out: Out, passphrase_file: KeyPassphraseFile = None, as_json: JsonOption = False) -> None:
     """Make a steward's key: the private one in the file named, the public one beside it in FILE.pub."""
     _new_key(out, passphrase_file, as_json)
 
 
 @app.command("new-member-key")
-def new_member_key(out: Out, passphrase_file: Passphrase = None, as_json: Json = False) -> None:
+def new_member_key(out: Out, passphrase_file: KeyPassphraseFile = None, as_json: JsonOption = False) -> None:
     """Make a country's own root key, which signs its record; keep it offline."""
     _new_key(out, passphrase_file, as_json)
 
 
 def _new_key(out: Path, passphrase_file: Path | None, as_json: bool) -> None:
     public = files.new_key(out, passphrase_file)
-    facts.show(
-        {"private_key": str(out), "public_key_file": str(files.public_path(out)), "public_key": public.hex()}, as_json
-    )
+    show({"private_key": str(out), "public_key_file": str(files.public_path(out)), "public_key": public.hex()}, as_json)
 
 
 @app.command("init-root")
@@ -73,12 +71,12 @@ def init_root(
     stewards: Stewards,
     threshold: Threshold,
     out: Out,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make the first root, which nodes pin; compare its digest by voice before you do."""
     root = build_root(federation=federation, version=1, threshold=threshold, stewards=_stewards(stewards))
     files.create(out, root)
-    facts.show(facts.root_facts(root), as_json)
+    show(facts.root_facts(root), as_json)
 
 
 @app.command("rotate-root")
@@ -90,7 +88,7 @@ def rotate_root(
     out: Out,
     previous: Previous = None,
     rotations: Rotations = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make the next root, to be signed with `sign-root` by the old threshold and by the new one."""
     newest = parse_root(_roots(root, previous, rotations)[-1])
@@ -101,19 +99,19 @@ def rotate_root(
         stewards=_stewards(stewards),
     )
     files.create(out, SignedRoot(root=data).SerializeToString())
-    facts.show(facts.root_facts(data), as_json)
+    show(facts.root_facts(data), as_json)
 
 
 @app.command("sign-root")
 def sign_next_root(
-    file: Path,
+    file: Annotated[Path, typer.Argument(help="The next root, as `rotate-root` made it.")],
     *,
     root: PinnedRoot,
     key: Key,
-    passphrase_file: Passphrase = None,
+    passphrase_file: KeyPassphraseFile = None,
     previous: Previous = None,
     rotations: Rotations = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Add a steward's signature to a root made with `rotate-root`; those who leave and those who come both sign."""
     old = parse_root(_roots(root, previous, rotations)[-1])
@@ -130,7 +128,7 @@ def sign_next_root(
         told[f"signed_by_{name}"] = sorted(names)
         told[f"missing_of_{name}"] = max(0, judge.threshold - len(names))
     files.replace(file, signed.SerializeToString())
-    facts.show(told, as_json)
+    show(told, as_json)
 
 
 # --- members ----------------------------------------------------------------------------------------------------------
@@ -138,20 +136,20 @@ def sign_next_root(
 
 @app.command("member-record")
 def member_record(
-    description: Path,
+    description: Annotated[Path, typer.Argument(help="What the country says of itself (YAML): member.yaml.")],
     *,
     root: PinnedRoot,
     key: Key,
     out: Out,
-    passphrase_file: Passphrase = None,
-    as_json: Json = False,
+    passphrase_file: KeyPassphraseFile = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a country's record from its description (YAML) and sign it with the country's own root key."""
     signed = sign_member(files.read_record(description), files.private_key(key, passphrase_file))
     # Refused here rather than at the stewards' table. A rotated root has the same federation.
     member = parse_member(signed, parse_root(files.read(root)).federation)
     files.create(out, signed.SerializeToString())
-    facts.show(facts.member_facts(member.record, member.root_key), as_json)
+    show(facts.member_facts(member.record, member.root_key), as_json)
 
 
 # --- directories ------------------------------------------------------------------------------------------------------
@@ -170,7 +168,7 @@ def compose(
     floor: Annotated[Path | None, typer.Option("--floor", help="The multilateral floor rulebook (YAML).")] = None,
     days: Annotated[int, typer.Option("--days", min=1, max=LIFETIME_US // DAY_US, help="How long it lives.")] = 90,
     demonstration: Annotated[bool, typer.Option("--demonstration", help="Invented data only.")] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Put together an unsigned directory; what is not given stays as in the previous one."""
     held = _held(root, [previous] if previous else [])
@@ -195,7 +193,7 @@ def compose(
     data = signed.SerializeToString()
     held.verify_draft(data, now_us)
     files.create(out, data)
-    facts.show(facts.directory_facts(signed, files.read(root)), as_json)
+    show(facts.directory_facts(signed, files.read(root)), as_json)
 
 
 def _composed(before: Iterable[SignedMember], new: Iterable[Path], without: Iterable[str]) -> list[SignedMember]:
@@ -215,13 +213,13 @@ def _country(signed: SignedMember, what: str) -> str:
 
 @app.command("sign")
 def sign(
-    file: Path,
+    file: File,
     *,
     root: PinnedRoot,
     key: Key,
-    passphrase_file: Passphrase = None,
+    passphrase_file: KeyPassphraseFile = None,
     previous: Previous = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Add one steward's signature to a directory, once all else in it has been verified."""
     data = files.read(file)
@@ -232,35 +230,35 @@ def sign(
     _steward_of(private, key, parse_root(followed(pinned, signed.roots)[-1]))
     signed = sign_directory(signed, private)
     files.replace(file, signed.SerializeToString())
-    facts.show(facts.directory_facts(signed, pinned), as_json)
+    show(facts.directory_facts(signed, pinned), as_json)
 
 
 @app.command("show")
-def show(file: Path, root: PinnedRoot, as_json: Json = False) -> None:
+def show_directory(file: File, root: PinnedRoot, as_json: JsonOption = False) -> None:
     """Print what a directory says and who has signed it, whether or not it would be accepted."""
-    facts.show(facts.directory_facts(decoded(SignedDirectory, files.read(file), str(file)), files.read(root)), as_json)
+    show(facts.directory_facts(decoded(SignedDirectory, files.read(file), str(file)), files.read(root)), as_json)
 
 
 @app.command("verify")
 def verify(
-    file: Path,
+    file: File,
     root: PinnedRoot,
     previous: Annotated[
         list[Path] | None, typer.Option("--previous", help="Directories accepted before, oldest first.")
     ] = None,
     at: Annotated[str | None, typer.Option("--at", help="Verify for this time (RFC 3339) instead of now.")] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Verify a directory as a node would that has pinned the root and accepted the previous directories."""
     now_us = _now_us() if at is None else files.parse_time(at)
     accepted = _held(root, previous or []).updated(files.read(file), now_us)
-    facts.show(
+    show(
         {
             "accepted": True,
             "federation": accepted.federation,
             "version": accepted.version,
             "sha256": accepted.digest.hex(),
-            "expires": facts.time_text(accepted.expires_us),
+            "expires": time_text(accepted.expires_us),
             "members": [record.country for record in accepted.members()],
             "changed_root_keys": sorted(accepted.rerooted),
         },

@@ -1,29 +1,14 @@
 """What directories, roots and records say, as people and programs read it."""
 
 import hashlib
-import json
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
-import typer
-from rich.console import Console
-from rich.table import Table
-
+from node.cli.output import time_text
 from node.errors import DirectoryError
 from node.identity.directory import DIRECTORY_TYPE
 from node.identity.stewards import decoded, followed, parse_root, signed_by
 from node.wire.codes_pb2 import InstrumentKind, Obligation
 from node.wire.directory_pb2 import Directory, Instrument, MemberRecord, SignedDirectory
-
-
-def time_text(time_us: int) -> str:
-    """Return a time (UTC microseconds) as RFC 3339."""
-    # Text, since what a draft says may be beyond any calendar.
-    try:
-        return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    except (OverflowError, ValueError, OSError):
-        return f"{time_us} us"
 
 
 def root_facts(data: bytes) -> dict[str, Any]:
@@ -98,27 +83,3 @@ def directory_facts(signed: SignedDirectory, pinned: bytes) -> dict[str, Any]:
     ]
     facts["instruments"] = [_instrument_facts(instrument) for instrument in directory.instruments]
     return facts
-
-
-def show(facts: Mapping[str, Any], as_json: bool) -> None:
-    """Print facts as a table, or as one line of JSON."""
-    if as_json:
-        typer.echo(json.dumps(facts, ensure_ascii=False))
-        return
-    # What a file says is printed as it stands: no markup, and no control characters that would rewrite the screen.
-    table = Table.grid(padding=(0, 2))
-    for name, value in facts.items():
-        rows = value if isinstance(value, list) else [value]
-        for place, row in enumerate(rows):
-            table.add_row(name.replace("_", " ") if place == 0 else "", _plain(row))
-    Console(markup=False, highlight=False).print(table)
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, dict):
-        text = "; ".join(f"{name.replace('_', ' ')} {_plain(item)}" for name, item in value.items())
-    elif isinstance(value, list):
-        text = ", ".join(map(str, value)) or "none"
-    else:
-        text = {True: "yes", False: "no", "": "none"}.get(value, str(value)) if isinstance(value, bool) else str(value)
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -8,7 +8,7 @@ import typer
 
 from node.cli.client import desk
 from node.cli.directory_files import private_key, read
-from node.cli.home import Home, home_of
+from node.cli.home import Home, database_at, home_of
 from node.cli.output import HomeOption, JsonOption, OfficerOption, show
 from node.cli.pki_folder import Folder
 from node.config import load_config
@@ -54,7 +54,10 @@ def accept_directory(home: Home, data: bytes) -> int:
     config = load_config(home.config)
     private = private_key(config.trust.signing_key, None)
     signer = Signer(config.country, config.name, key_id(public_key(private)), private)
-    with Database.open(config.store.database) as database, KeyStore.open(config.store.keystore) as keystore:
+    with (
+        Database.open(database_at(config.store.database)) as database,
+        KeyStore.open(config.store.keystore) as keystore,
+    ):
         with database.reading() as connection:
             held = TrustedDirectory.restored(read(config.trust.root), directories.accepted(connection))
         now_us = time.time_ns() // 1_000

@@ -4,14 +4,17 @@ import json
 from typing import Annotated
 
 import typer
+from rich import box
+from rich.table import Table
 
 from node.cli.client import desk
 from node.cli.home import home_of
-from node.cli.output import HomeOption, JsonOption, OfficerOption, console, printable, say, time_text
+from node.cli.output import HomeOption, JsonOption, LanguageOption, OfficerOption, console, printable, say, time_text
 from node.cli.reading import message_dict, parse_message, read_text
-from node.cli.records import entry_lines
+from node.cli.records import entry_facts, entry_lines
 from node.cli.words import id_text, parse_id
 from node.errors import UsageError
+from node.records.labels import Language
 from node.wire.desk_pb2 import (
     DecideChangeRequest,
     GetEntryRequest,
@@ -33,6 +36,7 @@ def add(
     file: File,
     *,
     officer: OfficerOption,
+    language: LanguageOption,
     case: Annotated[str | None, typer.Option("--case", help="The case's id, where the file names none.")] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -47,15 +51,22 @@ def add(
         raise UsageError("say in which case: --case, or case_id in the file")
     with desk(home_of(home), officer) as stub:
         kept = stub.PutEntry(PutEntryRequest(entry=entry)).entry
-    _show(kept, as_json)
+    _show(kept, language, as_json)
 
 
 @app.command("show")
-def show_entry(entry: EntryId, *, officer: OfficerOption, home: HomeOption = None, as_json: JsonOption = False) -> None:
+def show_entry(
+    entry: EntryId,
+    *,
+    officer: OfficerOption,
+    language: LanguageOption,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Show an entry; that you looked is logged."""
     with desk(home_of(home), officer) as stub:
         found = stub.GetEntry(GetEntryRequest(entry_id=parse_id(entry))).entry
-    _show(found, as_json)
+    _show(found, language, as_json)
 
 
 @app.command("edit")
@@ -63,6 +74,7 @@ def edit(
     file: File,
     *,
     officer: OfficerOption,
+    language: LanguageOption,
     reason: Annotated[str, typer.Option("--reason", help="Needed where protection gets weaker.")] = "",
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -79,7 +91,7 @@ def edit(
     if response.pending_change:
         say(_pending_sentences(response))
     else:
-        _show(response.entry, as_json=False)
+        _show(response.entry, language, as_json=False)
 
 
 def _pending_sentences(response: PutEntryResponse) -> list[str]:
@@ -93,44 +105,85 @@ def _pending_sentences(response: PutEntryResponse) -> list[str]:
 
 
 @app.command("changes")
-def changes(*, officer: OfficerOption, home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """List changes that weaken protection and wait for a second officer."""
+def changes(
+    *, officer: OfficerOption, language: LanguageOption, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """List changes that wait for a second officer, each beside the entry as it stands; that you looked is logged."""
     with desk(home_of(home), officer) as stub:
         waiting = stub.ListChanges(ListChangesRequest()).changes
+        stand = [stub.GetEntry(GetEntryRequest(entry_id=change.entry_id)).entry for change in waiting]
     if as_json:
-        typer.echo(json.dumps([message_dict(change) for change in waiting], ensure_ascii=False))
+        document = [
+            {**message_dict(change), "stands": message_dict(entry)}
+            for change, entry in zip(waiting, stand, strict=True)
+        ]
+        typer.echo(json.dumps(document, ensure_ascii=False))
         return
     out = console()
     if not waiting:
         out.print("No change waits for a second officer.")
-    for change in waiting:
+    for change, entry in zip(waiting, stand, strict=True):
         out.print(f"change      {id_text(change.change_id)}", soft_wrap=True)
         out.print(f"  entry     {id_text(change.entry_id)}", soft_wrap=True)
         out.print(f"  weakens   {', '.join(change.weakened)}", soft_wrap=True)
         out.print(f"  reason    {printable(change.reason)}", soft_wrap=True)
         out.print(f"  proposed  by {printable(change.proposed_by)}, {time_text(change.proposed_us)}", soft_wrap=True)
+        out.print(_beside(entry, change.proposed, language))
+
+
+def _beside(stands: Entry, proposed: Entry, language: Language) -> Table:
+    """Return a table of two states of an entry; what differs is marked, and stands out."""
+    now, then = (_by_name(entry, language) for entry in (stands, proposed))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("", "", "stands", "proposed"):
+        table.add_column(heading, overflow="fold")
+    for name in dict.fromkeys((*now, *then)):
+        differs = now.get(name) != then.get(name)
+        table.add_row("≠" if differs else "", name, now.get(name), then.get(name), style="bold" if differs else "")
+    return table
+
+
+def _by_name(entry: Entry, language: Language) -> dict[str, str]:
+    facts: dict[str, str] = {}
+    for name, text in entry_facts(entry, language):
+        facts[name] = f"{facts[name]}\n{text}" if name in facts else text
+    return facts
 
 
 @app.command("confirm")
-def confirm(change: ChangeId, *, officer: OfficerOption, home: HomeOption = None, as_json: JsonOption = False) -> None:
+def confirm(
+    change: ChangeId,
+    *,
+    officer: OfficerOption,
+    language: LanguageOption,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Confirm a change that another officer proposed: from now on the entry is less protected."""
     with desk(home_of(home), officer) as stub:
         decided = stub.DecideChange(DecideChangeRequest(change_id=parse_id(change), confirm=True)).entry
-    _show(decided, as_json)
+    _show(decided, language, as_json)
 
 
 @app.command("decline")
-def decline(change: ChangeId, *, officer: OfficerOption, home: HomeOption = None, as_json: JsonOption = False) -> None:
+def decline(
+    change: ChangeId,
+    *,
+    officer: OfficerOption,
+    language: LanguageOption,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Decline a change, or take your own back: the entry stays as it is."""
     with desk(home_of(home), officer) as stub:
         decided = stub.DecideChange(DecideChangeRequest(change_id=parse_id(change), confirm=False)).entry
-    _show(decided, as_json)
+    _show(decided, language, as_json)
 
 
-def _show(entry: Entry, as_json: bool) -> None:
+def _show(entry: Entry, language: Language, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(message_dict(entry), ensure_ascii=False))
         return
     out = console()
-    for line in entry_lines(entry):
+    for line in entry_lines(entry, language):
         out.print(line, soft_wrap=True)

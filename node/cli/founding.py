@@ -138,13 +138,15 @@ def _make(plan: Plan) -> None:
 
 def _certificates(plan: Plan) -> None:
     folder = Folder(plan.authority or plan.home.path)
-    if plan.authority is None:
-        make_root(folder, plan.domain, plan.passphrase)
-    elif folder.index().domain != plan.domain:
+    if plan.authority is not None and folder.index().domain != plan.domain:
         raise UsageError(f"{plan.authority} is the authority of {folder.index().domain.uri}, not of {plan.domain.uri}")
-    # The second name serves whoever reads the metrics on the node's own machine.
-    issue(folder, "node", plan.name, plan.home.tls, plan.passphrase, dns_names=(plan.server_name, "localhost"))
-    issue(folder, "desk", plan.administrator, plan.home.officer(plan.administrator), plan.passphrase)
+    names = (plan.server_name, "localhost")  # the second serves whoever reads the metrics on the node's own machine
+    with folder.locked():
+        if plan.authority is None:
+            make_root(folder, plan.domain, plan.passphrase)
+        issue(folder, "node", plan.name, plan.passphrase, dns_names=names, out=plan.home.tls)
+        place = plan.home.officer(plan.administrator)
+        issue(folder, "desk", plan.administrator, plan.passphrase, out=place)
     write(plan.home.tls / "bundle.crt", folder.bundle.read_bytes())
 
 

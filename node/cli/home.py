@@ -1,21 +1,25 @@
 """Where a node lives on disk: the folder that `enlace init` makes.
 
 enlace.toml            configuration
-ca/                    the country's authority; in production it stays on a machine that is never connected
-tls/                   the node's certificate chain and key
-keys/                  signing key, key-encryption key, member root key (offline in production)
+member.yaml            what the country says of itself in the directory, to be completed and signed
+ca/, issued/           the country's authority, in the layout of `node.cli.pki_folder`: root, bundle, index of what was
+                       issued, revocation list; in production it stays on a machine that is never connected
+tls/                   the node's certificate chain (certificate.pem) and key (key.pem), and the country's bundle.crt
+keys/                  signing-key.pem, key-encryption-key, member-root.pem (offline in production)
 officers/NAME/         a certificate and key for each officer, handed over in person
-focal/NAME.pem         a focal point's own signing key, likewise
-rulebooks/             release and outbound rulebooks of the country
+focal/NAME.pem         a focal point's own signing key, likewise; NAME.pem.pub beside it
+rulebooks/             release.yaml and outbound.yaml of the country
+pairings/PEER.bin      a pairing that waits for its second signature; PEER.txt is the rehearsal that signers read
 trust/root.bin         the stewards' root, pinned
-data/                  database and key store, where these are SQLite
+data/                  enlace.db and keys.db, where database and key store are SQLite
 """
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.errors import UsageError
+from node.errors import StoreError, UsageError
+from node.store.engines import is_sqlite, parse_url, sqlite_path
 
 HOME_VARIABLE = "ENLACE_HOME"
 
@@ -84,3 +88,19 @@ def home_of(option: Path | None) -> Home:
     if not home.config.is_file():
         raise UsageError(f"there is no node in {path}: make one with `enlace init --home {path}`")
     return home
+
+
+def database_at(place: str) -> str:
+    """Return the URL of a database that is there: of a SQLite file, or the URL itself.
+
+    Raises:
+        UsageError: there is no such file, or the URL is of no database for a node.
+    """
+    url = place if "://" in place else f"sqlite:///{Path(place).resolve()}"
+    try:
+        parsed = parse_url(url)
+    except StoreError as error:
+        raise UsageError(str(error)) from error
+    if is_sqlite(parsed) and not sqlite_path(parsed).is_file():
+        raise UsageError(f"{sqlite_path(parsed)}: there is no such file")
+    return url

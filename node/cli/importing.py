@@ -17,7 +17,6 @@ from node.cli.client import desk
 from node.cli.home import Home, home_of
 from node.cli.output import HomeOption, JsonOption, OfficerOption, console, printable, show
 from node.cli.reading import parse_message
-from node.cli.words import parse_country
 from node.config import load_config
 from node.errors import EnlaceError, UsageError
 from node.records.csvrows import BrokenRow
@@ -77,22 +76,17 @@ class _Outcome:
 
 
 def import_file(
-    file: Annotated[Path, typer.Argument(help="The file.")],
+    file: Annotated[Path, typer.Argument(help="The cases, in the format that --format names.")],
     *,
     format_: Annotated[Format, typer.Option("--format", help="What the file holds.")],
     officer: OfficerOption,
-    country: Annotated[
-        str | None, typer.Option("--country", help="Take the cases of this country; the node's own.")
-    ] = None,
     atomic: Annotated[bool, typer.Option("--atomic", help="Keep everything or nothing.")] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Import cases with their entries; exit status 1 if something was broken."""
+    """Import this country's cases with their entries; exit status 1 if something was broken."""
     node = home_of(home)
     own = load_config(node.config).country
-    if country is not None and parse_country(country) != own:
-        raise UsageError(f"a node keeps its own country's cases: this one those of {own}")
     outcome, started = _Outcome(), time.perf_counter()
     with _opened(file) as source, _progress(file, source, quiet=as_json) as lines:
         found = _own(_cases(format_, source, lines, own), own, outcome)

@@ -9,9 +9,8 @@ import typer
 from node.cli.directory_files import read
 from node.cli.founding import Plan, make_node
 from node.cli.home import Home
-from node.cli.issuing import ca_passphrase
+from node.cli.issuing import CaPassphraseFile, ca_passphrase, domain_of
 from node.cli.output import JsonOption, say, show
-from node.identity.spiffe import TrustDomain
 from node.identity.stewards import parse_root
 
 
@@ -36,13 +35,11 @@ def init(
     focal: Annotated[list[str] | None, typer.Option("--focal", help="A focal point's pseudonym; give two.")] = None,
     administrator: Annotated[str, typer.Option("--administrator", help="A pseudonym.")] = "administrator",
     telephone: Annotated[str, typer.Option("--duty-telephone", help="Answered at any hour.")] = "",
-    passphrase_file: Annotated[
-        Path | None, typer.Option("--passphrase-file", help="Of the CA key; else $ENLACE_CA_PASSPHRASE.")
-    ] = None,
+    passphrase_file: CaPassphraseFile = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a node: authority, certificates, keys, configuration, databases, two focal points and an administrator."""
-    domain = TrustDomain(country.upper(), federation)
+    domain = domain_of(country, federation)
     port = peer.rpartition(":")[2]
     plan = Plan(
         home=Home(home.resolve()),

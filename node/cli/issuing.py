@@ -1,19 +1,45 @@
-"""Using a country's authority from another command: its passphrase, a new root, and certificates put where they go."""
+"""What commands do with a country's authority: its passphrase, a new root, issuing authorities, certificates, lists.
+
+Whoever calls holds the folder's lock (`Folder.locked`), so that what was looked at is still so when it is changed.
+"""
 
 import os
 import sys
+from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Final
 
 import typer
 
 from node.cli.directory_files import read
-from node.cli.pki import MIN_PASSPHRASE, PASSPHRASE_VARIABLE
+from node.cli.pki_facts import issued_facts
 from node.cli.pki_folder import PRIVATE, Folder, Index, entry, now, write
-from node.errors import UsageError
-from node.identity.authority import build_crl, create_root, generate_key, issue_desk, issue_node, key_pem
+from node.errors import CertificateInvalidError, UsageError
+from node.identity.authority import (
+    LEAF_VALIDITY,
+    LIST_VALIDITY,
+    Authority,
+    Curve,
+    build_crl,
+    create_issuing,
+    create_root,
+    generate_key,
+    issue_desk,
+    issue_node,
+    key_pem,
+    parse_request,
+)
 from node.identity.certificates import parse_chain, verify_chain
-from node.identity.spiffe import TrustDomain
+from node.identity.spiffe import Kind, TrustDomain, parse_trust_domain
+
+PASSPHRASE_VARIABLE: Final = "ENLACE_CA_PASSPHRASE"  # noqa: S105 the variable's name
+# The key file's encryption slows guessing only 2,048-fold, so the passphrase itself has to be beyond guessing.
+MIN_PASSPHRASE: Final = 20
+
+CaPassphraseFile = Annotated[
+    Path | None,
+    typer.Option("--passphrase-file", help=f"Where the CA key's passphrase is written; else ${PASSPHRASE_VARIABLE}."),
+]
 
 
 def ca_passphrase(file: Path | None, *, new: bool = False) -> bytes:
@@ -35,45 +61,109 @@ def ca_passphrase(file: Path | None, *, new: bool = False) -> bytes:
     return passphrase
 
 
-def make_root(folder: Folder, domain: TrustDomain, passphrase: bytes) -> None:
-    """Make a country's root in the folder, with an empty revocation list."""
-    at, key = now(), generate_key("P-384")
+def domain_of(country: str, federation: str) -> TrustDomain:
+    """Return a country's trust domain, checked before anybody types a passphrase.
+
+    Raises:
+        UsageError: the country or the federation has another form than in SPIFFE ids.
+    """
+    domain = TrustDomain(country.upper(), federation)
+    try:
+        parse_trust_domain(domain.uri)
+    except CertificateInvalidError as error:
+        raise UsageError(str(error)) from error
+    return domain
+
+
+def make_root(
+    folder: Folder, domain: TrustDomain, passphrase: bytes, *, curve: Curve = "P-384", issuing: bool = False
+) -> None:
+    """Make a country's root in the folder, and where wanted an authority below it, with an empty revocation list."""
+    at, key = now(), generate_key(curve)
     certificate = create_root(domain, key, at)
-    with folder.locked():
-        folder.write_authority(folder.root, certificate, key_pem(key, passphrase))
-        write(folder.bundle, certificate)
-        index = Index(country=domain.country, federation=domain.federation).numbering()
-        folder.write_index(index)
-        write(folder.crl, build_crl(folder.authority(passphrase), index.crl_number, {}, at))
+    folder.write_authority(folder.root, certificate, key_pem(key, passphrase))
+    write(folder.bundle, certificate)
+    folder.write_index(Index(country=domain.country, federation=domain.federation))
+    if issuing:
+        make_issuing(folder, passphrase, curve)
+    publish(folder, folder.authority(passphrase))
+
+
+def make_issuing(folder: Folder, passphrase: bytes, curve: Curve) -> None:
+    """Make the next issuing authority, with the root's key.
+
+    Raises:
+        UsageError: the root's key is not here, or the passphrase is wrong.
+    """
+    at, index = now(), folder.index()
+    key = generate_key(curve)
+    authority = folder.authority(passphrase, root=True)
+    pem = create_issuing(authority, key.public_key(), at)
+    (certificate,) = parse_chain(pem)
+    folder.write_index(index.adding(entry(certificate, authority, "issuing", f"{at:%Y-%m-%d}", at=at)))
+    folder.write_authority(folder.issuing, pem, key_pem(key, passphrase))
+    root, *others = folder.certificates()
+    folder.write_bundle((root, certificate, *others))
 
 
 def issue(
     folder: Folder,
-    kind: Literal["node", "desk"],
+    kind: Kind,
     name: str,
-    place: Path,
     passphrase: bytes,
     *,
     dns_names: tuple[str, ...] = (),
-) -> None:
-    """Issue a certificate with a new key, and put certificate.pem and key.pem into `place`.
+    days: int = LEAF_VALIDITY.days,
+    csr: Path | None = None,
+    out: Path | None = None,
+) -> dict[str, object]:
+    """Issue a certificate, and return what there is to tell of it.
+
+    Args:
+        folder: Of the authority.
+        kind: Of the holder.
+        name: Of the node, or the officer's pseudonym.
+        passphrase: Of the authority's key.
+        dns_names: What peers call a node by.
+        days: How long it is valid.
+        csr: A signing request; without one a key is made and put beside the certificate.
+        out: The folder for certificate.pem and key.pem; else the holder's below the authority's.
 
     Raises:
         UsageError: the authority's key is not here, the passphrase is wrong, or a name can't stand in a certificate.
     """
-    at, key = now(), generate_key()
-    with folder.locked():
-        index, authority = folder.index(), folder.authority(passphrase)
-        if kind == "node":
-            chain = issue_node(authority, name, key.public_key(), dns_names=dns_names, now=at)
-        else:
-            chain = issue_desk(authority, name, key.public_key(), now=at)
-        leaf, *between = parse_chain(chain)
-        # What peers would refuse must not be handed over.
-        verify_chain(leaf, between, folder.certificates()[:1], at)
-        folder.write_index(index.adding(entry(leaf, authority, kind, name, at=at, dns_names=dns_names)))
-        write(place / "key.pem", key_pem(key, None), PRIVATE)
-        write(place / "certificate.pem", chain)
+    at, validity, index = now(), timedelta(days=days), folder.index()
+    key = generate_key()
+    public = key.public_key() if csr is None else parse_request(read(csr))
+    authority = folder.authority(passphrase)
+    if kind == "node":
+        chain = issue_node(authority, name, public, dns_names=dns_names, now=at, validity=validity)
+    else:
+        chain = issue_desk(authority, name, public, now=at, validity=validity)
+    leaf, *between = parse_chain(chain)
+    # What peers would refuse must not be handed over.
+    verify_chain(leaf, between, folder.certificates()[:1], at)
+    issued = entry(leaf, authority, kind, name, at=at, dns_names=dns_names)
+    folder.write_index(index.adding(issued))
+    place = out or folder.holder(issued.identity)
+    key_file = place / "key.pem" if csr is None else None
+    if key_file is not None:
+        write(key_file, key_pem(key, None), PRIVATE)
+    write(place / "certificate.pem", chain)
+    return {
+        **issued_facts(issued, at),
+        "certificate": str(place / "certificate.pem"),
+        "key": str(key_file) if key_file else None,
+    }
+
+
+def publish(folder: Folder, authority: Authority, validity: timedelta = LIST_VALIDITY) -> None:
+    """Write the next revocation list."""
+    index = folder.index().numbering()
+    # The number is used up before the list exists, so that two lists never share one, whatever crashes.
+    folder.write_index(index)
+    revoked = {int(each.serial, 16): each.revoked for each in index.issued if each.revoked is not None}
+    write(folder.crl, build_crl(authority, index.crl_number, revoked, now(), validity))
 
 
 def is_held(folder: Folder, identity: str) -> bool:

@@ -7,28 +7,39 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 from google.protobuf.message import DecodeError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from sqlalchemy import Connection
 
+from node.cli.checkpoints import opened_checkpoint, signed_checkpoint
 from node.cli.client import desk
-from node.cli.directory_files import read
-from node.cli.home import HOME_VARIABLE, home_of
-from node.cli.output import HomeOption, JsonOption, OfficerOption, show, show_rows, time_text
+from node.cli.directory_files import create, read
+from node.cli.home import HOME_VARIABLE, database_at, home_of
+from node.cli.output import HomeOption, JsonOption, LanguageOption, OfficerOption, show, show_rows, time_text
 from node.cli.reading import message_dict
-from node.cli.words import id_text, parse_country, word
-from node.config import load_config
-from node.errors import DirectoryMalformedError, LedgerBrokenError, SignatureError, UnknownMemberError, UsageError
+from node.cli.words import id_text, named, parse_country, word
+from node.config import Config, load_config
+from node.errors import (
+    DirectoryMalformedError,
+    LedgerBrokenError,
+    NoteError,
+    SignatureError,
+    UnknownMemberError,
+    UsageError,
+)
 from node.federation.envelope import STATEMENT_TYPE
 from node.identity.directory import TrustedDirectory
 from node.identity.keys import verify_signature
+from node.records.labels import Language
 from node.store import directories
 from node.store.database import Database
 from node.store.ledger import Progress as Told
 from node.store.ledger import Report, StatementVerifier, verify_ledger
+from node.store.listing import read_head
 from node.wire.codes_pb2 import Purpose
 from node.wire.desk_pb2 import ListLedgerRequest, ListLedgerResponse
 from node.wire.directory_pb2 import Directory, SignedDirectory
@@ -48,47 +59,81 @@ def verify(
         str | None,
         typer.Option("--database", help="A SQLite file, as a copy, or a URL; else the node's own."),
     ] = None,
+    since: Annotated[
+        Path | None, typer.Option("--since", help="A checkpoint kept elsewhere, which the ledger must still extend.")
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Recompute the whole ledger from the database itself; exit status 1 names what is wrong, by line.
 
-    With a home, the signatures in it are checked too, against the directories that follow from the pinned root.
+    With a home, the signatures in it are checked too, against the directories that follow from the pinned root. Who
+    rewrites all lines and all that is kept about them is found out by --since alone, and by peers' ledgers.
     """
-    pinned, url = None, _url(database) if database else ""
+    config = None
     if home is not None or HOME_VARIABLE in os.environ or not database:
         config = load_config(home_of(home).config)
-        pinned, url = config.trust.root, url or config.store.database
+    if since is not None and config is None:
+        raise UsageError("--since needs --home, whose pinned root says which keys are the node's")
+    kept, place = read(since) if since is not None else None, database or (config.store.database if config else "")
     started = time.perf_counter()
-    with Database.open_read_only(url) as opened, opened.reading() as connection, _told(as_json) as told:
-        verifier = None
-        if pinned is not None:
-            verifier = _statement_verifier(read(pinned), directories.accepted(connection))
+    with Database.open_read_only(database_at(place)) as opened, opened.reading() as connection:
         try:
-            report = verify_ledger(connection, verify_statement=verifier, progress=told)
-            if report.unknown_keys:
-                raise LedgerBrokenError(f"{report.unknown_keys} signatures are by keys that no directory names")
-        except LedgerBrokenError as error:
+            with _told(as_json) as told:
+                report = _verified(connection, config, kept, told)
+        except (LedgerBrokenError, NoteError) as error:
             show({"verified": False, "findings": str(error).split("; ")}, as_json)
             raise typer.Exit(1) from None
-    _show_whole(report, signed=pinned is not None, seconds=time.perf_counter() - started, as_json=as_json)
+    _show_whole(report, signed=config is not None, seconds=time.perf_counter() - started, as_json=as_json)
 
 
-def _url(database: str) -> str:
-    if "://" in database:
-        return database
-    path = Path(database).resolve()
-    if not path.is_file():
-        raise UsageError(f"{database} is no file")
-    return f"sqlite:///{path}"
+def _verified(connection: Connection, config: Config | None, kept: bytes | None, told: Told | None) -> Report:
+    if config is None:
+        return verify_ledger(connection, progress=told)
+    history = _history(read(config.trust.root), directories.accepted(connection))
+    since = opened_checkpoint(kept, config, history) if kept is not None else None
+    report = verify_ledger(connection, verify_statement=_statement_verifier(history), progress=told, since=since)
+    if report.unknown_keys:
+        raise LedgerBrokenError(f"{report.unknown_keys} signatures are by keys that no directory names")
+    return report
 
 
-def _statement_verifier(root: bytes, accepted: Sequence[bytes]) -> StatementVerifier:
-    """Return what checks statements under all directories since: a key that was replaced has signed what it signed."""
+@app.command("checkpoint")
+def checkpoint(
+    *,
+    out: Annotated[Path | None, typer.Option("--out", help="The file to write; must not exist.")] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a signed checkpoint, to be kept where nobody of the node can reach it; `verify --since` compares it.
+
+    It is a C2SP signed note: name, size and root of the ledger, and a plain Ed25519 signature (type 0x01) by the node's
+    signing key. A note's text can't be confused with the statements that the same key signs, since these are encoded
+    as DSSE says. The database is only read, also while the node runs.
+    """
+    config = load_config(home_of(home).config)
+    with Database.open_read_only(database_at(config.store.database)) as opened, opened.reading() as connection:
+        head = read_head(connection)
+    note = signed_checkpoint(config, head)
+    if out is not None:
+        create(out, note)
+    elif not as_json:
+        typer.echo(note, nl=False)
+        return
+    show({"lines": head.size, "root": head.root, "file": str(out) if out else None, "note": note.decode()}, as_json)
+
+
+def _history(root: bytes, accepted: Sequence[bytes]) -> list[TrustedDirectory]:
+    """Return all directories that were in force, the newest first."""
     directory, history = TrustedDirectory.pinned(root), list[TrustedDirectory]()
     for signed in accepted:
         directory = directory.updated(signed, _issued_us(signed))
         history.insert(0, directory)
+    return history
+
+
+def _statement_verifier(history: Sequence[TrustedDirectory]) -> StatementVerifier:
+    """Return what checks statements under all directories since: a key that was replaced has signed what it signed."""
 
     def verify_statement(statement: bytes, key_id: bytes, signature: bytes) -> None:
         try:
@@ -145,6 +190,7 @@ def _show_whole(report: Report, *, signed: bool, seconds: float, as_json: bool) 
 def list_ledger(
     *,
     officer: OfficerOption,
+    language: LanguageOption,
     start: Annotated[int, typer.Option("--start", min=0, help="The first line, from 0.")] = 0,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many lines.")] = 100,
     peer: Annotated[str | None, typer.Option("--peer", help="Only lines that concern this country.")] = None,
@@ -156,12 +202,19 @@ def list_ledger(
     with desk(home_of(home), officer) as stub:
         lines = list(stub.ListLedger(request))
     if as_json:
-        typer.echo(json.dumps([message_dict(line) for line in lines], ensure_ascii=False))
+        typer.echo(json.dumps([_document(line) for line in lines], ensure_ascii=False))
         return
-    show_rows([_row(line) for line in lines], as_json=False, empty="There is no such line.")
+    show_rows([_row(line, language) for line in lines], as_json=False, empty="There is no such line.")
 
 
-def _row(line: ListLedgerResponse) -> dict[str, object]:
+def _document(line: ListLedgerResponse) -> dict[str, Any]:
+    document = message_dict(line)
+    if line.private.subject:
+        document["private"]["subject"] = _subject(line.private.subject)
+    return document
+
+
+def _row(line: ListLedgerResponse, language: Language) -> dict[str, object]:
     private = line.private
     who = " ".join(part for part in (private.officer, private.unit) if part)
     return {
@@ -170,11 +223,11 @@ def _row(line: ListLedgerResponse) -> dict[str, object]:
         "what": f"{word(LeafKind.DESCRIPTOR, line.kind)}, {word(Direction.DESCRIPTOR, line.direction)}",
         "peer": line.peer,
         "who": who if line.HasField("private") else "(erased)",
-        "about": _about(line),
+        "about": _about(line, language),
     }
 
 
-def _about(line: ListLedgerResponse) -> str:
+def _about(line: ListLedgerResponse, language: Language) -> str:
     private = line.private
     counts = (
         (private.released, "released"),
@@ -184,7 +237,7 @@ def _about(line: ListLedgerResponse) -> str:
     )
     parts = [f"{count} {what}" for count, what in counts if count]
     if private.purpose:
-        parts.append(f"to {word(Purpose.DESCRIPTOR, private.purpose)}")
+        parts.append(named(Purpose.DESCRIPTOR, private.purpose, language))
     if private.case_reference:
         parts.append(f"case {private.case_reference}")
     if private.reason:

@@ -15,8 +15,6 @@ from node.wire.ledger_pb2 import Direction
 
 app = typer.Typer(help="LIFE queries, which a human must read within 15 minutes.", no_args_is_help=True)
 
-EXCHANGE_ID_BYTES = 16
-
 
 @app.command("list")
 def list_life(*, officer: OfficerOption, home: HomeOption = None, as_json: JsonOption = False) -> None:
@@ -40,7 +38,9 @@ def list_life(*, officer: OfficerOption, home: HomeOption = None, as_json: JsonO
 
 @app.command("ack")
 def acknowledge(
-    exchange: Annotated[str, typer.Argument(help="The exchange id, or its first digits.")],
+    exchange: Annotated[
+        str, typer.Argument(help="The exchange id, or its first digits, as `enlace life list` shows it.")
+    ],
     *,
     telephone: Annotated[str, typer.Option("--telephone", help="Where the peer reaches you now.")],
     officer: OfficerOption,
@@ -49,7 +49,7 @@ def acknowledge(
 ) -> None:
     """Tell the peer that you have read its LIFE query."""
     with desk(home_of(home), officer) as stub:
-        exchange_id = _named(stub, exchange.lower())
+        exchange_id = _named(stub, exchange)
         response = stub.AcknowledgeLife(AcknowledgeLifeRequest(exchange_id=exchange_id, telephone=telephone))
     show({"exchange": exchange_id, "acknowledged": time_text(response.acknowledged_us)}, as_json)
 
@@ -76,12 +76,12 @@ def _is_ours_to_read(notice: LifeNotice) -> bool:
     return notice.direction == Direction.DIRECTION_RECEIVED
 
 
-def _named(stub: DeskStub, digits: str) -> bytes:
+def _named(stub: DeskStub, typed: str) -> bytes:
+    digits = typed.strip().lower().replace("-", "")
     notices = stub.ListLife(ListLifeRequest()).notices
-    found = {
-        each.exchange_id for each in notices if _is_ours_to_read(each) and each.exchange_id.hex().startswith(digits)
-    }
+    ours = {each.exchange_id for each in notices if _is_ours_to_read(each)}
+    found = {each for each in ours if digits and each.hex().startswith(digits)}
     if len(found) != 1:
         what = "no LIFE query of a peer has" if not found else "more than one LIFE query has"
-        raise UsageError(f"{what} an exchange id that begins with {digits}: see `enlace life list`")
+        raise UsageError(f"{what} an exchange id that begins with {typed}: see `enlace life list`")
     return found.pop()

@@ -1,6 +1,7 @@
 """What commands print: JSON for programs, tables and sentences for people; and the options that most of them have."""
 
 import json
+import os
 from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,17 +12,41 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from node.cli.words import id_text
+from node.records.labels import LANGUAGES, Language
+
 HomeOption = Annotated[Path | None, typer.Option("--home", help="The node's folder; else $ENLACE_HOME.")]
 OfficerOption = Annotated[
     str, typer.Option("--as", envvar="ENLACE_OFFICER", help="Which officer you are; their certificate is used.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+KeyPassphraseFile = Annotated[
+    Path | None, typer.Option("--passphrase-file", help="Where the key's passphrase is written, if it has one.")
+]
+
+
+def _spoken_here() -> Language:
+    """Return the language of the terminal's locale, as in LANG=es_GT.UTF-8; English where it is none of the house's."""
+    spoken = os.environ.get("LANG", "")[:2].lower()
+    return next((language for language in LANGUAGES if language == spoken), "en")
+
+
+LanguageOption = Annotated[
+    Language,
+    typer.Option(
+        "--language",
+        envvar="ENLACE_LANGUAGE",
+        default_factory=_spoken_here,
+        show_default=False,
+        help="Of codes on the screen; else that of $LANG.",
+    ),
+]
 
 Value: TypeAlias = object
-"""What JSON can say, bytes (shown as hexadecimal), or a list of them."""
+"""What JSON can say, bytes (an id is shown as a UUID, a digest as hexadecimal), or a list of them."""
 
 DIGITS: Final = 8
-"""Hexadecimal digits of an id in a table."""
+"""First digits of an id that a table has no room for; commands take them for the whole."""
 
 STYLES: Final = {"green": "green", "yellow": "yellow", "red": "bold red"}
 """How a finding looks."""
@@ -35,13 +60,13 @@ def console() -> Console:
 def show(facts: Mapping[str, Value], as_json: bool) -> None:
     """Print one thing: JSON, or a line for each fact."""
     if as_json:
-        typer.echo(json.dumps({name: _jsonable(value) for name, value in facts.items()}, ensure_ascii=False))
+        typer.echo(json.dumps(_jsonable(facts), ensure_ascii=False))
         return
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     for name, value in facts.items():
-        rows = value if isinstance(value, list) else [value]
+        rows = value if isinstance(value, list) and value else [value]
         for place, row in enumerate(rows):
             table.add_row(name.replace("_", " ") if place == 0 else "", printable(row))
     console().print(table)
@@ -65,7 +90,7 @@ def show_rows(
         styles: A cell whose text is one of its keys is shown in that style.
     """
     if as_json:
-        typer.echo(json.dumps([{name: _jsonable(value) for name, value in row.items()} for row in rows]))
+        typer.echo(json.dumps([_jsonable(row) for row in rows], ensure_ascii=False))
         return
     if not rows:
         console().print(empty)
@@ -76,7 +101,7 @@ def show_rows(
         table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
         values = [row[name] for name in names]
-        texts = [value.hex()[:DIGITS] if isinstance(value, bytes) else printable(value) for value in values]
+        texts = [id_text(value)[:DIGITS] if isinstance(value, bytes) else printable(value) for value in values]
         table.add_row(*[Text(text, style=styles.get(text, "")) for text in texts])
     console().print(table)
 
@@ -92,7 +117,11 @@ def time_text(time_us: int) -> str:
     """Return a time (UTC microseconds) as RFC 3339 to the second; nothing for 0, which stands for never."""
     if not time_us:
         return ""
-    return f"{datetime.fromtimestamp(time_us // 1_000_000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    # A peer may have written any time, and so may who drafted a document.
+    try:
+        return f"{datetime.fromtimestamp(time_us // 1_000_000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    except (OverflowError, ValueError, OSError):
+        return "outside the calendar"
 
 
 def printable(value: Value) -> str:
@@ -100,7 +129,9 @@ def printable(value: Value) -> str:
     if isinstance(value, bool):
         text = "yes" if value else "no"
     elif isinstance(value, bytes):
-        text = value.hex()
+        text = id_text(value)
+    elif isinstance(value, Mapping):
+        text = "; ".join(f"{str(name).replace('_', ' ')} {printable(each)}" for name, each in value.items())
     elif isinstance(value, list | tuple):
         text = ", ".join(printable(each) for each in value)
     else:
@@ -110,7 +141,7 @@ def printable(value: Value) -> str:
 
 def _jsonable(value: Value) -> Value:
     if isinstance(value, bytes):
-        return value.hex()
+        return id_text(value)
     if isinstance(value, list | tuple):
         return [_jsonable(each) for each in value]
     if isinstance(value, Mapping):

@@ -1,33 +1,45 @@
 """`enlace pairing`: two focal points of this country agree to deal with a peer.
 
 Both sign the same bytes, so what the first one signed lies in a file for the second: pairings/PEER.bin in the home,
-beside pairings/PEER.txt, the report that both are to read, whose SHA-256 is signed with it.
+until both have signed, beside pairings/PEER.txt, the report that both are to read, whose SHA-256 is signed with it.
 """
 
 import hashlib
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from node.cli.client import desk
 from node.cli.directory_files import private_key, read, replace
 from node.cli.home import Home, home_of
-from node.cli.output import HomeOption, JsonOption, OfficerOption, show, show_rows
+from node.cli.output import HomeOption, JsonOption, KeyPassphraseFile, OfficerOption, show, show_rows
 from node.config import load_config
 from node.errors import UsageError
 from node.identity.approvals import build_pairing, parse_pairing, sign_pairing
+from node.identity.directory import DAY_US
 from node.wire.approval_pb2 import SignedPairing
-from node.wire.desk_pb2 import ListPairingsRequest, PairingState, RehearsePairingRequest, SignPairingRequest
+from node.wire.desk_pb2 import (
+    EndPairingRequest,
+    ListPairingsRequest,
+    PairingState,
+    RehearsePairingRequest,
+    SignPairingRequest,
+)
 from node.wire.desk_pb2_grpc import DeskStub
 
 app = typer.Typer(help="Sign pairings with peers, and see how they stand.", no_args_is_help=True)
 
+OLDEST_US: Final = 29 * DAY_US
+"""Since when a pairing may wait for its second signature; the node takes it for a day longer."""
+
+Peer = Annotated[str, typer.Argument(help="ISO 3166-1 alpha-2.")]
+
 
 @app.command("rehearse")
 def rehearse(
-    peer: Annotated[str, typer.Argument(help="ISO 3166-1 alpha-2.")],
+    peer: Peer,
     *,
     officer: OfficerOption,
     home: HomeOption = None,
@@ -44,11 +56,11 @@ def rehearse(
 
 @app.command("sign")
 def sign(
-    peer: Annotated[str, typer.Argument(help="ISO 3166-1 alpha-2.")],
+    peer: Peer,
     *,
     key: Annotated[Path, typer.Option("--key", help="Your own focal point's key.")],
     officer: OfficerOption,
-    passphrase_file: Annotated[Path | None, typer.Option("--passphrase-file", help="Of your key.")] = None,
+    passphrase_file: KeyPassphraseFile = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -62,7 +74,10 @@ def sign(
             raise UsageError(f"{peer.upper()} is not in the directory; members are {', '.join(sorted(states))}")
         signed = sign_pairing(_begun(node, state) or _beginning(node, state, stub), private)
         response = stub.SignPairing(SignPairingRequest(signed_pairing=signed.SerializeToString()))
-    replace(_place(node, state.peer, "bin"), signed.SerializeToString())
+    if response.in_force:
+        _place(node, state.peer, "bin").unlink(missing_ok=True)  # the next signature begins a pairing that follows it
+    else:
+        replace(_place(node, state.peer, "bin"), signed.SerializeToString())
     show(
         {
             "peer": state.peer,
@@ -75,6 +90,24 @@ def sign(
         },
         as_json,
     )
+
+
+@app.command("end")
+def end(
+    peer: Peer,
+    *,
+    reason: Annotated[str, typer.Option("--reason", help="At most 40 bytes, never about a person; it is logged.")],
+    officer: OfficerOption,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """End the pairing with a peer at once; a later one needs a new rehearsal and two signatures."""
+    node = home_of(home)
+    with desk(node, officer) as stub:
+        stub.EndPairing(EndPairingRequest(peer=peer.upper(), reason=reason))
+    # A second signature on what was begun before would not be a new decision.
+    _place(node, peer.upper(), "bin").unlink(missing_ok=True)
+    show({"peer": peer.upper(), "in_force": False}, as_json)
 
 
 @app.command("list")
@@ -101,12 +134,14 @@ def _place(home: Home, peer: str, suffix: str) -> Path:
 
 
 def _begun(home: Home, state: PairingState) -> SignedPairing | None:
-    """Return what one focal point has signed and no second one yet, if the peer still has the same root key."""
+    """Return what one focal point has signed and no second one yet, if the node would still take it."""
     place = _place(home, state.peer, "bin")
-    if not place.is_file() or state.in_force:
+    if not place.is_file():
         return None
     signed = SignedPairing.FromString(read(place))
-    return signed if parse_pairing(signed.pairing).peer_root_key == state.root_key else None
+    pairing = parse_pairing(signed.pairing)
+    is_young = time.time_ns() // 1_000 - pairing.time_us < OLDEST_US
+    return signed if is_young and pairing.peer_root_key == state.root_key else None
 
 
 def _beginning(home: Home, state: PairingState, stub: DeskStub) -> SignedPairing:

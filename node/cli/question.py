@@ -6,8 +6,9 @@ from typing import Final
 
 from node.cli.guessing import Kind, guess_kind
 from node.cli.output import printable, time_text
-from node.cli.words import interval_text, parse_interval, parse_place, parse_word, word, words
+from node.cli.words import all_named, id_text, interval_text, named, parse_interval, parse_place, parse_word, word
 from node.errors import UsageError
+from node.records.labels import Language
 from node.wire import codes_pb2
 from node.wire.codes_pb2 import Crime, Purpose, Urgency
 from node.wire.codes_pb2 import LookupKind as LookupKinds
@@ -123,7 +124,9 @@ def selector_texts(question: Question) -> list[str]:
     return texts
 
 
-def request_form(question: Question, response: SearchResponse, *, officer: str, node: str) -> Iterator[str]:
+def request_form(
+    question: Question, response: SearchResponse, *, officer: str, node: str, language: Language
+) -> Iterator[str]:
     """Yield the lines of the question on paper, to be read out on the telephone, or sent by fax, to one peer.
 
     Args:
@@ -131,28 +134,30 @@ def request_form(question: Question, response: SearchResponse, *, officer: str, 
         response: How asking this peer ended; its exchange id ties paper and ledger together.
         officer: Pseudonym.
         node: "GT/gt-1".
+        language: Of codes.
     """
     query = question.query
     yield f"REQUEST FOR INFORMATION: {word(Urgency.DESCRIPTOR, query.urgency).upper()}"
     yield f"To            duty officer of {response.peer}, {response.duty_telephone or 'telephone: see the directory'}"
     yield f"From          {node}, officer {officer}"
-    yield f"Exchange      {response.exchange_id.hex() or 'not sent by the system'}"
+    yield f"Exchange      {id_text(response.exchange_id) or 'not sent by the system'}"
     if response.acknowledge_by_us:
         yield f"To be read by {time_text(response.acknowledge_by_us)}"
-    yield f"Purpose       {word(Purpose.DESCRIPTOR, query.purpose)}"
-    yield f"Offences      {words(Crime.DESCRIPTOR, query.crimes) or 'none named'}"
+    yield f"Purpose       {named(Purpose.DESCRIPTOR, query.purpose, language)}"
+    yield f"Offences      {all_named(Crime.DESCRIPTOR, query.crimes, language) or 'none named'}"
     yield f"Instrument    {printable(query.instrument)}"
     yield f"Our case      {printable(query.case_reference)}"
     if query.urgency_reason:
         yield f"Why urgent    {printable(query.urgency_reason)}"
     for selector in query.selectors:
-        kind = word(LookupKinds.DESCRIPTOR, selector.kind)
+        kind = named(LookupKinds.DESCRIPTOR, selector.kind, language)
         year = f", born {selector.birth_year}" if selector.birth_year else ""
         yield f"Sought        {kind}: {printable(selector.value)}{year}"
     if query.HasField("person_basis"):
         basis = query.person_basis
-        yield f"Named for     {word(Crime.DESCRIPTOR, basis.offence)}, {interval_text(basis.when)}, " + printable(
-            f"{basis.place}, {basis.place_country}"
+        yield (
+            f"Named for     {named(Crime.DESCRIPTOR, basis.offence, language)}, {interval_text(basis.when)}, "
+            + printable(f"{basis.place}, {basis.place_country}")
         )
         yield f"Basis         {printable(basis.factual_basis)}"
     yield "Conditions    for preventing and combating crime only; never for immigration enforcement"

@@ -1,11 +1,10 @@
-"""Records as JSON: protobuf's own form, read a little more kindly than it is written.
+"""Records as JSON: protobuf's own form but for bytes, and read a little more kindly than it is written.
 
-Code words may be written without their prefix and in any case, ids as UUIDs, and dates as "2025-03". What is unknown is
-an error: a misspelt field would otherwise be lost in silence.
+Ids are UUIDs, as on the screen; other bytes are hexadecimal. Code words may be typed without their prefix and in any
+case, and dates as "2025-03". What is unknown is an error: a misspelt field would otherwise be lost in silence.
 """
 
 import base64
-import binascii
 import json
 import re
 import sys
@@ -18,7 +17,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from google.protobuf.message import Message
 
-from node.cli.words import parse_interval, parse_word
+from node.cli.words import id_text, parse_interval, parse_word
 from node.errors import UsageError
 from node.wire.entry_pb2 import DateInterval
 
@@ -66,8 +65,21 @@ def parse_message(text: str, message: M) -> M:
 
 
 def message_dict(message: Message) -> dict[str, Any]:
-    """Return a message in protobuf's JSON form, with the contract's names of fields."""
-    return MessageToDict(message, preserving_proto_field_name=True)
+    """Return a message as this module reads it: in protobuf's JSON form, with the contract's names, and no base64."""
+    document = MessageToDict(message, preserving_proto_field_name=True)
+    return _without_base64(message.DESCRIPTOR, document)  # type: ignore[arg-type]
+
+
+def _without_base64(descriptor: Descriptor, document: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _shown(descriptor.fields_by_name[name], value) for name, value in document.items()}
+
+
+def _shown(field: FieldDescriptor, value: Any) -> Any:  # noqa: ANN401 - whatever JSON has
+    if isinstance(value, list):
+        return [_shown(field, each) for each in value]
+    if field.message_type is not None and isinstance(value, dict):
+        return _without_base64(field.message_type, value)
+    return id_text(base64.b64decode(value)) if field.type == FieldDescriptor.TYPE_BYTES else value
 
 
 def _spelled_out(descriptor: Descriptor, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,11 +110,9 @@ def _value(field: FieldDescriptor, value: Any) -> Any:  # noqa: ANN401 - whateve
 
 
 def _base64(field: FieldDescriptor, text: str) -> str:
-    """Return bytes as protobuf wants them; it would itself pass over what is no base64, and make another id of it."""
-    if _UUID.fullmatch(text):
-        return base64.b64encode(UUID(text).bytes).decode()
+    """Return bytes as protobuf wants them; it would itself take hexadecimal for base64, and make other bytes of it."""
     try:
-        base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise UsageError(f"{field.name}: is neither a UUID nor base64") from None
-    return text
+        data = UUID(text).bytes if _UUID.fullmatch(text) else bytes.fromhex(text)
+    except ValueError:
+        raise UsageError(f"{field.name}: is neither a UUID nor hexadecimal") from None
+    return base64.b64encode(data).decode()

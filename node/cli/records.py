@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from node.cli.answers import label, value_text
+from node.cli.answers import field_label, kind_text, value_text
 from node.cli.output import printable, time_text
-from node.cli.words import id_text, word, words
+from node.cli.words import all_named, id_text, named
+from node.records.labels import Language
 from node.schema import COMMON_FIELDS, FIELDS, KIND_BY_HOLDER
 from node.wire.codes_pb2 import Crime, LinkKind
 from node.wire.entry_pb2 import Assertion, Case, Entry, Protection
@@ -19,49 +20,55 @@ _APART: Final = frozenset(
 )
 
 
-def case_lines(case: Case) -> Iterator[str]:
-    """Yield the lines that show a case."""
+def case_lines(case: Case, language: Language) -> Iterator[str]:
+    """Yield the lines that show a case, codes in a language."""
     yield f"case      {id_text(case.case_id)}"
     yield f"reference {printable(case.reference)}"
     yield f"title     {printable(case.title)}"
-    yield f"crimes    {words(Crime.DESCRIPTOR, case.crimes)}"
+    yield f"crimes    {all_named(Crime.DESCRIPTOR, case.crimes, language)}"
     yield f"unit      {printable(case.unit)}"
     yield f"state     {'open' if case.open else 'closed'} since {time_text(case.opened_us)}"
     yield f"review    {time_text(case.review_us)}"
 
 
-def entry_lines(entry: Entry) -> Iterator[str]:
-    """Yield the lines that show an own entry."""
-    holder = entry.WhichOneof("entity")
+def entry_lines(entry: Entry, language: Language) -> Iterator[str]:
+    """Yield the lines that show an own entry, codes in a language."""
+    holder = entry.WhichOneof("entity") or ""
     invented = ", invented" if entry.invented else ""
-    kind = holder.replace("_", " ") if holder else "of a kind that this node does not know"
-    yield f"{kind}{invented}  {id_text(entry.entry_id)}  revision {entry.revision}"
+    yield f"{kind_text(holder, language)}{invented}  {id_text(entry.entry_id)}  revision {entry.revision}"
+    for name, text in entry_facts(entry, language):
+        yield f"  {name}: {text}"
+
+
+def entry_facts(entry: Entry, language: Language) -> Iterator[tuple[str, str]]:
+    """Yield each field of an own entry that holds something: its name, and what it holds."""
+    holder = entry.WhichOneof("entity")
     if holder:
         entity: Message = getattr(entry, holder)
         for field in FIELDS[KIND_BY_HOLDER[holder]]:
-            if text := value_text(entity, field):
-                yield f"    {label(field.name)}: {text}"
+            if text := value_text(entity, field, language):
+                yield f"  {field_label(field.name)}", text
     for field in COMMON_FIELDS:
-        if field.name not in _APART and (text := value_text(entry, field)):
-            yield f"  {label(field.name)}: {text}"
+        if field.name not in _APART and (text := value_text(entry, field, language)):
+            yield field_label(field.name), text
     for link in entry.links:
-        yield f"  {word(LinkKind.DESCRIPTOR, link.kind)}: {id_text(link.to_entry_id)}"
+        yield named(LinkKind.DESCRIPTOR, link.kind, language), id_text(link.to_entry_id)
     if entry.HasField("protection"):
-        yield from _protection_lines("protection", entry.protection)
+        yield from _protection_facts("protection", entry.protection, language)
     if entry.HasField("inherited"):
-        yield from _protection_lines("inherited", entry.inherited)
+        yield from _protection_facts("inherited", entry.inherited, language)
 
 
-def _protection_lines(what: str, protection: Protection) -> Iterator[str]:
+def _protection_facts(what: str, protection: Protection, language: Language) -> Iterator[tuple[str, str]]:
     for field, value in protection.ListFields():
         if field.message_type is Assertion.DESCRIPTOR:
-            yield f"  {what}, {label(field.name)}: {_assertion(value)}"
+            yield f"{what}, {field_label(field.name)}", _assertion(value)
         elif field.name == "consents":
             for consent in value:
                 state = f"revoked {time_text(consent.revoked_us)}" if consent.revoked_us else "in force"
-                yield f"  {what}, consent to {consent.recipient}: {state}, recorded by {_assertion(consent.by)}"
+                yield f"{what}, consent to {consent.recipient}", f"{state}, recorded by {_assertion(consent.by)}"
         else:
-            yield f"  {what}, {label(field.name)}: {value_text(protection, field)}"
+            yield f"{what}, {field_label(field.name)}", value_text(protection, field, language)
 
 
 def _assertion(assertion: Assertion) -> str:

@@ -16,12 +16,13 @@ from rich.text import Text
 from node.cli.answers import hit_lines, notes_of, state_of, style_of
 from node.cli.client import desk
 from node.cli.home import Home, home_of
-from node.cli.output import HomeOption, JsonOption, OfficerOption, console
+from node.cli.output import HomeOption, JsonOption, LanguageOption, OfficerOption, console
 from node.cli.question import Question, Typed, build_question, request_form, selector_texts
 from node.cli.reading import STANDARD_INPUT, message_dict
 from node.cli.words import parse_country
 from node.config import Config, load_config
 from node.errors import UsageError
+from node.records.labels import Language
 from node.wire.desk_pb2 import PeerOutcome, SearchRequest, SearchResponse
 
 _LONGEST_DEADLINE_S: Final = 60
@@ -42,6 +43,7 @@ def search(
     case: Annotated[str, typer.Option("--case", help="Your case's reference.")],
     instrument: Annotated[str, typer.Option("--instrument", help="The treaty or agreement, as in the directory.")],
     officer: OfficerOption,
+    language: LanguageOption,
     crime: Annotated[list[str] | None, typer.Option("--crime", help="trafficking, kidnapping …; repeatable.")] = None,
     kind: Annotated[str | None, typer.Option("--kind", help="telephone, plate, name …; else told by its form.")] = None,
     peer: Annotated[list[str] | None, typer.Option("--peer", help="Whom to ask; else all that are paired.")] = None,
@@ -85,9 +87,9 @@ def search(
     peers = sorted({parse_country(each) for each in peer or ()})
     request = SearchRequest(query=question.query, peers=peers, deadline_ms=round(deadline * 1_000))
     answered = _asked(node, officer, request)
-    responses = _as_json(answered) if as_json else _as_text(answered, question, peers)
+    responses = _as_json(answered) if as_json else _as_text(answered, question, peers, language)
     if print_request:
-        _print_forms(question, responses, officer, config)
+        _print_forms(question, responses, officer, config, language)
     if not any(each.outcome == PeerOutcome.PEER_OUTCOME_ANSWERED for each in responses):
         raise typer.Exit(1)
 
@@ -113,7 +115,9 @@ def _as_json(answered: Iterator[SearchResponse]) -> list[SearchResponse]:
     return responses
 
 
-def _as_text(answered: Iterator[SearchResponse], question: Question, peers: Sequence[str]) -> list[SearchResponse]:
+def _as_text(
+    answered: Iterator[SearchResponse], question: Question, peers: Sequence[str], language: Language
+) -> list[SearchResponse]:
     out = console()
     for text in selector_texts(question):
         out.print(text, soft_wrap=True)
@@ -127,7 +131,7 @@ def _as_text(answered: Iterator[SearchResponse], question: Question, peers: Sequ
                 live.update(_table(responses, peers))
     if not responses:
         out.print("Nobody was asked: no pairing is in force. See `enlace pairing list`.", soft_wrap=True)
-    _print_hits(out, responses)
+    _print_hits(out, responses, language)
     return responses
 
 
@@ -165,11 +169,11 @@ def _table(responses: Sequence[SearchResponse], peers: Sequence[str]) -> Table:
     return table
 
 
-def _print_hits(out: Console, responses: Sequence[SearchResponse]) -> None:
+def _print_hits(out: Console, responses: Sequence[SearchResponse], language: Language) -> None:
     for response in responses:
         for hit in response.answer.hits:
             out.print()
-            for line in hit_lines(response.peer, hit):
+            for line in hit_lines(response.peer, hit, language):
                 out.print(line, soft_wrap=True)
     silent = [each for each in responses if each.outcome == PeerOutcome.PEER_OUTCOME_ANSWERED and not each.answer.hits]
     if silent:
@@ -177,9 +181,11 @@ def _print_hits(out: Console, responses: Sequence[SearchResponse]) -> None:
         out.print(_CAUTION, soft_wrap=True)
 
 
-def _print_forms(question: Question, responses: Sequence[SearchResponse], officer: str, config: Config) -> None:
-    out = console()
+def _print_forms(
+    question: Question, responses: Sequence[SearchResponse], officer: str, config: Config, language: Language
+) -> None:
+    out, node = console(), f"{config.country}/{config.name}"
     for response in responses:
         out.print()
-        for line in request_form(question, response, officer=officer, node=f"{config.country}/{config.name}"):
+        for line in request_form(question, response, officer=officer, node=node, language=language):
             out.print(line, soft_wrap=True)

@@ -1,7 +1,5 @@
 """Words that people type and read: code lists without their prefixes, dates known in part, places, ids."""
 
-import base64
-import binascii
 import calendar
 import re
 from collections.abc import Iterable
@@ -13,7 +11,9 @@ from uuid import UUID
 from google.protobuf.descriptor import EnumDescriptor
 
 from node.errors import UsageError
+from node.records.labels import Language, label
 from node.records.validate import COUNTRIES
+from node.wire import codes_pb2
 from node.wire.entry_pb2 import Coordinates, DateInterval
 
 _EPOCH: Final = date(1970, 1, 1)
@@ -54,6 +54,19 @@ def word(enum: EnumDescriptor, number: int) -> str:
     if value is None:
         return f"unknown ({number})"
     return value.name.removeprefix(prefix_of(enum)).lower().replace("_", " ")
+
+
+def named(enum: EnumDescriptor, number: int, language: Language) -> str:
+    """Return what a code is called in a language: "Trata de personas"; the word where the house has no name for it."""
+    if enum.file is not codes_pb2.DESCRIPTOR:
+        return word(enum, number)
+    text = label(enum.name, number, language)
+    return text if number in enum.values_by_number else f"{text} ({number})"
+
+
+def all_named(enum: EnumDescriptor, numbers: Iterable[int], language: Language) -> str:
+    """Return what codes are called, joined by semicolons, since there are commas in some names."""
+    return "; ".join(named(enum, number, language) for number in numbers)
 
 
 def words(enum: EnumDescriptor, numbers: Iterable[int]) -> str:
@@ -142,25 +155,17 @@ def parse_country(text: str) -> str:
 
 
 def id_text(record_id: bytes) -> str:
-    """Return an id of a record (16 bytes) as a UUID; other bytes as hexadecimal."""
+    """Return an id (16 bytes) as a UUID; other bytes, which are digests, keys and contents, as hexadecimal."""
     return str(UUID(bytes=record_id)) if len(record_id) == _ID_BYTES else record_id.hex()
 
 
 def parse_id(text: str) -> bytes:
-    """Read an id (16 bytes): a UUID, hexadecimal, or base64 as in JSON.
+    """Read an id (16 bytes): a UUID, with hyphens or without.
 
     Raises:
         UsageError: it is none.
     """
-    text = text.strip()
     try:
-        return UUID(text).bytes
+        return UUID(text.strip()).bytes
     except ValueError:
-        pass
-    try:
-        decoded = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        decoded = b""
-    if len(decoded) != _ID_BYTES:
-        raise UsageError(f"{text!r} is no id: copy it from `enlace case list` or `enlace case show`")
-    return decoded
+        raise UsageError(f"{text!r} is no id: copy it from `enlace case list` or `enlace case show`") from None

@@ -23,6 +23,7 @@ from node.errors import (
     SignatureError,
 )
 from node.ledger.chain import Chain
+from node.ledger.checkpoint import Checkpoint
 from node.ledger.leaf import parse_leaf, parse_opening, parse_shared, verify_opening
 from node.ledger.rfc6962 import Frontier, leaf_hash
 from node.store.ledger_rows import PAGE, HeadRow, LedgerRows, LineRow, is_corrupt
@@ -66,6 +67,7 @@ def verify_ledger(
     vault: Vault | None = None,
     verify_statement: StatementVerifier | None = None,
     progress: Progress | None = None,
+    since: Checkpoint | None = None,
 ) -> Report:
     """Recompute the whole ledger of a database, in memory that does not grow with it.
 
@@ -74,6 +76,7 @@ def verify_ledger(
     3. With `verify_statement`: the statements, of this node and of its peers, are signed.
     4. With `vault`: the openings that still exist fit the commitments.
     5. The tree over all lines is the one in the head, and there are no lines past it.
+    6. With `since`: the first lines are those of that checkpoint. Whose it is was verified by whoever gives it.
 
     Lines appended meanwhile are not looked at.
 
@@ -81,7 +84,7 @@ def verify_ledger(
         LedgerBrokenError: Something is wrong; the text names the lines, counted from 0.
         LedgerError: The database can't be read.
     """
-    check = _Check(connection, vault, verify_statement)
+    check = _Check(connection, vault, verify_statement, since)
     try:
         check.run(progress)
     except (SQLAlchemyError, connection.dialect.loaded_dbapi.Error) as error:
@@ -94,10 +97,17 @@ def verify_ledger(
 class _Check:
     """One verification under way: the tree so far, and what was found."""
 
-    def __init__(self, connection: Connection, vault: Vault | None, verify_statement: StatementVerifier | None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        vault: Vault | None,
+        verify_statement: StatementVerifier | None,
+        since: Checkpoint | None,
+    ) -> None:
         self.whole: list[str] = []  # what is wrong with the ledger as such
         self._vault = vault
         self._verify_statement = verify_statement
+        self._since = since
         self._rows = LedgerRows(connection)
         self._chain = Chain()
         self._lines = self._chain.found
@@ -119,6 +129,10 @@ class _Check:
         self._missing(end, head.size)
         if end:
             self._chain.end(end - 1, head.link)
+        if self._since is not None and self._since.size > head.size:
+            self.whole.append(
+                f"the ledger was cut: a checkpoint counts {self._since.size} lines, and it has {head.size}"
+            )
         self._compare(head)
         for index in self._rows.surplus():
             self._lines.setdefault(index, f"line {index} is surplus")
@@ -157,7 +171,14 @@ class _Check:
             except (LedgerError, SignatureError, DecryptionError) as error:
                 self._lines.setdefault(index, f"line {index} is damaged: {error}")
         self._missing(expected, stop)
+        if self._since is not None and start < self._since.size <= stop:
+            self._extends(self._since, self._frontier.appended(hashes[: self._since.size - start]))
         self._frontier = self._frontier.appended(hashes)
+
+    def _extends(self, since: Checkpoint, then: Frontier) -> None:
+        """Compare the first lines with a checkpoint; behind a line that can't be read, nothing can be compared."""
+        if self._complete and then.root != since.root:
+            self.whole.append(f"history was rewritten: the first {since.size} lines are not those of the checkpoint")
 
     def _sealed(self, start: int, stop: int) -> dict[int, bytes]:
         if self._vault is None:

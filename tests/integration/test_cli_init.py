@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from node.cli.app import app
 from node.cli.client import desk
 from node.cli.demo.federation import free_ports
+from node.cli.directory_files import public_path, read_public_key
 from node.cli.home import Home
 from node.config import load_config
 from node.errors import ConfigError, DirectoryError, EnlaceError, ForbiddenError, UsageError
@@ -135,6 +136,14 @@ def test_a_node_is_made_whole_and_its_secrets_are_its_owners_alone(root: Path) -
     assert load_config(home.config).rulebooks.release.read_bytes() == (RULEBOOKS / "gt.yaml").read_bytes()
     verified = run("ledger", "verify", "--home", home.path)
     assert (verified["verified"], verified["lines"]) == (True, 3)
+    kept = root.parent / "checkpoint"
+    run("ledger", "checkpoint", "--home", home.path, "--out", kept)
+    (finding,) = run("ledger", "verify", "--home", home.path, "--since", kept, status=1)["findings"]
+    assert "signed by a key of this node in the directories" in finding  # which no directory names yet
+    (home.data / "enlace.db").unlink()
+    for command in ("verify", "checkpoint"):
+        with pytest.raises(UsageError, match="there is no such file"):
+            run("ledger", command, "--home", home.path)
 
 
 def test_a_folder_with_anything_in_it_is_left_alone(root: Path) -> None:
@@ -244,9 +253,11 @@ def test_a_node_is_staffed_paired_and_examined_while_it_runs(root: Path) -> None
         assert run("directory", "import", directory, *admin) == {"directory_version": 1, "accepted_by": "running node"}
         enrol_everybody(admin)
         sign_by_two(home, here)
+        end_and_sign_anew(home, here)
+        enrol_a_third_focal_point(home, here)
         focal = (*here, "--as", "p1")
         assert run("life", "list", *focal) == run("holds", *focal) == []
-        with pytest.raises(UsageError, match="no LIFE query of a peer has an exchange id that begins with ab"):
+        with pytest.raises(UsageError, match="no LIFE query of a peer has an exchange id that begins with AB"):
             run("life", "ack", "AB", "--telephone", "+502 0555 0199", *focal)
         with pytest.raises(ForbiddenError):
             run("holds", *admin)
@@ -254,6 +265,7 @@ def test_a_node_is_staffed_paired_and_examined_while_it_runs(root: Path) -> None
         found = states(findings)
         assert (found["node"], found["pairing MX"], found["peer MX"]) == ("green", "green", "red")
         assert [each["what"] for each in findings if each["state"] == "red"] == ["peer MX"]
+        suspend_and_give_back(admin)
         run("pki", "revoke", "desk/p1", "--dir", home.path)
         assert run("pki", "push", *admin, status=1) == {"MX": "unreachable"}
         with pytest.raises(EnlaceError, match="certificate is not accepted"):
@@ -274,6 +286,66 @@ def enrol_everybody(admin: tuple[object, ...]) -> None:
         run("officer", "enrol", "administrator", *unit, "--role", "unit", *admin)
     with pytest.raises(ConfigError, match="is nobody an officer of this node"):
         run("officer", "enrol", "x", *unit, "--role", "unit", *admin[:2], "--as", "nobody")
+
+
+def suspend_and_give_back(admin: tuple[object, ...]) -> None:
+    here = admin[:2]
+    listed = {each["officer"]: each for each in run("officer", "list", *admin)}
+    assert listed["p2"] == {
+        "officer": "p2",
+        "unit": "Unit 1",
+        "unit_type": "police intelligence",
+        "roles": "focal point",
+        "suspended": False,
+    }
+    assert run("officer", "suspend", "p2", *admin)["suspended"] is True
+    assert {each["officer"] for each in run("officer", "list", *admin) if each["suspended"]} == {"p2"}
+    with pytest.raises(ForbiddenError):
+        run("holds", *here, "--as", "p2")
+    for name, error in (("nobody", UsageError), ("administrator", ForbiddenError)):
+        with pytest.raises(error):
+            run("officer", "suspend", name, *admin)
+    with pytest.raises(ForbiddenError):
+        run("officer", "list", *here, "--as", "p1")
+    unit = ("--unit", "Unit 1", "--unit-type", "police-intelligence", "--role", "focal-point")
+    run("officer", "enrol", "p2", *unit, *admin)
+    assert run("holds", *here, "--as", "p2") == []
+
+
+def end_and_sign_anew(home: Home, here: tuple[object, ...]) -> None:
+    first, second = (("--key", home.focal / f"focal-{n}.pem", *here, "--as", f"p{n}") for n in (1, 2))
+    end = ("pairing", "end", "mx", "--reason", "root key compared anew", *here, "--as", "p2")
+    assert run(*end) == {"peer": "MX", "in_force": False}
+    assert run("pairing", "list", *here, "--as", "p1")[0]["in_force"] is False
+    with pytest.raises(UsageError):
+        run(*end)
+    assert run("pairing", "sign", "MX", *second)["in_force"] is False, "what was signed before counts no more"
+    assert run("pairing", "sign", "MX", *first)["in_force"] is True
+    with pytest.raises(UsageError, match="say why"):
+        run(*end[:4], "x" * 41, *end[5:])
+
+
+def enrol_a_third_focal_point(home: Home, here: tuple[object, ...]) -> None:
+    own, new = home.focal / "focal-1.pem", home.focal / "p3.pem"
+    words = ("--countersign", own, *here, "--as", "p1")
+    enrolled = run("focal-point", "enrol", "p3", "--key-out", new, *words)
+    assert (enrolled["focal_point"], stat.S_IMODE(new.stat().st_mode)) == ("p3", 0o600)
+    assert read_public_key(public_path(new)).hex() == enrolled["public_key"]
+    with pytest.raises(EnlaceError, match="already enrolled"):
+        run("focal-point", "enrol", "p3", "--public-key", public_path(new), *words)
+    run("directory", "new-steward", "--out", home.path / "stranger.pem")
+    stranger = ("--public-key", home.path / "stranger.pem.pub", "--countersign", home.path / "stranger.pem")
+    with pytest.raises(EnlaceError):
+        run("focal-point", "enrol", "p4", *stranger, *here, "--as", "p1")
+    made_elsewhere = ("--public-key", home.path / "stranger.pem.pub", "--countersign", new)
+    assert run("focal-point", "enrol", "p4", *made_elsewhere, *here, "--as", "p2")["focal_point"] == "p4"
+    for words in ((), ("--key-out", home.path / "k", "--public-key", public_path(new))):
+        with pytest.raises(UsageError, match="give either"):
+            run("focal-point", "enrol", "p5", *words, "--countersign", own, *here, "--as", "p1")
+    # One that follows the pairing in force needs two signatures too, and until then the other counts.
+    assert run("pairing", "sign", "MX", "--key", new, *here, "--as", "p1")["in_force"] is False
+    assert run("pairing", "list", *here, "--as", "p1")[0]["in_force"] is True
+    assert run("pairing", "sign", "MX", "--key", own, *here, "--as", "p2")["in_force"] is True
 
 
 def sign_by_two(home: Home, here: tuple[object, ...]) -> None:

@@ -14,12 +14,16 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from typer.testing import CliRunner
 
 from node.cli.app import app
 from node.errors import EnlaceError, ImportFileError, UnansweredError, UsageError
+from node.ledger.chain import FIRST_LINK, link_of
+from node.ledger.rfc6962 import Frontier, leaf_hash
+from tests.pki import FEDERATION
 from tests.world import ROLES, Place, World
 
 INVENTED = Path(__file__).parents[2] / "node" / "cli" / "data" / "invented.json"
@@ -37,11 +41,16 @@ class Desk:
     status: int = 0
     text: str = ""
 
-    def run(self, *arguments: str, given: str | None = None, terminal: bool = False) -> str:
+    def run(self, *arguments: str, given: str | None = None, terminal: bool = False, wide: bool = False) -> str:
         known = [*arguments, "--home", str(self.place.home.path)]
-        if arguments[:2] != ("ledger", "verify"):
+        if arguments[:2] not in {("ledger", "verify"), ("ledger", "checkpoint")}:
             known += ["--as", self.officer]
-        result = CliRunner().invoke(app, known, input=given, env={"FORCE_COLOR": "1"} if terminal else {})
+        environment = {"ENLACE_LANGUAGE": "en"}
+        if terminal:
+            environment["FORCE_COLOR"] = "1"
+        if wide:
+            environment["COLUMNS"] = "240"
+        result = CliRunner().invoke(app, known, input=given, env=environment)
         if isinstance(result.exception, EnlaceError):
             raise result.exception
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
@@ -129,8 +138,8 @@ def test_each_peer_shows_how_it_answered_and_what_it_released(gt: Desk) -> None:
     assert f"telephone: {TELEPHONE} (by its form; else say --kind)" in text
     assert "MX  2 released" in text
     assert "US  unreachable" in text
-    assert "MX: telecom, invented" in text
-    assert "telephone: +19565550143   [telecom, released]" in text
+    assert "MX: Telephone or online account, invented" in text
+    assert "telephone: +19565550143   [Telecommunications; Release]" in text
     for part in ("originator   MX", "grading", "handling", "obligations", "granted by", "withheld"):
         assert part in text
     assert "Ana" not in text  # the victim who has the same telephone
@@ -142,6 +151,30 @@ def test_programs_get_a_line_of_json_for_each_peer(gt: Desk) -> None:
         "MX": "PEER_OUTCOME_ANSWERED",
         "US": "PEER_OUTCOME_UNREACHABLE",
     }
+
+
+def test_codes_are_told_in_the_officers_language(gt: Desk) -> None:
+    text = gt.run("search", TELEPHONE, *QUESTION, "--peer", "MX", "--language", "es")
+    assert "MX: Teléfono o cuenta en línea" in text
+    assert "[Telecomunicaciones; Entregar]" in text
+    listed = Desk(gt.place, "auditor")
+    assert "Investigación de un caso abierto" in "".join(
+        listed.run("ledger", "list", "--limit", "10000", "--language", "es", wide=True)
+    )
+    case_id = new_case(gt, "R-9")
+    assert "crimes    Traite des personnes" in gt.run("case", "show", case_id, "--language", "fr")
+
+
+def test_ids_have_one_form_on_the_screen_and_in_json(gt: Desk) -> None:
+    (line,) = gt.run("search", TELEPHONE, *QUESTION, "--peer", "MX", "--json").splitlines()
+    response = json.loads(line)
+    (last,) = [each for each in gt.last(2) if each["kind"] == "LEAF_KIND_ASKED"]
+    assert UUID(response["exchange_id"]) == UUID(last["exchange_id"])
+    assert UUID(response["answer"]["hits"][0]["entry"]["handle"])
+    case_id = new_case(gt, "R-10")
+    assert case_id == str(UUID(case_id))
+    assert case_id in gt.run("case", "show", case_id)
+    assert gt.last(1)[0]["private"]["subject"] == case_id
 
 
 def test_silence_is_not_shown_as_absence(gt: Desk) -> None:
@@ -211,7 +244,7 @@ def test_an_entry_gets_what_the_node_knows_and_is_shown_whole(gt: Desk) -> None:
     kept = gt.json("entry", "add", "-", "--case", case_id, given=typed)
     assert (kept["originator"], kept["unit"], kept["revision"]) == ("GT", "UNIT-1", 1)
     text = gt.run("entry", "show", kept["entry_id"])
-    for part in ("person", "names: Ana Inventada", "birth: 1990-05", "roles: witness", "revision 1"):
+    for part in ("Person", "names: Ana Inventada", "birth: 1990-05", "roles: Witness", "revision 1"):
         assert part in text
     assert gt.last_reasons(2) == [("RECORD", "ENTRY"), ("READ", "ENTRY")]
     assert "Ana Inventada" in gt.run("case", "show", case_id)
@@ -230,10 +263,16 @@ def test_protection_is_weakened_by_two_officers_or_not_at_all(gt: Desk) -> None:
     text = gt.run("entry", "edit", "-", "--reason", "acquitted", given=json.dumps(weaker))
     assert "weakens protection: roles, protection.victim" in text
     assert gt.last_reasons(1) == [("WEAKENING", "PROPOSED")]
-    assert "reason    acquitted" in gt.run("entry", "changes")
+    text = gt.run("entry", "changes")
+    assert "reason    acquitted" in text
+    (roles,) = [line.split() for line in text.splitlines() if "roles" in line and "≠" in line]
+    assert roles == ["≠", "roles", "Victim", "Third", "party"]
+    assert ("READ", "ENTRY") in gt.last_reasons(2)
     assert gt.json("entry", "show", kept["entry_id"])["roles"] == ["ROLE_VICTIM"]
 
-    (change,) = [each["change_id"] for each in gt.json("entry", "changes") if each["entry_id"] == kept["entry_id"]]
+    (waiting,) = [each for each in gt.json("entry", "changes") if each["entry_id"] == kept["entry_id"]]
+    assert (waiting["stands"]["roles"], waiting["proposed"]["roles"]) == (["ROLE_VICTIM"], ["ROLE_THIRD_PARTY"])
+    change = waiting["change_id"]
     with pytest.raises(EnlaceError, match="second officer"):
         gt.run("entry", "confirm", change)
     assert gt.last_reasons(1) == [("DENIED", "SECOND_OFFICER")]
@@ -280,7 +319,7 @@ def test_an_entry_changed_meanwhile_is_read_again_first(gt: Desk) -> None:
         (("entry", "add", "-"), '{"place": {}}'),
         (("entry", "add", "-", "--case", "00000000-0000-0000-0000-000000000001"), '{"place": {}}'),
         (("entry", "add", "-"), '{"entry_id": "00000000-0000-0000-0000-000000000001", "place": {}}'),
-        (("entry", "add", "-"), '{"originator": "MX", "case_id": "AAECAwQFBgcICQoLDA0ODw==", "place": {}}'),
+        (("entry", "add", "-"), '{"originator": "MX", "case_id": "00010203-0405-0607-0809-0a0b0c0d0e0f", "place": {}}'),
         (("entry", "edit", "-"), '{"place": {}}'),
         (("entry", "add", "/nowhere.json"), None),
         (("search", TELEPHONE, *QUESTION, "--json", "--print-request"), None),
@@ -318,7 +357,7 @@ def one_case(reference: str, **changes: object) -> dict[str, Any]:
 
 
 def test_public_incidents_of_the_own_country_are_kept_once(gt: Desk) -> None:
-    done = gt.json("import", str(INCIDENTS), "--format", "incidents", "--country", "gt")
+    done = gt.json("import", str(INCIDENTS), "--format", "incidents")
     assert gt.status == 0
     assert done["cases"] > 0
     assert done["entries"] >= done["cases"]
@@ -378,8 +417,6 @@ def test_a_file_of_another_format_or_country_is_refused(gt: Desk) -> None:
         gt.run("import", str(INCIDENTS), "--format", "iom")
     with pytest.raises(ImportFileError):
         gt.run("import", str(INCIDENTS), "--format", "invented")
-    with pytest.raises(UsageError, match="those of GT"):
-        gt.run("import", str(INCIDENTS), "--format", "incidents", "--country", "MX")
     with pytest.raises(UsageError, match="No such file"):
         gt.run("import", "/nowhere.csv", "--format", "incidents")
 
@@ -465,6 +502,90 @@ def test_a_byte_changed_in_a_copy_is_found_and_its_line_named(gt: Desk, tmp_path
     assert "line 3" in gt.run("ledger", "verify", "--database", str(tmp_path / "copy.db"))
 
 
+def rewritten(copy: sqlite3.Connection, lines: int) -> None:
+    """Let a ledger end after so many lines, and fix all that the database says of it: what an administrator can do."""
+    for table in ("ledger_lines", "ledger_openings", "ledger_bodies"):
+        copy.execute(f"DELETE FROM {table} WHERE idx >= ?", (lines,))
+    kept = copy.execute("SELECT leaf_hash, link FROM ledger_lines ORDER BY idx").fetchall()
+    frontier = Frontier().appended(leaf_hash for leaf_hash, _ in kept)
+    copy.execute(
+        "UPDATE ledger_head SET size = ?, root = ?, frontier = ?, link = ?",
+        (frontier.size, frontier.root, frontier.to_bytes(), kept[-1][1]),
+    )
+
+
+def relined(copy: sqlite3.Connection, index: int) -> None:
+    """Put another leaf in a line's place, with its hash, and the links of all after it."""
+    other = copy.execute("SELECT leaf FROM ledger_lines WHERE idx = ?", (index - 1,)).fetchone()[0]
+    exchange = copy.execute("SELECT exchange_id FROM ledger_lines WHERE idx = ?", (index - 1,)).fetchone()[0]
+    values = (other, leaf_hash(other), exchange, b"again", index)
+    copy.execute(
+        "UPDATE ledger_lines SET leaf = ?, leaf_hash = ?, exchange_id = ?, replay_key = ? WHERE idx = ?", values
+    )
+    link = FIRST_LINK
+    for line, hashed in copy.execute("SELECT idx, leaf_hash FROM ledger_lines ORDER BY idx").fetchall():
+        link = link_of(link, hashed)
+        copy.execute("UPDATE ledger_lines SET link = ? WHERE idx = ?", (link, line))
+    rewritten(copy, copy.execute("SELECT count(*) FROM ledger_lines").fetchone()[0])
+
+
+def test_history_that_was_rewritten_whole_is_found_by_a_checkpoint_kept_elsewhere(gt: Desk, tmp_path: Path) -> None:
+    new_case(gt, "K-1")
+    kept, copied_to = tmp_path / "checkpoint", str(tmp_path / "copy.db")
+    made = gt.json("ledger", "checkpoint", "--out", str(kept))
+    assert kept.read_text() == made["note"]
+    assert made["note"].startswith(f"{FEDERATION}/GT/gt-1\n{made['lines']}\n")
+    since = ("--database", copied_to, "--since", str(kept))
+    new_case(gt, "K-2")
+    with copied(gt.place, tmp_path / "copy.db"):
+        pass
+    whole = gt.json("ledger", "verify", *since)
+    assert (whole["verified"], whole["lines"] > made["lines"]) == (True, True)
+
+    with copied(gt.place, tmp_path / "copy.db") as copy:
+        rewritten(copy, made["lines"] - 1)
+    assert gt.json("ledger", "verify", "--database", copied_to)["lines"] == made["lines"] - 1
+    found = gt.json("ledger", "verify", *since)
+    assert (gt.status, found["verified"]) == (1, False)
+    (finding,) = found["findings"]
+    assert f"counts {made['lines']} lines, and it has {made['lines'] - 1}" in finding
+
+
+def test_one_line_rewritten_with_all_that_hangs_on_it_is_found_likewise(gt: Desk, tmp_path: Path) -> None:
+    new_case(gt, "K-3")
+    kept, copied_to = tmp_path / "checkpoint", str(tmp_path / "copy.db")
+    lines = gt.json("ledger", "checkpoint", "--out", str(kept))["lines"]
+    new_case(gt, "K-4")
+    with copied(gt.place, tmp_path / "copy.db") as copy:
+        relined(copy, lines - 1)
+    assert gt.json("ledger", "verify", "--database", copied_to)["verified"]
+    found = gt.json("ledger", "verify", "--database", copied_to, "--since", str(kept))
+    assert gt.status == 1
+    assert found["findings"] == [
+        f"history was rewritten: the first {lines} lines are not those of the checkpoint",
+    ]
+
+
+def test_only_the_nodes_own_checkpoint_is_believed(gt: Desk, world: World, tmp_path: Path) -> None:
+    note = gt.run("ledger", "checkpoint")
+    for name, text in (
+        ("peer", Desk(world["MX"]).run("ledger", "checkpoint")),
+        ("altered", note.replace("\n", "\n1", 1)),
+        ("nothing", "nothing"),
+    ):
+        path = tmp_path / name
+        path.write_text(text)
+        found = gt.json("ledger", "verify", "--since", str(path))
+        assert gt.status == 1
+        assert "no checkpoint of" in found["findings"][0]
+    (tmp_path / "note").write_text(note)
+    assert gt.json("ledger", "verify", "--since", str(tmp_path / "note"))["verified"]
+    with pytest.raises(UsageError, match="No such file"):
+        gt.run("ledger", "verify", "--since", str(tmp_path / "nowhere"))
+    with pytest.raises(UsageError, match="File exists"):
+        gt.run("ledger", "checkpoint", "--out", str(tmp_path / "note"))
+
+
 def test_a_directory_that_was_swapped_does_not_verify_anything(gt: Desk, world: World, tmp_path: Path) -> None:
     """Who rewrites a ledger with keys of their own needs a directory that names them; the pinned root refuses it."""
     other = World.make(tmp_path / "other", ("GT", "MX"))
@@ -481,8 +602,10 @@ def test_a_directory_that_was_swapped_does_not_verify_anything(gt: Desk, world: 
 
 
 def test_what_is_no_database_is_refused(gt: Desk, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is no file"):
-        gt.run("ledger", "verify", "--database", str(tmp_path / "nothing"))
+    for nowhere in (str(tmp_path / "nothing"), f"sqlite:///{tmp_path / 'nothing'}", "mysql://x/y"):
+        with pytest.raises(UsageError):
+            gt.run("ledger", "verify", "--database", nowhere)
+    assert not (tmp_path / "nothing").exists()
     (tmp_path / "text").write_text("not a database")
     with pytest.raises(EnlaceError):
         gt.run("ledger", "verify", "--database", str(tmp_path / "text"))

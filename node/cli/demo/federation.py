@@ -127,8 +127,9 @@ def make_countries(folder: Path, units: Mapping[str, str]) -> list[Country]:
 def enrol(country: Country) -> None:
     """Enrol the officers of a running node."""
     folder = Folder(country.home.path)
-    for name in OFFICERS:
-        issue(folder, "desk", name, country.home.officer(name), country.passphrase)
+    with folder.locked():
+        for name in OFFICERS:
+            issue(folder, "desk", name, country.passphrase, out=country.home.officer(name))
     with desk(country.home, ADMINISTRATOR) as stub:
         for name, (unit_type, role) in OFFICERS.items():
             unit = country.unit if unit_type == _POLICE else "Central authority (demo)"

@@ -106,7 +106,7 @@ def released_rows(entry: ReleasedEntry) -> Iterator[tuple[str, str, str, Text, s
     entity = getattr(entry, holder)
     grants = _by_category(entry.grants)
     for field in FIELDS[KIND_BY_HOLDER[holder]]:
-        value = value_text(entity, field)
+        value = value_text(entity, field, "en")
         granted = grants.get(category_of(field))
         if value and granted:
             outcome = word(Outcome.DESCRIPTOR, granted[0].outcome)
@@ -144,7 +144,7 @@ def category_name(category: int) -> str:
 
 def held_fields(entity: Any, holder: str) -> list[FieldDescriptor]:  # noqa: ANN401 -- a message of any kind of entity
     """Return the fields of an entity that hold something."""
-    return [field for field in FIELDS[KIND_BY_HOLDER[holder]] if value_text(entity, field)]
+    return [field for field in FIELDS[KIND_BY_HOLDER[holder]] if value_text(entity, field, "en")]
 
 
 def _by_category(grants: Iterable[Grant]) -> Mapping[int, list[Grant]]:

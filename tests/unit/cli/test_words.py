@@ -11,6 +11,7 @@ from node.cli.records import entry_lines
 from node.cli.words import (
     id_text,
     interval_text,
+    named,
     parse_country,
     parse_id,
     parse_interval,
@@ -20,6 +21,7 @@ from node.cli.words import (
     words,
 )
 from node.errors import UsageError
+from node.records.labels import Language, label
 from node.wire import codes_pb2
 from node.wire.codes_pb2 import Crime, LookupKind, Purpose
 from node.wire.desk_pb2 import ImportRequest, PeerOutcome, SearchResponse
@@ -102,9 +104,9 @@ def test_a_place_is_a_country_and_a_name() -> None:
 
 def test_an_id_is_read_in_each_form_that_commands_print() -> None:
     record_id = bytes(range(16))
-    for text in (id_text(record_id), record_id.hex(), "AAECAwQFBgcICQoLDA0ODw=="):
+    for text in (id_text(record_id), f" {record_id.hex().upper()} "):
         assert parse_id(text) == record_id
-    for text in ("", "abc", "AAEC", "ñ" * 32):
+    for text in ("", "abc", "AAEC", "AAECAwQFBgcICQoLDA0ODw==", "ñ" * 32):
         with pytest.raises(UsageError):
             parse_id(text)
     assert id_text(b"\x01\x02") == "0102"
@@ -215,10 +217,19 @@ def test_the_form_on_paper_says_all_that_the_question_says() -> None:
     response = SearchResponse(
         peer="MX", exchange_id=bytes(16), acknowledge_by_us=1_790_000_000_000_000, duty_telephone="+52 55 0000 0000"
     )
-    text = "\n".join(request_form(question, response, officer="analyst", node="GT/gt-1"))
+    text = "\n".join(request_form(question, response, officer="analyst", node="GT/gt-1", language="en"))
     for part in (
-        *("LIFE", "MX", "+52 55 0000 0000", "GT/gt-1", "analyst", "00" * 16, "2026-09-21T14:13:20Z", "investigate"),
-        *("trafficking", "UNTOC", "C-1", "held for ransom", "name: Ana Inventada", "kidnapping", "2025-03"),
+        *(
+            "LIFE",
+            "MX",
+            "+52 55 0000 0000",
+            "GT/gt-1",
+            "analyst",
+            id_text(bytes(16)),
+            "2026-09-21T14:13:20Z",
+            "Investigation",
+        ),
+        *("Trafficking", "UNTOC", "C-1", "held for ransom", "Name of a person: Ana Inventada", "Kidnapping", "2025-03"),
         *("Tecún Umán, GT", "seen by two witnesses"),
     ):
         assert part in text
@@ -241,7 +252,10 @@ def test_json_is_read_kindly_and_written_strictly() -> None:
     assert list(entry.roles) == [codes_pb2.ROLE_VICTIM, codes_pb2.ROLE_WITNESS]
     assert entry.protection.asylum == codes_pb2.ASYLUM_STATE_CLAIMED
     assert entry.person.birth == days(date(1990, 5, 1), date(1990, 5, 31))
-    assert parse_message(json.dumps(message_dict(entry)), Entry()) == entry
+    entry.person.photo, entry.person.dna_profile = b"\xff\xd8\xff", b"x" * 24
+    written = message_dict(entry)
+    assert (written["case_id"], written["person"]["photo"]) == (id_text(bytes(range(16))), "ffd8ff")
+    assert parse_message(json.dumps(written), Entry()) == entry
 
 
 @pytest.mark.parametrize(
@@ -256,6 +270,7 @@ def test_json_is_read_kindly_and_written_strictly() -> None:
         '{"roles": "victim", "person": []}',
         '{"person": {"birth": "soon"}}',
         '{"case_id": "***"}',
+        '{"case_id": "AAECAwQFBgcICQoLDA0ODw=="}',
         '{"revision": "many"}',
     ],
 )
@@ -330,26 +345,54 @@ def test_of_a_life_query_time_and_telephone_are_told_whatever_came() -> None:
 
 
 def test_a_released_entry_is_shown_with_all_that_goes_with_it() -> None:
-    text = "\n".join(hit_lines("MX", RELEASED))
+    text = "\n".join(hit_lines("MX", RELEASED, "en"))
     for part in (
-        *("MX: telecom, invented", "telephone: +52   [telecom, generalised]", "last cell: 22.2, -100   [location"),
-        *("originator   MX", "grading      B3", "handling     H3; ask us", "obligations  no onward"),
-        *("delete after 180 days", "MX-04, UNTOC art. 27(1): telecom", "withheld     communications"),
-        *("roles        suspect", "00" * 16),
+        *("MX: Telephone or online account, invented", "telephone: +52   [Telecommunications; Generalise]"),
+        *("last cell: 22.2, -100   [Location; Release]", "originator   MX", "H3: other, in words; ask us"),
+        *("grading      B: mostly reliable; 3: corroborated", "obligations  Do not pass on", "delete after 180 days"),
+        *("MX-04, UNTOC art. 27(1): Telecommunications", "withheld     Contents and data of communications"),
+        *("roles        Suspect", id_text(bytes(16))),
     ):
         assert part in text
     assert "\x1b" not in text
 
 
+@pytest.mark.parametrize(
+    ("language", "parts"),
+    [
+        ("es", ("MX: Teléfono o cuenta en línea", "[Telecomunicaciones; Generalizar]", "Sospechoso", "No transmitir")),
+        ("pt", ("[Telecomunicações; Generalizar]", "Suspeito")),
+        ("fr", ("[Télécommunications; Généraliser]", "Suspect")),
+    ],
+)
+def test_codes_are_told_in_the_officers_language(language: Language, parts: tuple[str, ...]) -> None:
+    text = "\n".join(hit_lines("MX", RELEASED, language))
+    for part in parts:
+        assert part in text
+    entry = Entry(entry_id=bytes(16), roles=[77], person=Person(sex=codes_pb2.SEX_FEMALE))  # type: ignore[list-item]
+    own = "\n".join(entry_lines(entry, language))
+    assert label("Sex", codes_pb2.SEX_FEMALE, language) in own
+    assert "(77)" in own  # of a newer version of the contract
+
+
+def test_what_the_house_has_no_names_for_keeps_its_words() -> None:
+    assert named(PeerOutcome.DESCRIPTOR, PeerOutcome.PEER_OUTCOME_LATE, "es") == "late"
+
+
 def test_hit_only_and_held_say_what_to_do() -> None:
-    assert "ask MX for it" in "\n".join(hit_lines("MX", Hit(hit=HitOnly(handle=bytes(16)))))
-    held = "\n".join(hit_lines("MX", Hit(pending=Pending(ticket=bytes(16), due_us=1_790_000_000_000_000))))
+    assert "ask MX for it" in "\n".join(hit_lines("MX", Hit(hit=HitOnly(handle=bytes(16))), "en"))
+    held = "\n".join(hit_lines("MX", Hit(pending=Pending(ticket=bytes(16), due_us=1_790_000_000_000_000)), "en"))
     assert "2026-09-21T14:13:20Z" in held
+
+
+def test_a_time_beyond_the_calendar_breaks_no_answer() -> None:
+    hit = Hit(entry=ReleasedEntry(recorded_us=2**62))
+    assert "recorded     outside the calendar" in "\n".join(hit_lines("MX", hit, "en"))
 
 
 def test_names_of_people_are_shown_with_their_aliases() -> None:
     names = [PersonName(full="Ana Inventada"), PersonName(full="La Inventada", alias=True)]
-    text = "\n".join(hit_lines("MX", Hit(entry=ReleasedEntry(person=Person(names=names, photo=bytes(7))))))
+    text = "\n".join(hit_lines("MX", Hit(entry=ReleasedEntry(person=Person(names=names, photo=bytes(7)))), "en"))
     assert "names: Ana Inventada, La Inventada (alias)" in text
     assert "photo: 7 bytes" in text
 
@@ -376,16 +419,24 @@ def test_an_own_entry_shows_what_protects_its_subject_and_who_said_so() -> None:
         inherited=Protection(victim=codes_pb2.TRI_YES),
         person=Person(names=[PersonName(full="Ana Inventada")], last_seen_us=1_790_000_000_000_000),
     )
-    text = "\n".join(entry_lines(entry))
+    text = "\n".join(entry_lines(entry, "en"))
     for part in (
-        *("person  00000000-0000-0000-0000-000000000000  revision 3", "last seen: 2026-09-21", "roles: witness"),
-        *("uses: 00010203-0405-0607-0809-0a0b0c0d0e0f", "protection, asylum: claimed", "protection, origins: HN, GT"),
-        *("protection, asylum by: analyst, 2026-09-21T14:13:20Z: file 7", "inherited, victim: yes"),
+        *("Person  00000000-0000-0000-0000-000000000000  revision 3", "last seen: 2026-09-21", "roles: Witness"),
+        *(
+            "Uses: 00010203-0405-0607-0809-0a0b0c0d0e0f",
+            "protection, asylum: Asylum claimed",
+            "protection, origins: HN, GT",
+        ),
+        *("protection, asylum by: analyst, 2026-09-21T14:13:20Z: file 7", "inherited, victim: Yes"),
         *("consent to MX: in force, recorded by analyst", "consent to US: revoked 1970-01-01T00:00:02Z"),
     ):
         assert part in text
 
 
 def test_an_entry_of_a_newer_kind_is_shown_as_far_as_it_is_known() -> None:
-    assert next(entry_lines(Entry(entry_id=bytes(16)))).startswith("of a kind that this node does not know")
-    assert next(hit_lines("MX", Hit(entry=ReleasedEntry()))) == "MX: an entry of a kind that this node does not know"
+    assert next(entry_lines(Entry(entry_id=bytes(16)), "en")).startswith(
+        "an entry of a kind that this node does not know"
+    )
+    assert (
+        next(hit_lines("MX", Hit(entry=ReleasedEntry()), "en")) == "MX: an entry of a kind that this node does not know"
+    )
