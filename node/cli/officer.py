@@ -55,7 +55,7 @@ def enrol(
         {
             "officer": name,
             "unit": unit,
-            "roles": words(OfficerRole.DESCRIPTOR, request.roles),
+            "roles": [word(OfficerRole.DESCRIPTOR, role) for role in request.roles],
             "certificate": str(place / "certificate.pem") if there else None,
             "issued": issues,
             "next": f"hand {place} over in person"
@@ -88,7 +88,7 @@ def list_officers(*, administrator: OfficerOption, home: HomeOption = None, as_j
             "officer": each.officer,
             "unit": each.unit,
             "unit_type": word(UnitType.DESCRIPTOR, each.unit_type) if each.unit_type else "",
-            "roles": words(OfficerRole.DESCRIPTOR, each.roles),
+            "roles": [word(OfficerRole.DESCRIPTOR, role) for role in each.roles],
             "suspended": each.suspended,
         }
         for each in officers

@@ -295,7 +295,7 @@ def suspend_and_give_back(admin: tuple[object, ...]) -> None:
         "officer": "p2",
         "unit": "Unit 1",
         "unit_type": "police intelligence",
-        "roles": "focal point",
+        "roles": ["focal point"],
         "suspended": False,
     }
     assert run("officer", "suspend", "p2", *admin)["suspended"] is True
