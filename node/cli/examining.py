@@ -27,7 +27,7 @@ from node.store.database import Database
 from node.store.engines import is_sqlite, parse_url, sqlite_path
 from node.store.keystore import KeyStore
 from node.store.lines import ledger_lines
-from node.store.vault import Vault, read_key_file
+from node.store.vault import CREDENTIAL_MODE, Vault, read_key_file
 
 State = Literal["green", "yellow", "red", "hint"]
 
@@ -129,7 +129,7 @@ def _private(path: Path, parse: Callable[[bytes], None]) -> None:
         data = path.read_bytes()
     except OSError as error:
         raise WrongError(f"{path}: {error.strerror}") from error
-    if mode & 0o077:
+    if mode & 0o077 and mode != CREDENTIAL_MODE:
         raise WrongError(f"others may read {path}: chmod 600 {path}")
     parse(data)
 

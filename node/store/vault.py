@@ -41,6 +41,7 @@ FIRST_EPOCH: Final = 1
 CACHED_KEYS: Final = 50_000
 """Unwrapped keys kept in memory, at some 220 bytes each: 11 MB."""
 _STOCK: Final = 512  # keys made ahead in one durable write, so that a message costs no write of its own
+CREDENTIAL_MODE: Final = 0o440
 _MASTER: Final = b"node master secret"
 _WRAPS: Final = b"enlace/v1/data-key\0"
 
@@ -69,7 +70,8 @@ def read_key_file(path: Path) -> bytes:
     try:
         with path.open() as file:
             mode = os.fstat(file.fileno()).st_mode
-            if stat.S_IMODE(mode) & 0o077:
+            # systemd shows a credential as 0440: the mask of its access list stands in the group's place.
+            if stat.S_IMODE(mode) & 0o077 and stat.S_IMODE(mode) != CREDENTIAL_MODE:
                 raise StoreError(f"{path} may be read by others: chmod 600 {path}")
             key = bytes.fromhex(file.read())
     except OSError as error:

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from node.federation.envelope import STATEMENT_TYPE
 from node.identity.directory import TrustedDirectory
 from node.identity.keys import verify_signature
-from node.ledger.leaf import parse_private
+from node.ledger.leaf import parse_private, unpad
 from node.store.database import Database
 from node.store.keystore import KeyStore
 from node.store.ledger import Report, StatementVerifier, verify_ledger
@@ -35,7 +35,7 @@ from node.wire.entry_pb2 import Case, Entry, PersonName, Protection
 from node.wire.entry_pb2 import Person as PersonRecord
 from node.wire.entry_pb2 import Telecom as TelecomRecord
 from node.wire.envelope_pb2 import Statement
-from node.wire.ledger_pb2 import LeafKind, LeafPrivate
+from node.wire.ledger_pb2 import Decisions, LeafKind, LeafPrivate
 from tests.peer_simulator import channel_to, opened_answer, request, sealed_query, send, telephone_query
 from tests.world import DAY_US, Place, World, now_us
 
@@ -162,6 +162,11 @@ class Book:
 def private_of(line: ListedLine) -> LeafPrivate:
     assert line.opening is not None
     return parse_private(line.opening.private)
+
+
+def decisions_of(line: ListedLine) -> Decisions:
+    assert line.opening is not None
+    return Decisions.FromString(unpad(line.opening.decisions))
 
 
 def told(line: ListedLine) -> tuple[str, str, str]:

@@ -1,5 +1,6 @@
 """What the rules make invisible is indistinguishable from no-hit: in content, in size, and in time."""
 
+import asyncio
 import math
 import random
 import time
@@ -32,6 +33,7 @@ from tests.federation.support import (
     Book,
     altered,
     case_record,
+    decisions_of,
     person,
     private_of,
     protection,
@@ -153,8 +155,12 @@ async def test_what_is_held_in_silence_waits_for_the_focal_point(
     opened, _ = await exchanged(world, channel, by_name(who))
     (line,) = Book(world["MX"], world).lines(exchange_id=opened.statement.exchange_id)
     assert private_of(line).held == 1
-    with mx.database.reading() as connection:
-        waiting = [each for each in holds.waiting(connection) if each.exchange_id == opened.statement.exchange_id]
+    entry_id = decisions_of(line).entries[0].entry_id
+    for _ in range(100):  # behind the answer's back, so that the answer's time does not tell
+        waiting = [each for each in await mx.database.read(holds.waiting) if each.entry_id == entry_id]
+        if waiting:
+            break
+        await asyncio.sleep(0.05)
     assert [(each.peer, each.silent) for each in waiting] == [("GT", True)]
 
 
@@ -204,30 +210,35 @@ async def test_the_statistic_tells_a_shift_and_takes_none_for_one() -> None:
     assert mann_whitney_z([1, 2, 4], [3, 5, 6]) == pytest.approx((1 - 4.5) / math.sqrt(5.25))
 
 
-async def timed(world: World, channel: grpc.aio.Channel, query: Query) -> float:
-    data = request(sealed_query(world["GT"], "MX", query))
+async def timed(world: World, channel: grpc.aio.Channel, query: Query, at_once: int) -> float:
+    """Seconds until the last of so many equal questions, asked at once, is answered."""
+    asked = [request(sealed_query(world["GT"], "MX", query)) for _ in range(at_once)]
     started = time.perf_counter()
-    await send(channel, data)
+    await asyncio.gather(*[send(channel, data) for data in asked])
     return time.perf_counter() - started
 
 
+@pytest.mark.parametrize("at_once", [1, 16])
 @pytest.mark.parametrize(
     "query",
     [telephone_query(VICTIMS), telephone_query(EXILES)],
     ids=["a victim's telephone", "held in silence"],
 )
-async def test_times_are_those_of_a_no_hit(world: World, channel: grpc.aio.Channel, query: Query) -> None:
-    """200 of each in alternating order; a machine that is busy with something else gets a second chance."""
+async def test_times_are_those_of_a_no_hit(world: World, channel: grpc.aio.Channel, query: Query, at_once: int) -> None:
+    """In alternating order, and many at once too, since a peer can make any difference as many times as long.
+
+    A machine that is busy with something else gets a second chance.
+    """
     chance = random.Random(11)
     found = []
     for _ in range(2):
         unseen: list[float] = []
         nobody: list[float] = []
-        for _ in range(200):
+        for _ in range(40):
             pair = [(query, unseen), (telephone_query(NOBODYS), nobody)]
             chance.shuffle(pair)
             for asked, times in pair:
-                times.append(await timed(world, channel, asked))
+                times.append(await timed(world, channel, asked, at_once))
         found.append(mann_whitney_z(unseen, nobody))
         # 3.9 standard deviations: by chance once in 10,000 runs.
         if abs(found[-1]) < 3.9:

@@ -188,6 +188,8 @@ def test_a_key_file_is_private_and_never_overwritten(tmp_path: Path) -> None:
 def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "key"
     create_key_file(path)
+    path.chmod(0o440)  # as systemd shows a credential
+    read_key_file(path)
     path.chmod(0o640)
     with pytest.raises(StoreError, match="chmod 600"):
         read_key_file(path)
