@@ -190,7 +190,7 @@ async def test_calls_of_peers_under_way_are_answered_before_the_node_stops(fresh
     with node_process(mx) as node:
         async with channel_to(mx, gt.node) as channel:
             await send(channel, request(sealed_query(gt, "MX", telephone_query())))  # the connection stands
-            sealed = [sealed_query(gt, "MX", telephone_query()) for _ in range(40)]
+            sealed = [sealed_query(gt, "MX", telephone_query()) for _ in range(24)]
             calls = [asyncio.create_task(send(channel, request(each))) for each in sealed]
             await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
             node.terminate()
