@@ -1,132 +1,30 @@
-"""Search, records, imports and the ledger from the command line, against two nodes that run as in production."""
+"""Search, records and imports from the command line, against two nodes that run as in production."""
 
 import json
 import os
-import shutil
-import signal
-import socket
-import sqlite3
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-from typer.testing import CliRunner
 
-from node.cli.app import app
 from node.errors import EnlaceError, ImportFileError, UnansweredError, UsageError
-from node.ledger.chain import FIRST_LINK, link_of
-from node.ledger.rfc6962 import Frontier, leaf_hash
-from tests.pki import FEDERATION
-from tests.world import ROLES, Place, World
+from tests.command_line import INVENTED, QUESTION, TELEPHONE, Desk, new_case, running
+from tests.world import World
 
-INVENTED = Path(__file__).parents[2] / "node" / "cli" / "data" / "invented.json"
 INCIDENTS = INVENTED.with_name("incidents.csv")
-TELEPHONE = "+19565550143"  # MX holds it twice: of a suspect, and of a victim
-START_S = 20
-
-
-@dataclass
-class Desk:
-    """An officer of a country at the command line; `status` and `text` are those of the last command."""
-
-    place: Place
-    officer: str = "analyst"
-    status: int = 0
-    text: str = ""
-
-    def run(self, *arguments: str, given: str | None = None, terminal: bool = False, wide: bool = False) -> str:
-        known = [*arguments, "--home", str(self.place.home.path)]
-        if arguments[:2] not in {("ledger", "verify"), ("ledger", "checkpoint")}:
-            known += ["--as", self.officer]
-        environment = {"ENLACE_LANGUAGE": "en"}
-        if terminal:
-            environment["FORCE_COLOR"] = "1"
-        if wide:
-            environment["COLUMNS"] = "240"
-        result = CliRunner().invoke(app, known, input=given, env=environment)
-        if isinstance(result.exception, EnlaceError):
-            raise result.exception
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        self.status, self.text = result.exit_code, result.stdout
-        return self.text
-
-    def json(self, *arguments: str, given: str | None = None) -> Any:  # noqa: ANN401 - whatever JSON says
-        return json.loads(self.run(*arguments, "--json", given=given))
-
-    def lines(self) -> list[dict[str, Any]]:
-        """All lines of the ledger, as its auditor reads them."""
-        listed = Desk(self.place, "auditor").json("ledger", "list", "--limit", "10000")
-        assert isinstance(listed, list)
-        return listed
-
-    def last(self, count: int) -> list[dict[str, Any]]:
-        """The last lines but those that say that the auditor looked."""
-        return [line for line in self.lines() if not line["private"].get("reason", "").startswith("LEDGER")][-count:]
-
-    def last_reasons(self, count: int) -> list[tuple[str, str]]:
-        """Kind and reason of the last lines."""
-        return [
-            (line["kind"].removeprefix("LEAF_KIND_"), line["private"].get("reason", "")) for line in self.last(count)
-        ]
-
-
-def start(place: Place) -> "subprocess.Popen[bytes]":
-    for name in ROLES:
-        holder, folder = place.officer(name), place.home.officer(name)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "certificate.pem").write_bytes(holder.chain_pem)
-        (folder / "key.pem").write_bytes(holder.key_pem)
-    command = [sys.executable, "-m", "node", "serve", "--home", str(place.home.path)]
-    log = (place.home.path / "log").open("wb")
-    with log:
-        return subprocess.Popen(command, stdout=log, stderr=log)
-
-
-def wait_until_up(place: Place, process: "subprocess.Popen[bytes]") -> None:
-    host, port = place.desk.split(":")
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        assert process.poll() is None, (place.home.path / "log").read_text()
-        try:
-            socket.create_connection((host, int(port)), timeout=1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    pytest.fail(f"{place.code} did not start")
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """GT and MX, whose nodes run, and US, whose node does not; MX keeps the invented cases."""
-    made = World.make(tmp_path_factory.mktemp("world"))
-    places = [made["GT"], made["MX"]]
-    processes = [start(place) for place in places]
-    try:
-        for place, process in zip(places, processes, strict=True):
-            wait_until_up(place, process)
-        Desk(made["MX"]).run("import", str(INVENTED), "--format", "invented")
+    with running(tmp_path_factory.mktemp("world")) as made:
         yield made
-    finally:
-        for process in processes:
-            process.send_signal(signal.SIGTERM)
-        for process in processes:
-            assert process.wait(30) == 0
 
 
 @pytest.fixture
 def gt(world: World) -> Desk:
     return Desk(world["GT"])
-
-
-QUESTION = ("--purpose", "investigate", "--crime", "trafficking", "--case", "C-1", "--instrument", "UNTOC")
 
 
 # --- searching -------------------------------------------------------------------------------------------------------
@@ -218,13 +116,6 @@ def test_what_is_never_lawful_is_asked_of_nobody(gt: Desk) -> None:
 
 
 # --- records ---------------------------------------------------------------------------------------------------------
-
-
-def new_case(desk: Desk, reference: str) -> str:
-    opened = desk.json("case", "new", reference, "--title", "Invented", "--crime", "trafficking")
-    case_id = opened["case"]["case_id"]
-    assert isinstance(case_id, str)
-    return case_id
 
 
 def test_a_case_is_opened_listed_and_shown_and_each_look_is_a_line(gt: Desk) -> None:
@@ -452,35 +343,6 @@ def test_the_files_that_iom_publishes_are_read_whole_where_they_lie_at_hand(gt: 
         assert gt.status == (1 if done["broken"] else 0)
 
 
-# --- the ledger ------------------------------------------------------------------------------------------------------
-
-
-def test_the_ledger_is_verified_from_its_file_while_the_node_runs(gt: Desk, world: World) -> None:
-    for place in (world["GT"], world["MX"]):
-        verified = Desk(place).json("ledger", "verify")
-        assert verified["verified"] is True
-        assert verified["signatures"] > 0
-        assert len(verified["root"]) == 64
-    assert gt.json("ledger", "verify")["lines"] == gt.json("ledger", "verify")["lines"]
-
-
-@contextmanager
-def copied(place: Place, path: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(place.home.data / "enlace.db")) as source, closing(sqlite3.connect(path)) as target:
-        source.backup(target)
-        yield target
-        target.commit()
-
-
-def test_signatures_by_keys_that_no_directory_names_are_a_finding(gt: Desk, tmp_path: Path) -> None:
-    gt.run("search", TELEPHONE, *QUESTION, "--peer", "MX")
-    with copied(gt.place, tmp_path / "copy.db") as copy:
-        copy.execute("DELETE FROM directories")
-    found = gt.json("ledger", "verify", "--database", str(tmp_path / "copy.db"))
-    assert gt.status == 1
-    assert "by keys that no directory names" in found["findings"][0]
-
-
 def test_on_a_terminal_long_work_shows_how_far_it_is(gt: Desk, tmp_path: Path) -> None:
     path = written(tmp_path, *(one_case(f"T-{number}") for number in range(600)))
     assert "600" in gt.run("import", path, "--format", "entries", terminal=True)
@@ -488,138 +350,3 @@ def test_on_a_terminal_long_work_shows_how_far_it_is(gt: Desk, tmp_path: Path) -
     text = gt.run("search", TELEPHONE, *QUESTION, "--peer", "MX", terminal=True)
     assert "asked …" in text  # before the answer came
     assert "2 released" in text
-
-
-def test_a_byte_changed_in_a_copy_is_found_and_its_line_named(gt: Desk, tmp_path: Path) -> None:
-    with copied(gt.place, tmp_path / "copy.db") as copy:
-        leaf = bytearray(copy.execute("SELECT leaf FROM ledger_lines WHERE idx = 3").fetchone()[0])
-        leaf[-1] ^= 1
-        copy.execute("UPDATE ledger_lines SET leaf = ? WHERE idx = 3", (bytes(leaf),))
-    found = gt.json("ledger", "verify", "--database", str(tmp_path / "copy.db"))
-    assert gt.status == 1
-    assert found["verified"] is False
-    assert "line 3" in found["findings"][0]
-    assert "line 3" in gt.run("ledger", "verify", "--database", str(tmp_path / "copy.db"))
-
-
-def rewritten(copy: sqlite3.Connection, lines: int) -> None:
-    """Let a ledger end after so many lines, and fix all that the database says of it: what an administrator can do."""
-    for table in ("ledger_lines", "ledger_openings", "ledger_bodies"):
-        copy.execute(f"DELETE FROM {table} WHERE idx >= ?", (lines,))
-    kept = copy.execute("SELECT leaf_hash, link FROM ledger_lines ORDER BY idx").fetchall()
-    frontier = Frontier().appended(leaf_hash for leaf_hash, _ in kept)
-    copy.execute(
-        "UPDATE ledger_head SET size = ?, root = ?, frontier = ?, link = ?",
-        (frontier.size, frontier.root, frontier.to_bytes(), kept[-1][1]),
-    )
-
-
-def relined(copy: sqlite3.Connection, index: int) -> None:
-    """Put another leaf in a line's place, with its hash, and the links of all after it."""
-    other = copy.execute("SELECT leaf FROM ledger_lines WHERE idx = ?", (index - 1,)).fetchone()[0]
-    exchange = copy.execute("SELECT exchange_id FROM ledger_lines WHERE idx = ?", (index - 1,)).fetchone()[0]
-    values = (other, leaf_hash(other), exchange, b"again", index)
-    copy.execute(
-        "UPDATE ledger_lines SET leaf = ?, leaf_hash = ?, exchange_id = ?, replay_key = ? WHERE idx = ?", values
-    )
-    link = FIRST_LINK
-    for line, hashed in copy.execute("SELECT idx, leaf_hash FROM ledger_lines ORDER BY idx").fetchall():
-        link = link_of(link, hashed)
-        copy.execute("UPDATE ledger_lines SET link = ? WHERE idx = ?", (link, line))
-    rewritten(copy, copy.execute("SELECT count(*) FROM ledger_lines").fetchone()[0])
-
-
-def test_history_that_was_rewritten_whole_is_found_by_a_checkpoint_kept_elsewhere(gt: Desk, tmp_path: Path) -> None:
-    new_case(gt, "K-1")
-    kept, copied_to = tmp_path / "checkpoint", str(tmp_path / "copy.db")
-    made = gt.json("ledger", "checkpoint", "--out", str(kept))
-    assert kept.read_text() == made["note"]
-    assert made["note"].startswith(f"{FEDERATION}/GT/gt-1\n{made['lines']}\n")
-    since = ("--database", copied_to, "--since", str(kept))
-    new_case(gt, "K-2")
-    with copied(gt.place, tmp_path / "copy.db"):
-        pass
-    whole = gt.json("ledger", "verify", *since)
-    assert (whole["verified"], whole["lines"] > made["lines"]) == (True, True)
-
-    with copied(gt.place, tmp_path / "copy.db") as copy:
-        rewritten(copy, made["lines"] - 1)
-    assert gt.json("ledger", "verify", "--database", copied_to)["lines"] == made["lines"] - 1
-    found = gt.json("ledger", "verify", *since)
-    assert (gt.status, found["verified"]) == (1, False)
-    (finding,) = found["findings"]
-    assert f"counts {made['lines']} lines, and it has {made['lines'] - 1}" in finding
-
-
-def test_one_line_rewritten_with_all_that_hangs_on_it_is_found_likewise(gt: Desk, tmp_path: Path) -> None:
-    new_case(gt, "K-3")
-    kept, copied_to = tmp_path / "checkpoint", str(tmp_path / "copy.db")
-    lines = gt.json("ledger", "checkpoint", "--out", str(kept))["lines"]
-    new_case(gt, "K-4")
-    with copied(gt.place, tmp_path / "copy.db") as copy:
-        relined(copy, lines - 1)
-    assert gt.json("ledger", "verify", "--database", copied_to)["verified"]
-    found = gt.json("ledger", "verify", "--database", copied_to, "--since", str(kept))
-    assert gt.status == 1
-    assert found["findings"] == [
-        f"history was rewritten: the first {lines} lines are not those of the checkpoint",
-    ]
-
-
-def test_only_the_nodes_own_checkpoint_is_believed(gt: Desk, world: World, tmp_path: Path) -> None:
-    note = gt.run("ledger", "checkpoint")
-    for name, text in (
-        ("peer", Desk(world["MX"]).run("ledger", "checkpoint")),
-        ("altered", note.replace("\n", "\n1", 1)),
-        ("nothing", "nothing"),
-    ):
-        path = tmp_path / name
-        path.write_text(text)
-        found = gt.json("ledger", "verify", "--since", str(path))
-        assert gt.status == 1
-        assert "no checkpoint of" in found["findings"][0]
-    (tmp_path / "note").write_text(note)
-    assert gt.json("ledger", "verify", "--since", str(tmp_path / "note"))["verified"]
-    with pytest.raises(UsageError, match="No such file"):
-        gt.run("ledger", "verify", "--since", str(tmp_path / "nowhere"))
-    with pytest.raises(UsageError, match="File exists"):
-        gt.run("ledger", "checkpoint", "--out", str(tmp_path / "note"))
-
-
-def test_a_directory_that_was_swapped_does_not_verify_anything(gt: Desk, world: World, tmp_path: Path) -> None:
-    """Who rewrites a ledger with keys of their own needs a directory that names them; the pinned root refuses it."""
-    other = World.make(tmp_path / "other", ("GT", "MX"))
-    shutil.copy(other["GT"].home.trust / "root.bin", tmp_path / "root.bin")
-    pinned = world["MX"].home.trust / "root.bin"
-    kept = pinned.read_bytes()
-    pinned.write_bytes((tmp_path / "root.bin").read_bytes())
-    try:
-        with pytest.raises(EnlaceError):
-            Desk(world["MX"]).run("ledger", "verify")
-    finally:
-        pinned.write_bytes(kept)
-    assert gt.status == 0
-
-
-def test_what_is_no_database_is_refused(gt: Desk, tmp_path: Path) -> None:
-    for nowhere in (str(tmp_path / "nothing"), f"sqlite:///{tmp_path / 'nothing'}", "mysql://x/y"):
-        with pytest.raises(UsageError):
-            gt.run("ledger", "verify", "--database", nowhere)
-    assert not (tmp_path / "nothing").exists()
-    (tmp_path / "text").write_text("not a database")
-    with pytest.raises(EnlaceError):
-        gt.run("ledger", "verify", "--database", str(tmp_path / "text"))
-
-
-def test_the_auditor_reads_lines_and_that_is_a_line(gt: Desk) -> None:
-    gt.run("search", TELEPHONE, *QUESTION, "--peer", "MX")
-    auditor = Desk(gt.place, "auditor")
-    lines = auditor.json("ledger", "list", "--peer", "MX", "--limit", "10000")
-    assert {line["peer"] for line in lines} == {"MX"}
-    assert lines[-1]["private"]["released"] == 2
-    assert "released" in auditor.run("ledger", "list", "--start", lines[-1]["index"])
-    last = gt.lines()[-1]
-    assert (last["kind"], last["private"]["officer"]) == ("LEAF_KIND_READ", "auditor")
-    with pytest.raises(EnlaceError, match="role"):
-        gt.run("ledger", "list")
-    assert gt.last_reasons(1) == [("DENIED", "ROLE")]
