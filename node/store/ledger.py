@@ -30,6 +30,7 @@ from node.store.ledger_rows import PAGE, HeadRow, LedgerRows, LineRow, is_corrup
 from node.store.lines import opening_context
 from node.store.vault import Vault, key_id_of
 from node.wire.envelope_pb2 import Statement
+from node.wire.ledger_pb2 import DIRECTION_SENT
 
 StatementVerifier = Callable[[bytes, bytes, bytes], None]
 """Checks a statement, its key id and its signature. Raises SignatureError, or IdentityError where no key is known."""
@@ -202,6 +203,8 @@ class _Check:
         shared = parse_shared(leaf.shared)
         if shared.exchange_id != row.exchange_id:
             raise LedgerBrokenError("the exchange id beside it is another one")
+        if row.statement is None and shared.direction == DIRECTION_SENT:
+            raise LedgerBrokenError("the statement that left with it is missing beside it")
         if row.statement is not None:
             try:
                 statement = Statement.FromString(row.statement)

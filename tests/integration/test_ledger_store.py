@@ -149,6 +149,11 @@ def finding(database: Database, vault: Vault | None = None) -> str:
     return str(caught.value)
 
 
+def test_a_statement_taken_away_is_found(filled: Database) -> None:
+    altered(filled, "UPDATE ledger_lines SET statement = NULL, key_id = NULL, signature = NULL")
+    assert "the statement that left with it is missing" in finding(filled)
+
+
 def leaf_at(database: Database, index: int) -> bytes:
     with database.reading() as connection:
         found = connection.execute(text("SELECT leaf FROM ledger_lines WHERE idx = :at"), {"at": index}).scalar_one()
