@@ -5,6 +5,7 @@ themself: which field, which peer, what to do. An error that nobody foresaw is l
 is denial.
 """
 
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias, TypeVar
 
@@ -83,7 +84,10 @@ def _wrap(handler: Any, method: str, in_full: Kinds) -> Any:  # noqa: ANN401 - g
     streams = handler.request_streaming
     if handler.response_streaming:
         made = grpc.stream_stream_rpc_method_handler if streams else grpc.unary_stream_rpc_method_handler
-        served: Any = _streaming(handler.stream_stream or handler.unary_stream, method, in_full)
+        inner = handler.stream_stream or handler.unary_stream
+        # The other style writes its responses to the context, and is awaited once.
+        yields = inspect.isasyncgenfunction(inner)
+        served: Any = _streaming(inner, method, in_full) if yields else _single(inner, method, in_full)
     else:
         made = grpc.stream_unary_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
         served = _single(handler.stream_unary or handler.unary_unary, method, in_full)
