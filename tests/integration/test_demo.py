@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,6 +96,21 @@ def test_what_it_prints_to_try_works_while_it_runs(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         ended(process, tmp_path)
         assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_a_terminal_that_closes_leaves_nothing(tmp_path: Path) -> None:
+    with touring(tmp_path) as (process, _):
+        assert process.stdout is not None
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.stdout.close()  # nobody reads any more
+        for _ in range(3):  # from the kernel, from the shell, and from whoever is impatient
+            process.send_signal(signal.SIGHUP)
+            time.sleep(0.05)
+        process.wait(20)
+        assert process.returncode == 128 + signal.SIGHUP
+    assert len(children) >= 2
+    assert psutil.wait_procs(children, timeout=5)[1] == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_node_that_dies_ends_it_with_one_clear_line(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final, NoReturn
 
 import typer
 
@@ -28,13 +28,17 @@ STEPS = (
     proving.consult_the_doctor,
 )
 
+ENDS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 def demo(
     *, once: Annotated[bool, typer.Option("--once", help="End by itself, with 0 only if every step held.")] = False
 ) -> None:
     """Make three countries on this machine, walk through one question, then let them run until Ctrl-C."""
     # Ended from outside, it stops its nodes and removes its folder too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for number in ENDS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` has it
+            signal.signal(number, _end)
     teller = Teller()
     with tempfile.TemporaryDirectory(prefix="enlace-demo-") as folder:
         try:
@@ -42,6 +46,15 @@ def demo(
         except KeyboardInterrupt:
             teller.say("")
     teller.say("[dim]The nodes are stopped, and their folder is removed.[/dim]")
+
+
+def _end(number: int, _: object) -> NoReturn:
+    # A terminal that closes says so more than once, and who waits presses Ctrl-C again: stopping is not to be stopped.
+    for each in ENDS:
+        signal.signal(each, signal.SIG_IGN)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    sys.exit(128 + number)
 
 
 def _tour(teller: Teller, folder: Path, *, once: bool) -> None:
