@@ -88,8 +88,7 @@ def make_node(plan: Plan) -> None:
         UsageError, StoreError: a value is not allowed, or the home is not empty; the text says which.
     """
     path = plan.home.path
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UsageError(f"{path} is not empty: a node is made in a new folder")
+    _verify_empty(path)
     federation = parse_root(plan.root).federation
     if federation != plan.domain.federation:
         raise UsageError(f"the stewards' root is of {federation}, not of {plan.domain.federation}")
@@ -106,6 +105,21 @@ def make_node(plan: Plan) -> None:
         raise
 
 
+def _verify_empty(path: Path) -> None:
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UsageError(f"{path} is not empty: a node is made in a new folder")
+
+
+def _close_to_others(path: Path) -> None:
+    """Make the home its owner's alone, also one that was there and open to others."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        path.chmod(0o700)
+    except PermissionError as error:
+        raise UsageError(f"{path} is another user's: make the node in a folder of its own") from error
+    _verify_empty(path)  # until now, others may have put links there, for keys to be written through
+
+
 def _clear(path: Path) -> None:
     for each in path.iterdir() if path.is_dir() else ():
         if each.is_dir() and not each.is_symlink():
@@ -116,8 +130,10 @@ def _clear(path: Path) -> None:
 
 def _make(plan: Plan) -> None:
     home = plan.home
-    for folder in (home.path, home.tls, home.keys, home.focal, home.rulebooks, home.trust, home.data):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _close_to_others(home.path)
+    officers = home.officer(plan.administrator).parent
+    for folder in (home.tls, home.keys, home.focal, home.rulebooks, home.trust, home.data, officers):
+        folder.mkdir(mode=0o700)
     _certificates(plan)
     signing = generate_private_key()
     _write_key(home.keys / "signing-key.pem", signing, None)

@@ -146,6 +146,17 @@ def test_a_node_is_made_whole_and_its_secrets_are_its_owners_alone(root: Path) -
             run("ledger", command, "--home", home.path)
 
 
+def test_a_home_that_was_open_to_others_is_closed(root: Path) -> None:
+    path = root.parent / "gt"
+    path.mkdir()
+    path.chmod(0o777)
+    home = init(root, "GT")
+    assert home.path == path
+    folders = [path, *(each for each in path.rglob("*") if each.is_dir())]
+    assert home.keys in folders
+    assert {each.name: oct(stat.S_IMODE(each.stat().st_mode)) for each in folders if each.stat().st_mode & 0o077} == {}
+
+
 def test_a_folder_with_anything_in_it_is_left_alone(root: Path) -> None:
     home = Home(root.parent / "gt")
     home.path.mkdir()
