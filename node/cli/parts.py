@@ -1,12 +1,14 @@
 """What a serving node is made of, for those that put it together, serve it and keep it up to date."""
 
+import ssl
 import time
 from asyncio import Task
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from grpc_health.v1 import health
 
 from node.config import Config
 from node.desk.servicer import DeskServicer
@@ -15,7 +17,7 @@ from node.federation.channels import Channels
 from node.federation.distribution import Distribution
 from node.federation.servicer import ExchangeServicer
 from node.federation.standing import Standing
-from node.federation.tls import ServerTls, load_own_identity, pem_bundle
+from node.federation.tls import ServerTls, https_context, load_own_identity, pem_bundle
 from node.store.database import Database
 from node.store.writer import Writer
 
@@ -41,6 +43,8 @@ class Parts:
     roots: tuple[x509.Certificate, ...]  # of this country
     peer_tls: ServerTls
     desk_tls: ServerTls
+    metrics_tls: ssl.SSLContext  # of the next connection
+    desk_health: health.aio.HealthServicer = field(default_factory=health.aio.HealthServicer)
     upkeep: Task[None] | None = None  # while it runs
 
     def peer_roots(self) -> bytes:
@@ -50,8 +54,14 @@ class Parts:
         return pem_bundle(ders) + pem_of(self.roots)
 
     def follow_files(self) -> None:
-        """Read the node's certificate again, and offer it to peers and desk from the next handshake on."""
-        own = load_own_identity(self.config.tls.certificate, self.config.tls.key)
+        """Read the node's certificate again, and offer it on all ports from the next handshake on.
+
+        Raises:
+            ConfigError: a file is missing, or they don't belong together; everything stays as it was.
+        """
+        tls = self.config.tls
+        own = load_own_identity(tls.certificate, tls.key)
+        self.metrics_tls = https_context(tls.certificate, tls.key, pem_of(self.roots))
         self.channels.own = own
         self.desk_tls.replace(own, pem_of(self.roots))
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import structlog
 from cryptography import x509
 
+from node.cli.metrics_port import serving_metrics
 from node.cli.parts import Parts, now_us, pem_of
-from node.cli.ports import DESK_SERVICE, PEER_SERVICE, desk_server, peer_server, serve_metrics, set_health
+from node.cli.ports import desk_server, peer_server, set_health
 from node.cli.upkeep import keep_up, paired_peers
 from node.config import Config
 from node.desk.administration import Administration
@@ -35,7 +36,7 @@ from node.federation.finding import Finding
 from node.federation.holding import Holding
 from node.federation.servicer import ExchangeServicer
 from node.federation.standing import Standing
-from node.federation.tls import ServerTls, load_own_identity
+from node.federation.tls import ServerTls, https_context, load_own_identity
 from node.federation.trust import Trust
 from node.identity.directory import TrustedDirectory
 from node.identity.keys import key_id, parse_private_key, public_key
@@ -78,24 +79,21 @@ async def running(config: Config) -> AsyncIterator[Parts]:
     """Serve while the block runs."""
     with ExitStack() as stack:
         parts = _composed(config, stack)
-        peer_health, to_peers = peer_server(parts)
-        desk_health, to_desk = desk_server(parts)
-        healths = {PEER_SERVICE: peer_health, DESK_SERVICE: desk_health}
+        to_peers, to_desk = peer_server(parts), desk_server(parts)
         await parts.distribution.enacting.enact()
         await parts.exchange.answering.holding.restore()
-        serve_metrics(config, stack)  # before the others start: what started has to be stopped in order
+        stack.enter_context(serving_metrics(parts))  # before the others start: what started has to be stopped in order
         await to_peers.start()
         await to_desk.start()
-        await set_health(healths, serving=True)
-        parts.upkeep = asyncio.create_task(keep_up(parts, healths))
+        await set_health(parts, serving=True)
+        parts.upkeep = asyncio.create_task(keep_up(parts))
         log.info("serving", country=config.country, node=config.name, peer=config.listen.peer, desk=config.listen.desk)
         try:
             yield parts
         finally:
             parts.upkeep.cancel()
             # New calls are refused, those under way end; what was asked is logged before the store closes.
-            for health_servicer in healths.values():
-                await health_servicer.enter_graceful_shutdown()
+            await set_health(parts, serving=False)
             grace = config.limits.drain_s
             await asyncio.gather(to_peers.stop(grace), to_desk.stop(grace), parts.asking.drained())
             await parts.channels.close()
@@ -151,6 +149,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         roots=roots,
         peer_tls=ServerTls(own, own_roots),
         desk_tls=ServerTls(own, own_roots),
+        metrics_tls=https_context(config.tls.certificate, config.tls.key, own_roots),
     )
     parts.peer_tls.replace(own, parts.peer_roots())
     return parts

@@ -5,7 +5,6 @@ import time
 from collections.abc import Mapping, Sequence
 
 import structlog
-from grpc_health.v1 import health
 from sqlalchemy import Connection
 
 from node.cli.parts import Parts, now_us
@@ -25,7 +24,7 @@ ROUND_S = 1.0  # how often everything is looked at
 FETCH_S = 600.0  # directory and revocation lists of peers
 
 
-async def keep_up(parts: Parts, healths: Mapping[str, health.aio.HealthServicer]) -> None:
+async def keep_up(parts: Parts) -> None:
     """Go round for ever; a file that is missing or a database that is away costs one round, and is logged."""
     last_fetch: float | None = None
     seen = None
@@ -33,7 +32,7 @@ async def keep_up(parts: Parts, healths: Mapping[str, health.aio.HealthServicer]
         await asyncio.sleep(ROUND_S)
         if not parts.writer.is_running:
             # Nothing can be logged any more, so nothing leaves; whoever balances load should look elsewhere.
-            await set_health(healths, serving=False)
+            await set_health(parts, serving=False)
         try:
             if seen != (marks := _marks(parts.config)):
                 parts.follow_files()

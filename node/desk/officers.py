@@ -14,6 +14,7 @@ from node.federation.servicer import certificate_chain
 from node.federation.standing import Standing
 from node.identity.certificates import claimed_identity, parse_chain, verify_chain
 from node.identity.revocation import verify_not_revoked
+from node.identity.spiffe import SpiffeId
 from node.store import officers
 from node.store.database import Database
 from node.store.officers import Officer
@@ -41,21 +42,29 @@ class Officers:
             CertificateInvalidError, CertificateRevokedError: the certificate is not an officer's of this country.
             ForbiddenError: no such officer, or without these roles; a line says so.
         """
-        now_us = self.clock()
-        leaf, *intermediates = parse_chain(certificate_chain(context))
-        claimed = claimed_identity(leaf)
-        if claimed.kind != "desk" or claimed.country != self.standing.country:
-            raise CertificateInvalidError("the certificate is not of an officer of this country")
-        peer = verify_chain(leaf, intermediates, self.roots, datetime.fromtimestamp(now_us / 1e6, UTC))
-        verify_not_revoked(peer, self.standing.trust.revoked.get(self.standing.country, frozenset()))
-        officer = await self.database.read(officers.find_officer, claimed.uri)
+        holder = self.identified(parse_chain(certificate_chain(context)))
+        officer = await self.database.read(officers.find_officer, holder.uri)
         if officer is None or not officer.active:
-            await self._deny(peer.name, "NO_SUCH_OFFICER")
-            raise ForbiddenError(f"{peer.name} is not an active officer of this node")
+            await self._deny(holder.name, "NO_SUCH_OFFICER")
+            raise ForbiddenError(f"{holder.name} is not an active officer of this node")
         if not officer.roles & frozenset(roles):
             await self._deny(officer.name, "ROLE")
             raise ForbiddenError(f"{officer.name} has none of the roles {', '.join(map(OfficerRole.Name, roles))}")
         return officer
+
+    def identified(self, chain: Sequence[x509.Certificate]) -> SpiffeId:
+        """Return whose certificate this is, leaf first; whether the officer is enrolled is not looked at.
+
+        Raises:
+            CertificateInvalidError, CertificateRevokedError: the certificate is not an officer's of this country.
+        """
+        leaf, *intermediates = chain
+        claimed = claimed_identity(leaf)
+        if claimed.kind != "desk" or claimed.country != self.standing.country:
+            raise CertificateInvalidError("the certificate is not of an officer of this country")
+        peer = verify_chain(leaf, intermediates, self.roots, datetime.fromtimestamp(self.clock() / 1e6, UTC))
+        verify_not_revoked(peer, self.standing.trust.revoked.get(self.standing.country, frozenset()))
+        return claimed
 
     async def _deny(self, name: str, reason: str) -> None:
         private = LeafPrivate(officer=name, reason=reason)

@@ -27,6 +27,7 @@ from node.federation.acknowledging import Acknowledging
 from node.federation.answering import Answering
 from node.federation.boundary import Context
 from node.federation.distribution import Distribution
+from node.federation.health import CHECK, Health
 from node.federation.lines import line_of, shared_of_event
 from node.federation.standing import Standing
 from node.identity.certificates import Peer
@@ -80,11 +81,12 @@ class ExchangeServicer:
     answering: Answering
     acknowledging: Acknowledging
     distribution: Distribution
+    health: Health = field(default_factory=Health)
     _under_way: Counter[str] = field(default_factory=Counter)
     _patience: dict[str, Patience] = field(default_factory=dict)
     _logging: set[asyncio.Future[None]] = field(default_factory=set)
 
-    def handlers(self) -> grpc.GenericRpcHandler:
+    def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
         """Return what a server registers."""
         cases: dict[str, UseCase] = {
             channels.QUERY: self.answering.answer,
@@ -92,13 +94,12 @@ class ExchangeServicer:
             channels.GET_DIRECTORY: self.distribution.directory,
             channels.PUSH_REVOCATIONS: self.distribution.revocations,
         }
-        methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
-            path.rsplit("/", 1)[1]: grpc.stream_unary_rpc_method_handler(self._served(case))
-            for path, case in cases.items()
-        }
-        return grpc.method_handlers_generic_handler("enlace.v1.Exchange", methods)
+        served = {path: self._served(case) for path, case in cases.items()}
+        # A health check tells nothing of anybody, so none has a line in the ledger, refused or not.
+        served[CHECK] = self._served(self.health.check, is_logged=False)
+        return tuple(_handler(path, serve) for path, serve in served.items())
 
-    def _served(self, case: UseCase) -> Callable[[object, Context], Awaitable[bytes]]:
+    def _served(self, case: UseCase, *, is_logged: bool = True) -> Callable[[object, Context], Awaitable[bytes]]:
         async def serve(_: object, context: Context) -> bytes:
             try:
                 peer = self.standing.trust.identified(certificate_chain(context), self.clock())
@@ -123,6 +124,8 @@ class ExchangeServicer:
                 raise  # it could not be logged, so neither could its refusal
             except EnlaceError as error:
                 metrics.REJECTED.labels(peer.country, type(error).__name__).inc()
+                if not is_logged:
+                    raise
                 if not patience.spend(time.monotonic()):
                     raise  # a peer must not be able to fill the disk; the next line says how many had none
                 # gRPC cancels this task when the call has broken off already; the line is written all the same.
@@ -151,6 +154,12 @@ class ExchangeServicer:
         reason = type(error).__name__
         private = LeafPrivate(reason=f"{reason} AND {unlogged} WITHOUT A LINE" if unlogged else reason)
         await self.writer.append(line_of(shared, private, exchange_id=exchange_id, now_us=now_us))
+
+
+def _handler(path: str, serve: Callable[[object, Context], Awaitable[bytes]]) -> grpc.GenericRpcHandler:
+    _, service, name = path.split("/")
+    methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {name: grpc.stream_unary_rpc_method_handler(serve)}
+    return grpc.method_handlers_generic_handler(service, methods)
 
 
 def certificate_chain(context: Context) -> bytes:

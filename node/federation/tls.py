@@ -5,6 +5,7 @@ decides nothing: `Trust.peer` validates each caller against the roots of its own
 that peer's roots only.
 """
 
+import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,24 @@ def load_own_identity(certificate: Path, key: Path) -> OwnIdentity:
 def pem_bundle(ders: Iterable[bytes]) -> bytes:
     """Return certificates given as DER as one PEM text."""
     return b"".join(x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM) for der in ders)
+
+
+def https_context(certificate: Path, key: Path, roots: bytes) -> ssl.SSLContext:
+    """Return what an HTTPS server of the node needs: TLS 1.3, and clients with a certificate below `roots` (PEM).
+
+    Raises:
+        ConfigError: the certificate or the key can't be used.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.num_tickets = 0  # whoever comes again shows the certificate again
+    context.load_verify_locations(cadata=roots.decode())
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as error:  # OpenSSL's errors are of this kind too
+        raise ConfigError(f"{certificate} can't be used for HTTPS: {error}") from error
+    return context
 
 
 class ServerTls:

@@ -80,7 +80,11 @@ def value_of(text: str, name: str, **labels: str) -> float:
 @pytest.mark.usefixtures("nodes")
 def test_counters_move_and_tell_nothing_about_anybody(world: World, tmp_path: Path) -> None:
     gt, mx = world["GT"], world["MX"]
-    before = scraped(gt, tmp_path, gt.node), scraped(mx, tmp_path, mx.node)
+
+    def both() -> tuple[str, str]:
+        return scraped(gt, tmp_path, gt.officer("scraper")), scraped(mx, tmp_path, mx.officer("scraper"))
+
+    before = both()
     for value in (SEEN, VICTIMS, NOBODYS):
         assert asked(gt, value).outcome == PEER_OUTCOME_ANSWERED
 
@@ -93,7 +97,7 @@ def test_counters_move_and_tell_nothing_about_anybody(world: World, tmp_path: Pa
 
     asyncio.run(replay())
     time.sleep(1.2)  # gauges are set once a second
-    after = scraped(gt, tmp_path, gt.node), scraped(mx, tmp_path, mx.node)
+    after = both()
 
     def moved(side: int, name: str, **labels: str) -> float:
         return value_of(after[side], name, **labels) - value_of(before[side], name, **labels)
