@@ -79,10 +79,10 @@ def test_the_specifications_checkpoint_reads() -> None:
 @given(
     st.builds(
         Checkpoint,
-        st.text(st.characters(exclude_characters="\n"), min_size=1),
+        st.text(st.characters(codec="utf-8", exclude_characters="\n"), min_size=1),
         st.integers(1, LARGEST_SIZE),
         st.binary(min_size=32, max_size=32),
-        st.lists(st.text(st.characters(exclude_characters="\n"), min_size=1), max_size=3).map(tuple),
+        st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"), min_size=1), max_size=3).map(tuple),
     )
 )
 def test_every_checkpoint_reads_back(checkpoint: Checkpoint) -> None:
