@@ -17,13 +17,14 @@ from node.errors import RecordError, SecondOfficerError, UsageError
 from node.federation.lines import local_line
 from node.federation.standing import Standing
 from node.policy.outbound import MAX_CASE_REFERENCE_BYTES
-from node.records.protection import weakens
 from node.records.validate import verify_case, verify_entry
+from node.records.weakening import weakens
 from node.store.cases import Cases
 from node.store.changes import Changes
 from node.store.database import Database
 from node.store.entries import Entries
 from node.store.ids import new_id
+from node.store.inheritance import pass_on_inherited
 from node.store.lines import Line
 from node.store.officers import Officer
 from node.store.vault import Vault
@@ -210,8 +211,7 @@ class Recording:
         new.unit = entry.unit or officer.unit
         new.recorded_us = entry.recorded_us or (old.recorded_us if old else now_us)
         new.review_us = entry.review_us or (old.review_us if old else now_us + REVIEW_US)
-        new.ClearField("inherited")  # the store writes these two itself
-        new.ClearField("inherited_roles")
+        pass_on_inherited(old or Entry(), new)
         verify_entry(new, now_us=now_us)
         return new
 

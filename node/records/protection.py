@@ -1,7 +1,6 @@
-"""Protective facts: which one is stricter, which things inherit them, and what an edit would weaken.
+"""Protective facts: which one is stricter, and which things inherit them.
 
-UNKNOWN never helps release, so it is stricter than what establishes that there is nothing to protect, and determining
-it so is a weakening like any other: it unlocks data.
+UNKNOWN never helps release, so it is stricter than what establishes that there is nothing to protect.
 """
 
 from collections.abc import Iterable, Mapping
@@ -35,10 +34,10 @@ PROTECTED_ROLES: Final[frozenset[Role]] = frozenset(
 )
 """Roles that protect their bearer, and what the bearer uses or owns. UNKNOWN does: it never helps release."""
 
-# For each fact how much every value protects. One that is not named here, as of a newer contract, counts as UNKNOWN.
-_UNKNOWN_RANK: Final = 1
+UNKNOWN_RANK: Final = 1
+"""Rank of a value that `RANKS` does not name, as of a newer contract."""
 _TRI: Final[Mapping[int, int]] = {codes_pb2.TRI_NO: 0, codes_pb2.TRI_YES: 2}
-_RANKS: Final = MappingProxyType[str, Mapping[int, int]](
+RANKS: Final = MappingProxyType[str, Mapping[int, int]](
     {
         "victim": _TRI,
         "age": {codes_pb2.AGE_CLASS_ADULT: 0, codes_pb2.AGE_CLASS_MINOR: 2},
@@ -61,6 +60,8 @@ _RANKS: Final = MappingProxyType[str, Mapping[int, int]](
         "torture_derived": _TRI,
     }
 )
+"""For each fact how much every value protects; 0 where there is nothing to protect."""
+
 _ASSERTED_BY: Final = MappingProxyType(
     {
         "victim": "victim_by",
@@ -71,7 +72,8 @@ _ASSERTED_BY: Final = MappingProxyType(
         "torture_derived": "torture_derived_by",
     }
 )
-_RISKS: Final = ("torture_risk", "death_penalty_risk")
+RISKS: Final = ("torture_risk", "death_penalty_risk")
+"""Lists of recipients where the subject risks something."""
 
 _ADULT_YEARS: Final = 18  # CRC art. 1
 _EPOCH: Final = date(1970, 1, 1)
@@ -92,14 +94,14 @@ def strictest(*protections: Protection) -> Protection:
     given, where all say so.
     """
     joined = Protection()
-    for field, ranks in _RANKS.items():
+    for field, ranks in RANKS.items():
         values = {getattr(each, field) for each in protections}
         value = _strictest_value(values, ranks)
         setattr(joined, field, value)
         by = _ASSERTED_BY.get(field)
         if by and (asserted := _assertion(protections, field, value, by)):
             getattr(joined, by).CopyFrom(asserted)
-    for field in (*_RISKS, "origins"):
+    for field in (*RISKS, "origins"):
         getattr(joined, field).extend(sorted({country for each in protections for country in getattr(each, field)}))
     joined.origins_complete = bool(protections) and all(each.origins_complete for each in protections)
     if asserted := _assertion(protections, "origins_complete", joined.origins_complete, "origins_by"):
@@ -113,7 +115,7 @@ def _strictest_value(values: set[int], ranks: Mapping[int, int]) -> int:
     if len(kept) == 1:
         value = kept.pop()
         return value if value in ranks else 0
-    yes = [value for value, rank in ranks.items() if rank > _UNKNOWN_RANK]
+    yes = [value for value, rank in ranks.items() if rank > UNKNOWN_RANK]
     return yes[0] if len(yes) == 1 and yes[0] in kept else 0
 
 
@@ -195,65 +197,10 @@ def inherited_roles(linked: Iterable[tuple[LinkKind, Entry]]) -> list[Role]:
     return sorted(roles)
 
 
-# --- weakening -------------------------------------------------------------------------------------------------------
-
-
-def weakens(old: Entry, new: Entry) -> list[str]:
-    """Name each protective fact of an entry that an edit would make weaker, so that a second officer must confirm it.
-
-    Returns:
-        Paths of fields, in the order of the contract; empty where the edit weakens nothing. `inherited` is not
-        compared, since the node writes it itself.
-    """
-    found = []
-    if old.WhichOneof("entity") != new.WhichOneof("entity"):
-        found.append("entity")
-    if _roles_weaken(old, new):
-        found.append("roles")
-    found += [
-        f"protection.{field}"
-        for field, ranks in _RANKS.items()
-        if field != "age"
-        and ranks.get(getattr(new.protection, field), _UNKNOWN_RANK)
-        < ranks.get(getattr(old.protection, field), _UNKNOWN_RANK)
-    ]
-    if _age_weakens(old, new):
-        found.append("person.birth" if old.person.birth != new.person.birth else "protection.age")
-    for field in (*_RISKS, "origins"):
-        if set(getattr(old.protection, field)) - set(getattr(new.protection, field)):
-            found.append(f"protection.{field}")
-    if new.protection.origins_complete and not old.protection.origins_complete:
-        found.append("protection.origins_complete")
-    if _consents(new) - _consents(old):
-        found.append("protection.consents")
-    if set(old.person.nationalities) - set(new.person.nationalities):
-        found.append("person.nationalities")
-    if _inheriting_links(old) - _inheriting_links(new):
-        found.append("links")
-    return found
-
-
-def _roles_weaken(old: Entry, new: Entry) -> bool:
-    """A protected role is dropped, or somebody of unknown role gets roles of which none protects."""
-    kept = PROTECTED_ROLES.intersection(new.roles)
-    if PROTECTED_ROLES.intersection(old.roles) - kept - {codes_pb2.ROLE_UNKNOWN}:
-        return True
-    was_unknown = codes_pb2.ROLE_UNKNOWN in old.roles or (old.HasField("person") and not old.roles)
-    return was_unknown and bool(new.roles) and not kept
-
-
-def _consents(entry: Entry) -> set[tuple[str, int]]:
-    return {(each.recipient, each.purpose) for each in entry.protection.consents if not each.revoked_us}
-
-
-def _inheriting_links(entry: Entry) -> set[tuple[int, bytes]]:
-    return {(link.kind, link.to_entry_id) for link in entry.links if link.kind in INHERITING}
-
-
 # --- age -------------------------------------------------------------------------------------------------------------
 
 
-def _coming_of_age(entry: Entry) -> tuple[int, int]:
+def coming_of_age(entry: Entry) -> tuple[int, int]:
     """Days since 1970 from which the subject may be, and from which it is, of age.
 
     A recorded birth decides over an assessment. An interval that is none tells nothing.
@@ -287,7 +234,7 @@ def _birthday(day: int) -> int:
 
 
 def _age_when_recorded(entry: Entry) -> codes_pb2.AgeClass.ValueType:
-    may_be, surely = _coming_of_age(entry)
+    may_be, surely = coming_of_age(entry)
     # A day earlier, so that the birthday has begun in every time zone.
     day = entry.recorded_us // _US_PER_DAY - 1
     if day >= surely:
@@ -295,10 +242,6 @@ def _age_when_recorded(entry: Entry) -> codes_pb2.AgeClass.ValueType:
     return codes_pb2.AGE_CLASS_MINOR if day < may_be else codes_pb2.AGE_CLASS_UNKNOWN
 
 
-def _age_weakens(old: Entry, new: Entry) -> bool:
-    """The subject would be, or might be, of age sooner. It does not matter of who was of age when recorded."""
-    if _age_when_recorded(old) == codes_pb2.AGE_CLASS_ADULT:
-        return False
-    may_be, surely = _coming_of_age(old)
-    new_may_be, new_surely = _coming_of_age(new)
-    return new_may_be < may_be or new_surely < surely
+def is_adult_when_recorded(entry: Entry) -> bool:
+    """Tell whether the subject was of age on the day of recording, and so ever since."""
+    return _age_when_recorded(entry) == codes_pb2.AGE_CLASS_ADULT

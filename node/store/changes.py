@@ -9,9 +9,10 @@ from enum import IntEnum
 from sqlalchemy import Connection, Row, insert, select, update
 
 from node.errors import NotFoundError, SecondOfficerError, UsageError
-from node.records.protection import weakens
+from node.records.weakening import weakens
 from node.store.entries import Entries, verify_successor
 from node.store.ids import new_id
+from node.store.inheritance import pass_on_inherited
 from node.store.tables import pending_changes
 from node.store.vault import Vault
 from node.wire.desk_pb2 import PendingChange, PutEntryResponse
@@ -47,7 +48,7 @@ class Changes:
         if not entry.entry_id:
             return PutEntryResponse(entry=self.entries.insert(connection, [entry], now_us)[0])
         old = self.entries.get(connection, entry.entry_id)
-        weakened = weakens(old, entry)
+        weakened = _weakened(old, entry)
         if not weakened:
             return PutEntryResponse(entry=self.entries.update(connection, old, entry, now_us))
         if not reason.strip():
@@ -93,7 +94,7 @@ class Changes:
                     proposed_by=row.proposed_by,
                     proposed_us=row.proposed_us,
                     reason=self.vault.open(row.case_id, _context_of(b"reason", row), row.sealed_reason).decode(),
-                    weakened=weakens(standing[row.entry_id], proposed),
+                    weakened=_weakened(standing[row.entry_id], proposed),
                     proposed=proposed,
                 )
             )
@@ -122,7 +123,7 @@ class Changes:
         if old.revision != row.base_revision:
             raise UsageError("the entry was changed since: decline this change, and propose it anew")
         _decide(connection, change_id, ChangeState.CONFIRMED, officer, now_us)
-        return self.entries.update(connection, old, new, now_us)
+        return self.entries.update(connection, old, new, now_us, may_weaken=True)
 
     def decline(self, connection: Connection, change_id: bytes, *, officer: str, now_us: int) -> Entry:
         """Drop a change, also one's own, and return the entry, which stands as it was.
@@ -136,6 +137,14 @@ class Changes:
 
     def _proposed(self, row: Row[*tuple[object, ...]]) -> Entry:
         return Entry.FromString(self.vault.open(row.case_id, _context_of(b"entry", row), row.sealed))
+
+
+def _weakened(old: Entry, new: Entry) -> list[str]:
+    """What a change would weaken; it can't say what is inherited."""
+    passed_on = Entry()
+    passed_on.CopyFrom(new)
+    pass_on_inherited(old, passed_on)
+    return weakens(old, passed_on)
 
 
 def _pending(connection: Connection, change_id: bytes) -> Row[*tuple[object, ...]]:

@@ -5,9 +5,11 @@ of these the first three are bound to the ciphertext, and the review date is che
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from enum import IntEnum
 from typing import Final
 
+import structlog
 from sqlalchemy import (
     BigInteger,
     Connection,
@@ -21,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine.interfaces import DBAPICursor
 
-from node.errors import KeyErasedError, NotFoundError, RecordError, UsageError
+from node.errors import DecryptionError, KeyErasedError, NotFoundError, RecordError, UsageError
 from node.records.lookup import LookupKey, entry_tokens
 from node.store.database import Database
 from node.store.ids import ID_BYTES, new_id
@@ -29,6 +31,7 @@ from node.store.inheritance import (
     downstream,
     inherit,
     is_inherited_alike,
+    pass_on_inherited,
     put_bonds,
     replace_bonds,
     subjects_of,
@@ -37,6 +40,8 @@ from node.store.inheritance import (
 from node.store.tables import cases, entries, entry_revisions, lookups
 from node.store.vault import Vault
 from node.wire.entry_pb2 import Entry
+
+log = structlog.get_logger()
 
 
 class EntryState(IntEnum):
@@ -65,10 +70,8 @@ class Entries:
     def find(self, cursor: DBAPICursor, tokens: Sequence[bytes], now_us: int, limit: int) -> list[Entry]:
         """Return active entries within their review date that have any of the tokens, at most `limit`, by id.
 
-        Erased cases are passed over: their entries are no more.
-
-        Raises:
-            DecryptionError: a record was altered; then nothing is found at all.
+        Erased cases are passed over: their entries are no more. So is what was altered: an answer that fails where one
+        about nobody's number does not would tell that there is something.
         """
         rows: dict[bytes, tuple[bytes, bytes, int, bytes]] = {}
         for at in range(0, len(tokens), _FIND_SIZES[-1]):
@@ -82,16 +85,23 @@ class Entries:
                 rows[row[0]] = row
         found = sorted(rows.values())[:limit] if len(tokens) > _FIND_SIZES[-1] else rows.values()
         if len(found) > 1:
-            self._vault.load_keys([case_id for _, case_id, _, _ in found])
+            with suppress(DecryptionError):  # a key was altered: those that it sealed tell below
+                self._vault.load_keys([case_id for _, case_id, _, _ in found])
         opened, open_sealed, parse = [], self._vault.open, Entry.FromString
+        unreadable = 0
         for entry_id, case_id, revision, sealed in found:
             try:
                 data = open_sealed(case_id, _context(entry_id, case_id, revision), sealed)
             except KeyErasedError:
                 continue
+            except DecryptionError:
+                unreadable += 1
+                continue
             entry = parse(data)
             if entry.review_us > now_us:
                 opened.append(entry)
+        if unreadable:  # without ids: who reads logs must not learn who was asked about
+            log.error("entries_unreadable", count=unreadable)
         return opened
 
     def get(self, connection: Connection, entry_id: bytes) -> Entry:
@@ -166,7 +176,7 @@ class Entries:
             raise RecordError("entry_id: comes twice")
         self._verify_ids(connection, batch)
         self._verify_targets(connection, batch)
-        # Nothing stored can link to what is new, so these inherit from each other alone.
+        # Nothing stored can link to what is new, so these inherit from each other alone, and were never more protected.
         subjects: dict[bytes, list[Entry]] = {}
         outward: set[bytes] = set()
         for entry in batch.values():
@@ -174,16 +184,17 @@ class Entries:
                 subjects.setdefault(thing, []).append(entry)
                 if thing not in batch:
                     outward.add(thing)
-        inherit({thing: batch[thing] for thing in subjects if thing in batch}, subjects)
+        inherit({thing: batch[thing] for thing in subjects if thing in batch}, subjects, may_weaken=True)
         self._write_new(connection, list(batch.values()), now_us)
         if outward:
             self._spread(connection, {}, outward | downstream(connection, outward), now_us)
         return list(batch.values())
 
-    def update(self, connection: Connection, old: Entry, new: Entry, now_us: int) -> Entry:
+    def update(self, connection: Connection, old: Entry, new: Entry, now_us: int, *, may_weaken: bool = False) -> Entry:
         """Write a new revision of an entry and what it passes on to others, and return it as stored.
 
-        Whether the change may be made is the caller's to know: see `node.store.changes`.
+        Whether the change may be made is the caller's to know: see `node.store.changes`. Unless it `may_weaken`, this
+        entry and all that inherit from it keep at least what they inherited.
 
         Raises:
             NotFoundError: the end of a link is not there.
@@ -192,6 +203,7 @@ class Entries:
         """
         entry = _completed(new, now_us)
         verify_successor(old, entry)
+        pass_on_inherited(old, entry)
         if not new.recorded_us:
             entry.recorded_us = old.recorded_us
         self._verify_targets(connection, {entry.entry_id: entry})
@@ -199,7 +211,8 @@ class Entries:
         self._replace_tokens(connection, entry)
         # What lost its link inherits less from now on, and so does all behind it.
         start = {entry.entry_id} | things_of(old)
-        self._spread(connection, {entry.entry_id: entry}, start | downstream(connection, start), now_us)
+        things = start | downstream(connection, start)
+        self._spread(connection, {entry.entry_id: entry}, things, now_us, may_weaken=may_weaken)
         return entry
 
     def recall(self, connection: Connection, entry_id: bytes) -> None:
@@ -260,16 +273,28 @@ class Entries:
             connection.execute(insert(lookups), rows)
 
     def _spread(
-        self, connection: Connection, changed: Mapping[bytes, Entry], things: Iterable[bytes], now_us: int
+        self,
+        connection: Connection,
+        changed: Mapping[bytes, Entry],
+        things: Iterable[bytes],
+        now_us: int,
+        *,
+        may_weaken: bool = False,
     ) -> None:
         """Write what changed, and those of the things that now inherit something else, each as a new revision."""
         subjects = subjects_of(connection, things)
         wanted = {*things, *(each for ids in subjects.values() for each in ids)} - changed.keys()
-        stored = self.get_many(connection, wanted)
-        working = {**stored, **changed}
+        working = {**self.get_many(connection, wanted), **changed}
+        if may_weaken:
+            # The table of bonds may lack a row. Those beside a thing tell by their links, inside what is encrypted.
+            beside = {working[entry_id].case_id for entry_id in things}
+            working = {**{each.entry_id: each for case in beside for each in self.of_case(connection, case)}, **working}
+        linked: dict[bytes, list[Entry]] = {}
+        for entry_id in sorted(working):
+            for thing in things_of(working[entry_id]).intersection(things):
+                linked.setdefault(thing, []).append(working[entry_id])
         before = {entry_id: _copy(working[entry_id]) for entry_id in things}
-        linked = {thing: [working[each] for each in ids] for thing, ids in subjects.items()}
-        inherit({entry_id: working[entry_id] for entry_id in things}, linked)
+        inherit({entry_id: working[entry_id] for entry_id in things}, linked, may_weaken=may_weaken)
         for entry_id in things:
             entry = working[entry_id]
             if entry_id in changed or not is_inherited_alike(before[entry_id], entry):

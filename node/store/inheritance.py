@@ -5,10 +5,11 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, insert, select
 
-from node.records.protection import INHERITING, inherited_protection, inherited_roles
+from node.records.protection import INHERITING, inherited_protection, inherited_roles, strictest
+from node.records.weakening import weakens
 from node.store.tables import bonds
 from node.wire.codes_pb2 import LinkKind
-from node.wire.entry_pb2 import Entry
+from node.wire.entry_pb2 import Entry, Protection
 
 # Bonds are made of links that inherit, whichever of them; the kinds are inside the encrypted entries.
 _BOND: Final = LinkKind.LINK_KIND_USES
@@ -19,11 +20,20 @@ def things_of(entry: Entry) -> set[bytes]:
     return {link.to_entry_id for link in entry.links if link.kind in INHERITING} - {entry.entry_id}
 
 
-def inherit(things: Mapping[bytes, Entry], subjects: Mapping[bytes, Sequence[Entry]]) -> None:
+def inherit(
+    things: Mapping[bytes, Entry], subjects: Mapping[bytes, Sequence[Entry]], *, may_weaken: bool = False
+) -> None:
     """Write into each thing what it inherits from its subjects, which may be things themselves.
 
     It starts from nothing inherited: else two things that own each other would keep alive what nobody passes on.
+
+    Args:
+        things: By id, with what they inherited before.
+        subjects: Those that use or own a thing, by its id.
+        may_weaken: A second officer confirmed the change that this follows from. Else no thing gets less protected than
+            it was, whoever seems to have let go of it: a row that is missing from a table is nobody's decision.
     """
+    floors = {} if may_weaken else {entry_id: _copy(thing) for entry_id, thing in things.items()}
     for thing in things.values():
         thing.ClearField("inherited")
         thing.ClearField("inherited_roles")
@@ -32,6 +42,8 @@ def inherit(things: Mapping[bytes, Entry], subjects: Mapping[bytes, Sequence[Ent
         before = [_inherited(thing) for thing in things.values()] if chained else []
         for entry_id, thing in things.items():
             _inherit_one(thing, subjects.get(entry_id, ()))
+            if entry_id in floors:
+                _keep_protected(thing, floors[entry_id])
         if [_inherited(thing) for thing in things.values() if chained] == before:
             return
 
@@ -43,6 +55,31 @@ def _inherit_one(thing: Entry, subjects: Sequence[Entry]) -> None:
     if protection is not None:
         thing.inherited.CopyFrom(protection)
     thing.inherited_roles[:] = inherited_roles(linked)
+
+
+def _keep_protected(thing: Entry, before: Entry) -> None:
+    """Join what a thing inherits with what it inherited before, where it would get weaker."""
+    if not weakens(before, thing):
+        return
+    # Of a thing that merely states a role, nothing is known. Whoever is linked to it is not known to be all there is.
+    had = before.inherited if before.HasField("inherited") else Protection()
+    has = [thing.inherited] if thing.HasField("inherited") else []
+    thing.inherited.CopyFrom(strictest(had, *has))
+    thing.inherited_roles[:] = sorted({*before.inherited_roles, *thing.inherited_roles})
+
+
+def pass_on_inherited(old: Entry, new: Entry) -> None:
+    """Write into a change of an entry what it inherited before: the node's own to write, whatever somebody typed."""
+    new.ClearField("inherited")
+    if old.HasField("inherited"):
+        new.inherited.CopyFrom(old.inherited)
+    new.inherited_roles[:] = old.inherited_roles
+
+
+def _copy(entry: Entry) -> Entry:
+    copy = Entry()
+    copy.CopyFrom(entry)
+    return copy
 
 
 def _inherited(thing: Entry) -> bytes:

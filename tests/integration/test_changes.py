@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import IntegrityError
@@ -6,7 +8,7 @@ from node.errors import DecryptionError, NotFoundError, RecordError, SecondOffic
 from node.store.changes import Changes, ChangeState
 from node.store.entries import Entries
 from node.store.tables import pending_changes
-from node.wire.codes_pb2 import AsylumState, LinkKind, Tri
+from node.wire.codes_pb2 import AsylumState, Caveat, HandlingCode, LinkKind, Role, Tri
 from node.wire.entry_pb2 import Case, Entry, Link, Person, PersonName, Protection, Telecom
 from tests.conftest import START_US
 
@@ -117,6 +119,36 @@ def test_a_change_of_an_entry_that_changed_since_is_not_made(
     assert entries.get(connection, victim.entry_id) == now
     with pytest.raises(UsageError, match="read it again"):
         proposed(connection, changes, victim)
+
+
+@pytest.mark.parametrize(
+    ("had", "lost"),
+    [
+        ({"protection": Protection()}, "protection"),
+        ({"roles": [Role.ROLE_SUSPECT]}, "roles"),
+        ({"roles": [Role.ROLE_UNKNOWN]}, "roles"),
+        ({"caveats": [Caveat.CAVEAT_NO_ORIGIN_STATE]}, "caveats"),
+        ({"handling": HandlingCode.HANDLING_CODE_H3, "handling_text": "by hand only"}, "handling"),
+    ],
+)
+def test_forgetting_whom_a_telephone_protects_waits(
+    *, connection: Connection, changes: Changes, entries: Entries, case: Case, had: dict[str, Any], lost: str
+) -> None:
+    phone = Entry(case_id=case.case_id, unit="UIF", review_us=REVIEW_US, telecom=Telecom(telephone="+50255500001"))
+    phone.MergeFrom(Entry(**({"handling": HandlingCode.HANDLING_CODE_H0} | had)))
+    (phone,) = entries.insert(connection, [phone], START_US)
+    change = Entry()
+    change.CopyFrom(phone)
+    for field in had:
+        change.ClearField(field)  # type: ignore[arg-type]
+    if lost == "handling":
+        change.handling = HandlingCode.HANDLING_CODE_H2
+    with pytest.raises(UsageError, match="reason"):
+        changes.put(connection, change, officer="one", reason="", now_us=START_US)
+    done = changes.put(connection, change, officer="one", reason="a slip", now_us=START_US)
+    assert done.weakened == [lost]
+    assert entries.get(connection, phone.entry_id) == phone
+    assert changes.confirm(connection, done.pending_change, officer="two", now_us=START_US).revision == 2
 
 
 def test_dropping_a_link_from_a_victim_waits_and_the_telephone_stays_protected(

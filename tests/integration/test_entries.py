@@ -119,18 +119,32 @@ async def test_an_erased_case_is_no_more_and_the_others_are(
 
 
 @pytest.mark.parametrize("change", ["case_id = :other", "revision = 2", "sealed = :swapped"])
-async def test_a_record_altered_by_sql_is_an_error_and_finds_nothing(
+async def test_a_record_altered_by_sql_is_passed_over_and_an_error_to_who_reads_it(
     *, database: Database, entries: Entries, cases: Cases, vault: Vault, case: Case, change: str
 ) -> None:
     with database.engine.begin() as connection:
         other = cases.put(connection, Case(unit="UIF", review_us=REVIEW_US), START_US)
-    one, two = written(database, entries, telephone(case), telephone(case, "+50255500002"))
+    one, two, whole = written(
+        database, entries, telephone(case), telephone(case, "+50255500002"), telephone(other, roles=[Role.ROLE_SUSPECT])
+    )
     values = {"other": other.case_id, "swapped": sealed_of(database, two.entry_id), "one": one.entry_id}
     named = {name: value for name, value in values.items() if f":{name}" in f"{change} :one"}
     with database.engine.begin() as connection:
         connection.execute(text(f"UPDATE entries SET {change} WHERE entry_id = :one"), named)
-    with pytest.raises(DecryptionError):
-        await found(database, entries, tokens_of(vault))
+    assert await found(database, entries, tokens_of(vault)) == [whole]
+    with database.reading() as connection, pytest.raises(DecryptionError):
+        entries.get(connection, one.entry_id)
+
+
+async def test_a_record_with_a_flipped_byte_answers_as_nothing_does(
+    database: Database, entries: Entries, vault: Vault, case: Case
+) -> None:
+    (one,) = written(database, entries, telephone(case))
+    sealed = bytearray(sealed_of(database, one.entry_id))
+    sealed[len(sealed) // 2] ^= 1
+    with database.engine.begin() as connection:
+        connection.execute(update(entries_table).values(sealed=bytes(sealed)))
+    assert await found(database, entries, tokens_of(vault)) == []
 
 
 def sealed_of(database: Database, entry_id: bytes) -> bytes:
@@ -336,7 +350,7 @@ def test_what_lost_its_link_inherits_no_more_also_where_two_own_each_other(
     old = entries.get(connection, owner.entry_id)
     change = edited(old)
     del change.links[:]
-    entries.update(connection, old, change, START_US)
+    entries.update(connection, old, change, START_US, may_weaken=True)
     for each in (one, two):
         assert not entries.get(connection, each.entry_id).HasField("inherited")
 
@@ -353,6 +367,55 @@ def test_what_an_officer_writes_into_inherited_is_not_believed(
     change = edited(old)
     change.inherited.victim = Tri.TRI_NO
     assert entries.update(connection, old, change, START_US).inherited.victim == Tri.TRI_YES
+
+
+@pytest.mark.parametrize("edit", ["thing", "other subject", "newcomer"])
+def test_a_bond_that_is_missing_takes_no_protection_away(
+    connection: Connection, entries: Entries, case: Case, edit: str
+) -> None:
+    phone = telephone(case, entry_id=new_id())
+    victim = person(case, uses(phone), roles=[Role.ROLE_VICTIM], protection=Protection(victim=Tri.TRI_YES))
+    other = person(case, uses(phone), entry_id=new_id(), name="Beto Invented", roles=[Role.ROLE_SUSPECT])
+    entries.insert(connection, [phone, victim, other], START_US)
+    protected = entries.get(connection, phone.entry_id)
+    assert protected.inherited.victim == Tri.TRI_YES
+    connection.execute(delete(bonds))
+    if edit == "newcomer":
+        entries.insert(connection, [person(case, uses(phone), roles=[Role.ROLE_SUSPECT])], START_US)
+    else:
+        old = entries.get(connection, phone.entry_id if edit == "thing" else other.entry_id)
+        entries.update(connection, old, old, START_US)
+    stored = entries.get(connection, phone.entry_id)
+    assert (stored.inherited, stored.inherited_roles) == (protected.inherited, protected.inherited_roles)
+
+
+def test_a_confirmed_change_believes_the_links_and_not_the_table_of_bonds(
+    connection: Connection, entries: Entries, case: Case
+) -> None:
+    phone = telephone(case, entry_id=new_id())
+    victim = person(case, uses(phone), roles=[Role.ROLE_VICTIM], protection=Protection(victim=Tri.TRI_YES))
+    other = person(case, uses(phone), entry_id=new_id(), roles=[Role.ROLE_WITNESS])
+    entries.insert(connection, [phone, victim, other], START_US)
+    connection.execute(delete(bonds).where(bonds.c.subject_id != other.entry_id))
+    old = entries.get(connection, other.entry_id)
+    change = edited(old)
+    del change.links[:]
+    entries.update(connection, old, change, START_US, may_weaken=True)
+    stored = entries.get(connection, phone.entry_id)
+    assert (stored.inherited.victim, list(stored.inherited_roles)) == (Tri.TRI_YES, [Role.ROLE_VICTIM])
+
+
+def test_a_link_from_who_is_harmless_releases_nothing_that_states_a_role(
+    connection: Connection, entries: Entries, case: Case
+) -> None:
+    (phone,) = entries.insert(connection, [telephone(case, roles=[Role.ROLE_SUSPECT])], START_US)
+    harmless = Protection(victim=Tri.TRI_NO, witness_protection=Tri.TRI_NO)
+    entries.insert(connection, [person(case, uses(phone), roles=[Role.ROLE_SUSPECT], protection=harmless)], START_US)
+    stored = entries.get(connection, phone.entry_id)
+    assert (stored.inherited.victim, stored.inherited.witness_protection) == (Tri.TRI_UNKNOWN, Tri.TRI_UNKNOWN)
+    # Who confirms a change of the telephone has seen both.
+    stored = entries.update(connection, stored, stored, START_US, may_weaken=True)
+    assert stored.inherited.victim == Tri.TRI_NO
 
 
 def test_an_index_without_its_entries_finds_nothing_and_bonds_end_at_entries(

@@ -13,8 +13,8 @@ from node.records.protection import (
     inherited_roles,
     strictest,
     subject_protection,
-    weakens,
 )
+from node.records.weakening import weakens
 from node.wire import codes_pb2 as codes
 from node.wire.entry_pb2 import (
     Assertion,
@@ -300,13 +300,19 @@ def test_a_claim_that_is_recognised_weakens_nothing() -> None:
         ([codes.ROLE_VICTIM], [], True),
         ([codes.ROLE_VICTIM], [codes.ROLE_SUSPECT], True),
         ([codes.ROLE_VICTIM, codes.ROLE_WITNESS], [codes.ROLE_VICTIM], True),
-        ([codes.ROLE_VICTIM], [codes.ROLE_VICTIM, codes.ROLE_SUSPECT], False),
+        ([codes.ROLE_VICTIM], [codes.ROLE_VICTIM, codes.ROLE_WITNESS], False),
+        ([codes.ROLE_VICTIM], [codes.ROLE_VICTIM, codes.ROLE_SUSPECT], True),  # rules release what concerns a suspect
+        ([codes.ROLE_THIRD_PARTY], [codes.ROLE_SUSPECT], True),
+        ([codes.ROLE_SUSPECT, codes.ROLE_ASSOCIATE], [codes.ROLE_SUSPECT], True),
         ([codes.ROLE_SUSPECT], [codes.ROLE_ACCUSED], False),
+        ([codes.ROLE_OFFICIAL_SUSPECT], [codes.ROLE_SUSPECT], True),
+        ([codes.ROLE_SUSPECT], [codes.ROLE_THIRD_PARTY], False),
         ([codes.ROLE_SUSPECT], [], False),
         ([], [codes.ROLE_VICTIM], False),
         ([], [codes.ROLE_SUSPECT], True),  # unknown until now, and unknown never helps release
         ([codes.ROLE_UNKNOWN], [codes.ROLE_SUSPECT], True),
         ([codes.ROLE_UNKNOWN], [codes.ROLE_MISSING], False),
+        ([99], [codes.ROLE_MISSING, codes.ROLE_SUSPECT], True),
     ],
 )
 def test_roles_that_no_longer_protect(old: list[int], new: list[int], weaker: bool) -> None:  # noqa: FBT001
