@@ -32,7 +32,10 @@ LONGEST_REVIEW_US: Final = (5 * 365 + 2) * 86_400_000_000
 """Five years, with as many leap days as may fall in them: the longest review period of 28 CFR 23.20(h)."""
 
 ID_SIZE: Final = 16
-_LARGEST_BYTES: Final = {"photo": 2 * 1024 * 1024, "fingerprints": 512 * 1024, "dna_profile": 64 * 1024}
+LARGEST_BIOMETRICS: Final = 256 * 1024
+"""Bytes of photograph, fingerprints and DNA profile together. Sealing, sending and recording grow with them: what takes
+much longer than no answer would tell a peer that something is held, though the answer be a no-hit."""
+_LARGEST_BYTES: Final = {"photo": LARGEST_BIOMETRICS, "fingerprints": LARGEST_BIOMETRICS, "dna_profile": 64 * 1024}
 _FREE_TEXT_FIELDS: Final = frozenset({"basis", "title"})  # outside entities, where no option says so
 _CLOCK_SLACK_US: Final = 60_000_000
 _US_PER_DAY: Final = 86_400_000_000
@@ -141,6 +144,9 @@ def verify_entry(entry: Entry, *, now_us: int) -> None:
     _require(
         bool(entry.handling_text.strip()) == needs_words, "handling_text", "goes with handling code H3, and only so"
     )
+    biometrics = sum(len(getattr(entry.person, field)) for field in _LARGEST_BYTES)
+    what = f"has with prints and dna_profile more than {LARGEST_BIOMETRICS} bytes: an answer's time would tell"
+    _require(biometrics <= LARGEST_BIOMETRICS, "person.photo", what)
     birth = entry.person.birth
     _require(birth.last_day <= now_us // _US_PER_DAY + 1, "person.birth", "lies in the future")
     _require(entry.incident.source_quality <= _BEST_QUALITY, "incident.source_quality", f"is 1 to {_BEST_QUALITY}")

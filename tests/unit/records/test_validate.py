@@ -207,6 +207,8 @@ def merely_smuggled(record: Entry) -> None:
         (lambda e: e.person.telephones.extend(["+12025550147"] * (MOST_ITEMS + 1)), "person.telephones"),
         (lambda e: setattr(e.person, "dna_profile", bytes(70_000)), "person.dna_profile"),
         (lambda e: setattr(e.person, "photo", bytes(5 * 1024 * 1024)), "entity"),
+        (lambda e: setattr(e.person, "photo", bytes(256 * 1024 + 1)), "person.photo"),
+        (lambda e: e.person.MergeFrom(Person(photo=bytes(200_000), fingerprints=bytes(70_000))), "person.photo"),
         (lambda e: setattr(e.person, "sex", 9), "person.sex"),
         (lambda e: setattr(e.person.birth, "first_day", 1), "person.birth"),
         (lambda e: setattr(e.person.birth, "last_day", 60_000), "person.birth"),
