@@ -29,6 +29,7 @@ from node.policy.derive import derive_facts, derive_request
 from node.policy.facts import encode_facts
 from node.policy.outbound import verify_query
 from node.policy.redact import hit_only, redact
+from node.policy.vocabulary import NEVER_LAWFUL, PURPOSES
 from node.store import life
 from node.store.vault import Vault
 from node.store.writer import Priority, Writer
@@ -37,7 +38,6 @@ from node.wire.codes_pb2 import (
     URGENCY_LIFE,
     DataCategory,
     Outcome,
-    Purpose,
 )
 from node.wire.entry_pb2 import Entry
 from node.wire.envelope_pb2 import STATEMENT_TYPE_ANSWER, STATEMENT_TYPE_QUERY, Statement
@@ -53,16 +53,7 @@ PAGE_ENTRIES = 10
 # what the recipient sees, since one that hidden entries used up would tell of them.
 VISIBLE_ENTRIES = 64
 CONSIDERED_ENTRIES = 1_024
-ACKNOWLEDGE_WITHIN_US = 15 * 60 * 1_000_000  # a LIFE query, by a human
 VISIBLE = frozenset({ENTRY, HIT})
-NEVER_LAWFUL = frozenset(
-    {
-        Purpose.PURPOSE_IMMIGRATION_ENFORCEMENT,
-        Purpose.PURPOSE_ASYLUM_DECISION,
-        Purpose.PURPOSE_POLITICAL,
-        Purpose.PURPOSE_COMMERCIAL,
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +145,7 @@ class Answering:
 
         Only what follows from the query itself may refuse it: a refusal that depended on the records would tell.
         """
-        if query.purpose in NEVER_LAWFUL or query.asker.unit_type == UNIT_TYPE_IMMIGRATION:
+        if PURPOSES.get(query.purpose) in NEVER_LAWFUL or query.asker.unit_type == UNIT_TYPE_IMMIGRATION:
             return "PURPOSE"
         if query.instrument not in {each.id for each in self.standing.instruments_with(peer, now_us)}:
             return "NO_INSTRUMENT"
@@ -196,7 +187,7 @@ class Answering:
         answer.SetInParent()  # also where nothing is told
         answer.refused, answer.truncated = refused, visible > (query.page + 1) * PAGE_ENTRIES
         if query.urgency == URGENCY_LIFE:
-            answer.acknowledge_by_us = now_us + ACKNOWLEDGE_WITHIN_US
+            answer.acknowledge_by_us = now_us + life.WITHIN_US
         handles = {each.entry.entry_id: each.handle for each in page if each.decision.outcome == ENTRY}
         pseudonym = partial(self.vault.pseudonym, peer)
         for each in page:
@@ -244,7 +235,7 @@ def _expecting(statement: Statement, now_us: int) -> Callable[[Connection], None
             exchange_id=statement.exchange_id,
             peer=statement.sender,
             direction=Direction.DIRECTION_RECEIVED,
-            due_us=now_us + ACKNOWLEDGE_WITHIN_US,
+            due_us=now_us + life.WITHIN_US,
         )
 
     return change

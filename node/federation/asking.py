@@ -33,7 +33,6 @@ from node.wire.ledger_pb2 import Direction, LeafKind
 
 log = structlog.get_logger()
 
-ACKNOWLEDGE_WITHIN_US = 15 * 60 * 1_000_000  # a LIFE query, by a human
 
 OUTCOMES = {
     grpc.StatusCode.UNAVAILABLE: PeerOutcome.PEER_OUTCOME_UNREACHABLE,
@@ -170,7 +169,7 @@ class Asking:
                     exchange_id=each.exchange_id,
                     peer=each.peer,
                     direction=Direction.DIRECTION_SENT,
-                    due_us=each.asked_us + ACKNOWLEDGE_WITHIN_US,
+                    due_us=each.asked_us + life.WITHIN_US,
                 )
 
         if lines:
@@ -197,7 +196,7 @@ class Asking:
                 response.outcome, response.detail = PeerOutcome.PEER_OUTCOME_REFUSED, "the peer refuses this request"
         if query.urgency == Urgency.URGENCY_LIFE:
             response.duty_telephone = question.duty_telephone
-            response.acknowledge_by_us = question.asked_us + ACKNOWLEDGE_WITHIN_US
+            response.acknowledge_by_us = question.asked_us + life.WITHIN_US
         metrics.ASKED.labels(question.peer, PeerOutcome.Name(response.outcome)).inc()
         response.elapsed_us = int((time.perf_counter() - started) * 1_000_000)
         return response

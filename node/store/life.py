@@ -1,11 +1,16 @@
 """LIFE queries until a human has read them: those of peers, and our own at peers."""
 
+from typing import Final
+
 from sqlalchemy import Connection, insert, select, update
 
 from node.errors import NotFoundError
 from node.store.tables import life_queries
 from node.wire.desk_pb2 import LifeNotice
 from node.wire.ledger_pb2 import Direction
+
+WITHIN_US: Final = 15 * 60 * 1_000_000
+"""How soon a human has read a LIFE query."""
 
 
 def expect(
