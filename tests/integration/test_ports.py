@@ -16,7 +16,7 @@ from cryptography import x509
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from node.cli.metrics_port import CONNECTIONS
-from node.cli.ports import METADATA_BYTES
+from node.cli.ports import METADATA_BYTES, STREAMS, UNREAD_BYTES
 from node.cli.serving import running
 from node.federation.health import CHECK
 from tests.federation.node_process import NodeProcess, node_process, shake_hands
@@ -206,7 +206,8 @@ def test_one_connection_costs_so_much_and_no_more(place: Place, tmp_path: Path, 
         (_, announced) = frames(secure, SETTINGS)[0]
         pairs = [announced[at : at + 6] for at in range(0, len(announced), 6)]
         settings = {int.from_bytes(pair[:2], "big"): int.from_bytes(pair[2:], "big") for pair in pairs}
-        assert settings[3] == 256  # streams at once
+        assert settings[3] == STREAMS
+        assert port == "desk" or settings[4] == UNREAD_BYTES  # of a stream that nobody reads yet
         assert settings[6] == METADATA_BYTES
         # Who pings and asks nothing is sent away.
         secure.sendall(bytes((0, 0, 8, PING, 0, 0, 0, 0, 0, *range(8))) * 8)
