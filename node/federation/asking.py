@@ -173,7 +173,7 @@ class Asking:
                 )
 
         if lines:
-            await asyncio.wrap_future(self.writer.submit(expect, lines, Priority.ANSWER))
+            await asyncio.wrap_future(self.writer.submit(expect, lines, Priority.DESK))
 
     async def _one(self, query: Query, question: Question, deadline_s: float, started: float) -> SearchResponse:
         response = SearchResponse(peer=question.peer, exchange_id=question.exchange_id)
@@ -238,7 +238,8 @@ class Asking:
                 exchange_id=question.exchange_id,
                 now_us=self.clock(),
                 bodies=((ANSWER_BODY, opened.body_bytes),),
-            )
+            ),
+            Priority.DESK,  # an officer waits
         )
 
     async def _log_unanswered(self, query: Query, question: Question, outcome: PeerOutcome.ValueType) -> int:

@@ -115,8 +115,8 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
 
-    def append(self, line: Line) -> "asyncio.Future[int]":
-        """Log one line; to be called on an event loop.
+    def append(self, line: Line, priority: Priority = Priority.ANSWER) -> "asyncio.Future[int]":
+        """Log one line; to be called on an event loop. Only lines of an answer's priority ever wait for company.
 
         Returns:
             A future of the line's index, done when the line is durable. It fails with ReplayError if its replay key
@@ -124,7 +124,7 @@ class Writer:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[int] = loop.create_future()
-        self._put(_Job((line,), None, Priority.ANSWER, future, loop))
+        self._put(_Job((line,), None, priority, future, loop))
         return future
 
     def submit(

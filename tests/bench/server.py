@@ -37,7 +37,18 @@ async def serve(config_path: Path, echo_address: str) -> None:
             return reply
 
         server = grpc.aio.server()
-        methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {"Echo": grpc.unary_unary_rpc_method_handler(echo)}
+
+        async def paced(request: bytes, context: object) -> bytes:
+            # The load of answers comes in bursts, since they leave at ticks; a burst costs more for each than a stream.
+            arrived = asyncio.get_running_loop().time()
+            found = await echo(request, context)
+            await parts.exchange.answering.ticks.wait(arrived)
+            return found
+
+        methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+            "Echo": grpc.unary_unary_rpc_method_handler(echo),
+            "Paced": grpc.unary_unary_rpc_method_handler(paced),
+        }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench.Bench", methods),))
         server.add_secure_port(echo_address, parts.peer_tls.credentials())
         await server.start()
