@@ -95,6 +95,12 @@ def _search(folder: Path) -> list[Row]:
             "≤ 1.3x",
             slower <= 1.3,
         ),
+        Row(
+            f"server CPU at {LARGE:,} entries against {SMALL:,}",
+            f"{large.cpu_us / searches[SMALL][0].cpu_us:.2f}x",
+            "≤ 1.3x",
+            large.cpu_us <= 1.3 * searches[SMALL][0].cpu_us,
+        ),
         Row("searches a second, 16 callers, both processes on this machine", f"{large.per_second:.0f}", ""),
         Row("idle node, resident", f"{idle:.0f} MB", "≤ 150 MB", idle <= 150),
     ]
@@ -182,16 +188,19 @@ machine; the ratios move by about a tenth.
 
 ## Where the time of a search goes
 
-Measured alone, in a loop that is warm, a search with 5 hits takes about 225 µs on the event loop: 53 to open the envelope (36 of them to verify
-Ed25519), 43 to find and decrypt, 27 to derive facts and decide, 34 to redact, 33 to seal (14 to sign), 25 for ledger line and decisions, 10 for
-the rest. The ledger's writer adds 75 to 125 (group commit of four rows with sealed bodies), gRPC and asyncio what an echo costs and some 60 for
-the interceptor, the caller's certificate and two more waits. Beside a load generator on the other core of this machine all of that takes 1.5 to 2
-times as long, the echo's part too. Answers leave at ticks of 50 ms ([decision 13](adr/0013-ticks-longer-than-the-work.md)), so 16 callers come in
-bursts after idle time; the row with an echo at the same ticks shows what that costs. Even two signatures, policy, echo and ledger alone are 2.4 times
-the echo here. What is left to try: one ledger row per batch, fewer rows and keys per exchange, no interceptor on the peer port.
+Measured alone, in a loop that is warm, a search with 5 hits takes about 225 µs on the event loop: 53 to open the
+envelope (36 of them to verify Ed25519), 43 to find and decrypt, 27 to derive facts and decide, 34 to redact, 33 to seal
+(14 to sign), 25 for ledger line and decisions, 10 for the rest. The ledger's writer adds 75 to 125 (group commit of four
+rows with sealed bodies), gRPC and asyncio what an echo costs, and some 60 for the interceptor, the caller's certificate
+and two more waits. Beside a load generator on the other core of this machine all of that takes 1.5 to 2 times as long,
+the echo's part too. Answers leave at ticks of 50 ms ([decision 13](adr/0013-ticks-longer-than-the-work.md)), so callers
+come in bursts after idle time, which costs more for each: the row with an echo at the same ticks shows how much. The
+ticks also hide the time of the look-up, so the row that compares CPU says more of how a search grows than the medians.
+Two signatures, policy, echo and ledger alone are 2.4 times the echo here. What is left to try: one ledger row per batch,
+fewer rows and keys per exchange, no interceptor on the peer port.
 
-A search's fan-out misses its 8 ms by a little: two durable commits (of the questions, of the answer) take some 3 ms each, and sixteen calls are started
-one after the other on one event loop.
+The fan-out misses its 8 ms by a little: two durable commits (of the questions, of the answer) take some 3 ms each, and
+sixteen calls are started one after the other on one event loop.
 """
 
 
