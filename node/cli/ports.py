@@ -37,7 +37,6 @@ def peer_server(parts: Parts) -> grpc.aio.Server:
     """Make the server for peers; of health it tells members alone, and it has no reflection."""
     limits = parts.config.limits
     server = grpc.aio.server(
-        interceptors=[Boundary()],
         options=[
             *BOUNDS,
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),

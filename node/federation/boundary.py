@@ -79,6 +79,11 @@ class Boundary(grpc.aio.ServerInterceptor):
         return wrapped  # type: ignore[no-any-return]
 
 
+def guarded(inner: Callable[[Any, Context], Awaitable[Any]], method: str) -> Callable[[Any, Context], Awaitable[Any]]:
+    """Wrap one handler, for a server that makes its handlers itself: an interceptor costs every call some 10 µs."""
+    return _single(inner, method, ())
+
+
 def _wrap(handler: Any, method: str, in_full: Kinds) -> Any:  # noqa: ANN401 - grpc's types know only synchronous handlers
     made: Any
     streams = handler.request_streaming
@@ -97,26 +102,26 @@ def _wrap(handler: Any, method: str, in_full: Kinds) -> Any:  # noqa: ANN401 - g
 def _single(
     inner: Callable[[Any, Context], Awaitable[Any]], method: str, in_full: Kinds
 ) -> Callable[[Any, Context], Awaitable[Any]]:
-    async def guarded(request: Any, context: Context) -> Any:  # noqa: ANN401 - whatever the wrapped handler takes
+    async def served(request: Any, context: Context) -> Any:  # noqa: ANN401 - whatever the wrapped handler takes
         try:
             return await inner(request, context)
         except Exception as error:  # noqa: BLE001 - grpc would send the text of any other error to the peer
             await _refuse(error, method, context, in_full)
 
-    return guarded
+    return served
 
 
 def _streaming(
     inner: Callable[[Any, Context], AsyncIterator[Any]], method: str, in_full: Kinds
 ) -> Callable[[Any, Context], AsyncIterator[Any]]:
-    async def guarded(request: Any, context: Context) -> AsyncIterator[Any]:  # noqa: ANN401 - as above
+    async def served(request: Any, context: Context) -> AsyncIterator[Any]:  # noqa: ANN401 - as above
         try:
             async for response in inner(request, context):
                 yield response
         except Exception as error:  # noqa: BLE001 - grpc would send the text of any other error to the peer
             await _refuse(error, method, context, in_full)
 
-    return guarded
+    return served
 
 
 async def _refuse(error: Exception, method: str, context: Context, in_full: Kinds) -> None:

@@ -25,7 +25,7 @@ from node.errors import (
 from node.federation import channels, metrics
 from node.federation.acknowledging import Acknowledging
 from node.federation.answering import Answering
-from node.federation.boundary import Context
+from node.federation.boundary import Context, guarded
 from node.federation.distribution import Distribution
 from node.federation.health import CHECK, Health
 from node.federation.lines import line_of, shared_of_event
@@ -97,7 +97,7 @@ class ExchangeServicer:
         served = {path: self._served(case) for path, case in cases.items()}
         # A health check tells nothing of anybody, so none has a line in the ledger, refused or not.
         served[CHECK] = self._served(self.health.check, is_logged=False)
-        return tuple(_handler(path, serve) for path, serve in served.items())
+        return tuple(_handler(path, guarded(serve, path)) for path, serve in served.items())
 
     def _served(self, case: UseCase, *, is_logged: bool = True) -> Callable[[object, Context], Awaitable[bytes]]:
         async def serve(_: object, context: Context) -> bytes:

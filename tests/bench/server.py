@@ -9,6 +9,7 @@ import os
 os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-PSK-CHACHA20-POLY1305"
 
 import asyncio
+import gc
 import json
 import sys
 import time
@@ -52,6 +53,8 @@ async def serve(config_path: Path, echo_address: str) -> None:
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench.Bench", methods),))
         server.add_secure_port(echo_address, parts.peer_tls.credentials())
         await server.start()
+        gc.collect()
+        gc.freeze()  # as `serve` does
         process = psutil.Process()
         reader = asyncio.StreamReader()
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
