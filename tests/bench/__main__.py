@@ -191,14 +191,13 @@ machine; the ratios move by about a tenth.
 Measured alone, in a loop that is warm, a search with 5 hits takes about 225 µs on the event loop: 53 to open the
 envelope (36 of them to verify Ed25519), 43 to find and decrypt, 27 to derive facts and decide, 34 to redact, 33 to
 seal (14 to sign), 25 for ledger line and decisions, 10 for the rest. The ledger's writer adds 75 to 125 (group commit
-of four rows with sealed bodies), gRPC and asyncio what an echo costs, and some 60 for the interceptor, the caller's
+of four rows with sealed bodies), gRPC and asyncio what an echo costs, and some 50 for the caller's
 certificate and two more waits. Beside a load generator on the other core of this machine all of that takes 1.5 to 2
 times as long, the echo's part too. Answers leave at ticks of 50 ms ([decision
 13](adr/0013-ticks-longer-than-the-work.md)), so callers come in bursts after idle time, which costs more for each:
 the row with an echo at the same ticks shows how much. The ticks also hide the time of the look-up, so the row that
 compares CPU says more of how a search grows than the medians. Two signatures, policy, echo and ledger alone are 2.4
-times the echo here. What is left to try: one ledger row per batch, fewer rows and keys per exchange, no interceptor
-on the peer port.
+times the echo here. What is left to try: one ledger row per batch, fewer rows and keys per exchange.
 
 The fan-out is near its 8 ms (runs gave 7 to 12): two durable commits (of the questions, of the answer) take some 3 ms
 each, and sixteen calls are started one after the other on one event loop.
