@@ -4,7 +4,6 @@
 process or in another. Nothing in it is a stand-in: only the clock of the hostile peers is theirs.
 """
 
-import socket
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import grpc
 
+from node.cli.demo.federation import free_ports
 from node.cli.home import Home
 from node.config import Config, load_config
 from node.identity.approvals import build_pairing, countersign, parse_pairing, sign_pairing
@@ -51,12 +51,6 @@ ROLES = {
 
 def now_us() -> int:
     return time.time_ns() // 1_000
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -308,7 +302,7 @@ def _place(folder: Path, code: str) -> Place:
     ca = country(code)
     name = f"{code.lower()}-1"
     server_name = f"{name}.{code.lower()}.{FEDERATION}"
-    peer, desk, metrics = (f"127.0.0.1:{free_port()}" for _ in range(3))
+    peer, desk, metrics = (f"127.0.0.1:{port}" for port in free_ports(3))
     return Place(code, Home(folder), peer, desk, metrics, ca, node_certificate(ca, name, dns_names=(server_name,)))
 
 

@@ -14,6 +14,7 @@ from typing import IO
 
 import psutil
 
+from node.cli.demo.federation import free_ports
 from node.federation.channels import QUERY
 from node.wire.codes_pb2 import (
     AgeClass,
@@ -28,7 +29,7 @@ from node.wire.codes_pb2 import (
 )
 from node.wire.entry_pb2 import Case, Entry, Protection, Telecom
 from tests.peer_simulator import request, sealed_query, telephone_query
-from tests.world import DAY_US, Place, World, free_port, now_us
+from tests.world import DAY_US, Place, World, now_us
 
 CALLERS = 16
 MOST_HITS = 10
@@ -114,7 +115,7 @@ class Server:
     def __init__(self, place: Place, client: Place) -> None:
         """Start it over the place's node; `client` is who calls."""
         self.place, self.client = place, client
-        self.echo = f"127.0.0.1:{free_port()}"
+        self.echo = f"127.0.0.1:{free_ports(1)[0]}"
         arguments = [sys.executable, "-m", "tests.bench.server", str(place.home.config), self.echo]
         self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._line()

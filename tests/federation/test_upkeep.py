@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from sqlalchemy import URL
 
+from node.cli.demo.federation import free_ports
 from node.cli.parts import Parts
 from node.cli.serving import running
 from node.config import Listen
@@ -18,7 +19,7 @@ from node.wire.exchange_pb2 import PushRevocationsRequest
 from tests.conftest import postgres_database
 from tests.peer_simulator import channel_to, request, sealed_query, send, telephone_query
 from tests.pki import node_certificate
-from tests.world import World, free_port, write_identity
+from tests.world import World, write_identity
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -49,7 +50,7 @@ async def test_what_one_process_stores_counts_in_the_other(postgres_server: URL,
     with postgres_database(postgres_server) as url:
         world = World.make(tmp_path, ("GT", "MX", "US"), databases={"MX": url})
         config = world["MX"].config
-        other = msgspec.structs.replace(config, listen=Listen(*(f"127.0.0.1:{free_port()}" for _ in range(3))))
+        other = msgspec.structs.replace(config, listen=Listen(*(f"127.0.0.1:{port}" for port in free_ports(3))))
         async with running(config) as one, running(other) as two:
             await revocation_counts(world, two)
             await directory_counts(world, one, two)
@@ -85,7 +86,7 @@ async def test_a_query_is_answered_by_either_process_and_never_twice(postgres_se
     with postgres_database(postgres_server) as url:
         world = World.make(tmp_path, ("GT", "MX"), databases={"MX": url})
         config, place = world["MX"].config, world["MX"]
-        listen = Listen(*(f"127.0.0.1:{free_port()}" for _ in range(3)))
+        listen = Listen(*(f"127.0.0.1:{port}" for port in free_ports(3)))
         async with running(config), running(msgspec.structs.replace(config, listen=listen)):
             query = request(sealed_query(world["GT"], "MX", telephone_query()))
             async with channel_to(place, world["GT"].node) as channel:

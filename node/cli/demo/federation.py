@@ -3,11 +3,12 @@
 Every step is the one that people take with `enlace` commands, on the same files; only nobody meets in person.
 """
 
+import random
 import secrets
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -220,13 +221,22 @@ def _book(text: bytes) -> Sequence[Rule]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of this machine that nobody listens on."""
+    """Return ports of this machine that nobody listens on, below those that a system gives to outgoing connections.
+
+    One of the latter could be gone again before its node listens. They begin at 32768 on Linux, at 49152 elsewhere (RFC
+    6335 section 6).
+    """
+    found: list[int] = []
     # All are held until all are known, so that none is given twice.
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        for port in random.sample(range(10_240, 32_768), 22_528):
+            if len(found) == count:
+                break
+            probe = stack.enter_context(socket.socket())
+            with suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                found.append(port)
+    return found
 
 
 def _now_us() -> int:
