@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 # Fields of an entry that are shown in a way of their own.
+_GIVEN: Final = {"consents": "consent to", "assurances": "assurance of"}
 _APART: Final = frozenset(
     {"entry_id", "case_id", "revision", "originator", "protection", "inherited", "links", "invented"}
 )
@@ -63,10 +64,10 @@ def _protection_facts(what: str, protection: Protection, language: Language) -> 
     for field, value in protection.ListFields():
         if field.message_type is Assertion.DESCRIPTOR:
             yield f"{what}, {field_label(field.name)}", _assertion(value)
-        elif field.name == "consents":
-            for consent in value:
-                state = f"revoked {time_text(consent.revoked_us)}" if consent.revoked_us else "in force"
-                yield f"{what}, consent to {consent.recipient}", f"{state}, recorded by {_assertion(consent.by)}"
+        elif field.name in _GIVEN:
+            for each in value:
+                state = f"revoked {time_text(each.revoked_us)}" if each.revoked_us else "in force"
+                yield f"{what}, {_GIVEN[field.name]} {each.recipient}", f"{state}, recorded by {_assertion(each.by)}"
         else:
             yield f"{what}, {field_label(field.name)}", value_text(protection, field, language)
 

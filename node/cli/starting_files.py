@@ -65,13 +65,15 @@ illustration: true
 valid_from: "2026-01-01T00:00:00Z"
 valid_until: "2031-01-01T00:00:00Z"
 
+citations:
+- {law: "None was considered yet", status: unverified}
+
 rules:
 - id: $country-0
   title: {en: "Silence is denial"}
   law: None was considered yet
   effect: deny
   when: {paired: ["YES", "NO"]}
-  citation: {status: unverified}
 """
 )
 

@@ -38,6 +38,9 @@ def assert_by(new: Entry, old: Entry | None, officer: str, now_us: int) -> None:
     for consent in new.protection.consents:
         if consent not in before.consents:
             consent.by.officer, consent.by.at_us = officer, now_us
+    for assurance in new.protection.assurances:
+        if assurance not in before.assurances:
+            assurance.by.officer, assurance.by.at_us = officer, now_us
 
 
 def _put(message: Message, field: str, value: Message | None) -> None:

@@ -19,12 +19,12 @@ from node.errors import MalformedError, MisdirectedError
 from node.federation import metrics
 from node.federation.envelope import Opened, Sealed, new_salt, open_envelope, seal
 from node.federation.finding import Finding
-from node.federation.holding import Holding
+from node.federation.holding import Holding, due_us
 from node.federation.lines import ANSWER_BODY, QUERY_BODY, line_of, private_of, replay_key
 from node.federation.standing import Standing
 from node.federation.ticks import Ticks
 from node.identity.certificates import Peer
-from node.policy.decide import ENTRY, HELD_SILENTLY, HIT, INVISIBLE, Decision
+from node.policy.decide import ENTRY, HELD_SILENTLY, HIT, INVISIBLE, PENDING, Decision
 from node.policy.derive import derive_facts, derive_request
 from node.policy.facts import encode_facts
 from node.policy.outbound import verify_query
@@ -53,7 +53,7 @@ PAGE_ENTRIES = 10
 # what the recipient sees, since one that hidden entries used up would tell of them.
 VISIBLE_ENTRIES = 64
 CONSIDERED_ENTRIES = 1_024
-VISIBLE = frozenset({ENTRY, HIT})
+VISIBLE = frozenset({ENTRY, HIT, PENDING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,14 @@ class Answering:
             return []
         policy = self.standing.policy_for(peer)
         kinds = [each.kind for each in self.standing.instruments_with(peer, now_us) if each.id == query.instrument]
-        request = derive_request(recipient=peer, query=query, instruments=kinds, paired=True)
+        request = derive_request(
+            recipient=peer,
+            query=query,
+            instruments=kinds,
+            paired=True,
+            reciprocity=self.standing.reciprocity_of(peer),
+            emergency=self.standing.is_emergency(peer, now_us),
+        )
         judged = []
         for entry in found:
             facts = derive_facts(request, entry, now_us)
@@ -191,7 +198,12 @@ class Answering:
         handles = {each.entry.entry_id: each.handle for each in page if each.decision.outcome == ENTRY}
         pseudonym = partial(self.vault.pseudonym, peer)
         for each in page:
-            _write_hit(answer.hits.add(), each, query, pseudonym, handles)
+            hit = answer.hits.add()
+            if each.decision.outcome == PENDING:
+                # The handle is the ticket: it is random to the recipient, and the same where the same is asked again.
+                hit.pending.ticket, hit.pending.due_us = each.handle, due_us(query.urgency, now_us)
+            else:
+                _write_hit(hit, each, query, pseudonym, handles)
 
     async def _log(
         self, opened: Opened, sealed: Sealed, judged: Sequence[Judged], page: Sequence[Judged], refusal: str
@@ -204,7 +216,8 @@ class Answering:
         private.release_sha256 = release.sha256 if release else b""
         decisions, outcomes = _decisions(judged, page)
         private.released, private.hits = outcomes[ENTRY], outcomes[HIT]
-        private.held, private.invisible = outcomes[HELD_SILENTLY], outcomes[INVISIBLE]
+        private.held = outcomes[PENDING] + outcomes[HELD_SILENTLY]
+        private.invisible = outcomes[INVISIBLE]
         line = line_of(
             sealed.shared,
             private,

@@ -1,11 +1,11 @@
-"""Entries that look like a no-hit to a peer, and wait for this country's focal point.
+"""Entries that wait for this country's focal point; to a peer they are pending, or look like a no-hit.
 
 That an entry is held is a decision in the ledger line of the answer; the queue of the focal point is made from it,
 behind the answer's back, and made again at the start where a crash came in between.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,7 +18,13 @@ from node.store.listing import list_lines, read_head
 from node.store.vault import Vault
 from node.store.writer import Priority, Writer
 from node.wire.codes_pb2 import Urgency
-from node.wire.ledger_pb2 import DIRECTION_SENT, ENTRY_OUTCOME_HELD_SILENTLY, Decisions, LeafKind
+from node.wire.ledger_pb2 import (
+    DIRECTION_SENT,
+    ENTRY_OUTCOME_HELD_SILENTLY,
+    ENTRY_OUTCOME_PENDING,
+    Decisions,
+    LeafKind,
+)
 
 HOUR_US = 3_600_000_000
 # How soon somebody is to look, by what the asker said.
@@ -28,6 +34,7 @@ DUE_US = {
     Urgency.URGENCY_PRIORITY: 72 * HOUR_US,
     Urgency.URGENCY_ROUTINE: 168 * HOUR_US,
 }
+_SILENT = {ENTRY_OUTCOME_HELD_SILENTLY: True, ENTRY_OUTCOME_PENDING: False}  # outcomes that hold
 LOOKED_BACK = 2_000  # lines; far more than a crash can leave without their holds
 
 
@@ -49,11 +56,11 @@ class Holding:
         at_us: int,
     ) -> "asyncio.Future[None] | None":
         """Queue what the decisions hold, after everything that waits for an answer; nobody waits for it."""
-        held = [each.entry_id for each in decisions.entries if each.outcome == ENTRY_OUTCOME_HELD_SILENTLY]
+        held = {each.entry_id: _SILENT[each.outcome] for each in decisions.entries if each.outcome in _SILENT}
         if not held:
             return None
-        due_us = at_us + DUE_US.get(urgency, DUE_US[Urgency.URGENCY_ROUTINE])
-        change = partial(_put, exchange_id=exchange_id, peer=peer, entry_ids=held, at_us=at_us, due_us=due_us)
+        due = due_us(urgency, at_us)
+        change = partial(_put, exchange_id=exchange_id, peer=peer, held=held, at_us=at_us, due_us=due)
         return asyncio.wrap_future(self.writer.submit(change, (), Priority.BACKGROUND))
 
     async def restore(self) -> None:
@@ -77,10 +84,15 @@ class Holding:
         return found
 
 
+def due_us(urgency: Urgency.ValueType, at_us: int) -> int:
+    """When somebody is to have decided, of what came at `at_us` (UTC microseconds)."""
+    return at_us + DUE_US.get(urgency, DUE_US[Urgency.URGENCY_ROUTINE])
+
+
 def _put(
-    connection: Connection, *, exchange_id: bytes, peer: str, entry_ids: Iterable[bytes], at_us: int, due_us: int
+    connection: Connection, *, exchange_id: bytes, peer: str, held: Mapping[bytes, bool], at_us: int, due_us: int
 ) -> None:
-    for entry_id in entry_ids:
+    for entry_id, silent in held.items():
         holds.put(
             connection,
             exchange_id=exchange_id,
@@ -88,5 +100,5 @@ def _put(
             entry_id=entry_id,
             at_us=at_us,
             due_us=due_us,
-            silent=True,
+            silent=silent,
         )

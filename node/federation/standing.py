@@ -1,5 +1,6 @@
 """What is in force in this node at the moment: trust, rulebooks, and the facts of the country itself."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -11,6 +12,7 @@ from node.identity.directory import TrustedDirectory
 from node.policy.decide import Policy
 from node.policy.rulebook import parse_rulebook
 from node.policy.rules import Layer, Rulebook
+from node.policy.vocabulary import UNKNOWN
 from node.wire.directory_pb2 import Instrument
 
 log = structlog.get_logger()
@@ -30,6 +32,8 @@ class Standing:
     floor: Rulebook | None = None
     release: Rulebook | None = None
     outbound: Rulebook | None = None
+    reciprocity: Mapping[str, str] = field(default_factory=dict)  # by peer, as of the day's snapshot
+    emergencies: Mapping[str, int] = field(default_factory=dict)  # by peer, until when (UTC microseconds)
     _policies: dict[str, Policy] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -48,6 +52,14 @@ class Standing:
             policy = Policy(self.floor, self.release, self.trust.directory.accepted(recipient))
             self._policies[recipient] = policy
         return policy
+
+    def reciprocity_of(self, peer: str) -> str:
+        """Return whether the peer answers what this country asks: YES, NO or UNKNOWN."""
+        return self.reciprocity.get(peer, UNKNOWN)
+
+    def is_emergency(self, peer: str, now_us: int) -> bool:
+        """Tell whether a focal point has declared an emergency towards the peer, and it has not ended."""
+        return now_us < self.emergencies.get(peer, 0)
 
     def instruments_with(self, peer: str, now_us: int) -> tuple[Instrument, ...]:
         """Return the instruments in force between this country and the peer."""

@@ -9,10 +9,12 @@ checked against it. `Policy` remembers decisions; it decides nothing by itself.
 3. Within a layer, limits on a category join; each level g that some `allow` grants gives join(limits, g), and the first
    of these in the order release, generalise, pseudonymise, mask, withhold is the result. No grant means withhold.
 4. A grant above withhold, of any category that this kind of entry can hold, grants EXISTENCE and REFERENCE with it.
-5. An `allow` with an obligation that was not accepted does not fire; a `limit` that fires with one denies.
+5. An `allow` with an obligation that was not accepted does not fire; a `limit`, `hold` or `attach` that fires with one
+   denies.
 6. The result is the join of both layers. A denial, or EXISTENCE withheld, withholds all. Then red lines withhold what
-   would cross them, and report it.
-7. With EXISTENCE withheld the entry is INVISIBLE; with nothing but EXISTENCE and REFERENCE it is a HIT; else an ENTRY.
+   would cross them, and report it; one that asks for approval is not crossed where a `hold` fired.
+7. With EXISTENCE withheld the entry is INVISIBLE, or HELD_SILENTLY where a `hold` fired. Else it is PENDING where one
+   fired; with nothing but EXISTENCE and REFERENCE it is a HIT; else an ENTRY.
 8. Before any rule: no valid rulebook, no pairing, an unlawful purpose or an immigration unit make it INVISIBLE. After
    all rules: what concerns a subject exposed to persecution is HELD_SILENTLY from the state of origin.
 """
@@ -50,10 +52,14 @@ EntryOutcome: TypeAlias = ledger_pb2.EntryOutcome.ValueType
 
 ENTRY: Final = ledger_pb2.ENTRY_OUTCOME_ENTRY
 HIT: Final = ledger_pb2.ENTRY_OUTCOME_HIT
+PENDING: Final = ledger_pb2.ENTRY_OUTCOME_PENDING
 HELD_SILENTLY: Final = ledger_pb2.ENTRY_OUTCOME_HELD_SILENTLY
 INVISIBLE: Final = ledger_pb2.ENTRY_OUTCOME_INVISIBLE
 
 _ASYLUM: Final = codes_pb2.DATA_CATEGORY_ASYLUM
+# The other kinds of red lines compare situations, or are no function of one: proofs and tests hold those.
+_ON_LEAVING: Final = ("never_release", "never_without_approval")
+_UNLESS_HELD: Final = ("never_release",)
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -69,8 +75,9 @@ class Decision(msgspec.Struct, frozen=True, cache_hash=True):
     """What leaves of one entry.
 
     Attributes:
-        outcome: ENTRY, HIT, HELD_SILENTLY or INVISIBLE; the last two look like a no-hit outside.
-        levels: Category and its level, for each category of this kind of entry, in ascending order.
+        outcome: ENTRY, HIT, PENDING, HELD_SILENTLY or INVISIBLE; the last two look like a no-hit outside.
+        levels: Category and its level, for each category of this kind of entry, in ascending order. Of a PENDING what
+            an approval may let leave at the most: until then, nothing does.
         grants: Of an ENTRY for each category that leaves but EXISTENCE and REFERENCE; of a HIT for EXISTENCE.
         fired: Ids of the rules that fired, floor first, also where nothing leaves.
         obligations: That go with what leaves, in ascending order; empty where nothing does.
@@ -185,13 +192,17 @@ class _Combined(NamedTuple):
 
 def _decide(floor: Rulebook, release: Rulebook, facts: Facts, accepted: frozenset[Obligation]) -> Decision:
     layers = [evaluate_layer(book, facts, accepted) for book in (floor, release)]
-    levels, crossed, why = _combine(layers, [*floor.red_lines, *release.red_lines], facts)
+    held = any(layer.held for layer in layers)
+    levels, crossed, why = _combine(layers, [*floor.red_lines, *release.red_lines], facts, held=held)
     fired = tuple(rule for layer in layers for rule in layer.fired)
     if is_held_silently(facts):
         why.append(_forbidden("silent-hold", "the state of origin asks about somebody exposed to it", ""))
         return Decision(HELD_SILENTLY, _withheld(facts), (), fired, (), 0, tuple(crossed), tuple(why))
     if levels[EXISTENCE] == WITHHOLD:
-        return Decision(INVISIBLE, _withheld(facts), (), fired, (), 0, tuple(crossed), tuple(why))
+        unseen = HELD_SILENTLY if held else INVISIBLE
+        return Decision(unseen, _withheld(facts), (), fired, (), 0, tuple(crossed), tuple(why))
+    if held:
+        return Decision(PENDING, tuple(sorted(levels.items())), (), fired, (), 0, tuple(crossed), tuple(why))
 
     own = CATEGORIES_BY_KIND[facts.kind]
     outcome = ENTRY if any(levels[category] != WITHHOLD for category in own) else HIT
@@ -210,7 +221,7 @@ def _decide(floor: Rulebook, release: Rulebook, facts: Facts, accepted: frozense
     )
 
 
-def _combine(layers: list[LayerResult], red_lines: list[RedLine], facts: Facts) -> _Combined:
+def _combine(layers: list[LayerResult], red_lines: list[RedLine], facts: Facts, *, held: bool) -> _Combined:
     """Join the layers, then let red lines withhold what would cross them."""
     levels = {category: join(layers[0].levels[category], layers[1].levels[category]) for category in layers[0].levels}
     why = [reason for layer in layers for reason in layer.reasons]
@@ -221,7 +232,7 @@ def _combine(layers: list[LayerResult], red_lines: list[RedLine], facts: Facts) 
         levels = dict.fromkeys(levels, WITHHOLD)
     crossed = []
     for line in red_lines:
-        if line.kind != "never_release" or not is_met(line.when, facts, unknown=True):
+        if line.kind not in (_UNLESS_HELD if held else _ON_LEAVING) or not is_met(line.when, facts, unknown=True):
             continue
         over = [each for each in levels.keys() & line.data if join(levels[each], line.at_most) != levels[each]]
         if over:

@@ -17,6 +17,7 @@ from node.policy.facts import (
     Facts,
     age_fact,
     age_of_birth,
+    assurance_fact,
     consent_fact,
     minor_fact,
     origin_fact,
@@ -54,10 +55,18 @@ class Request(msgspec.Struct, frozen=True, cache_hash=True):
     urgency: str
     ground: str
     instrument: frozenset[str]
+    reciprocity: str
+    emergency: str
 
 
 def derive_request(
-    *, recipient: str, query: exchange_pb2.Query, instruments: Collection[InstrumentKind], paired: bool
+    *,
+    recipient: str,
+    query: exchange_pb2.Query,
+    instruments: Collection[InstrumentKind],
+    paired: bool,
+    reciprocity: str = UNKNOWN,
+    emergency: bool = False,
 ) -> Request:
     """Facts of a request.
 
@@ -66,6 +75,8 @@ def derive_request(
         query: As received and verified.
         instruments: Kinds of the instruments in force between the two countries when it is decided.
         paired: Two focal points of this country have signed the pairing with the recipient.
+        reciprocity: YES where the recipient answers what this country asks, by the ledger; NO where it does not.
+        emergency: A focal point of this country has declared an emergency towards the recipient.
     """
     return _request(
         recipient,
@@ -76,6 +87,8 @@ def derive_request(
         tuple(query.crimes[:]),
         query.urgency,
         query.ground,
+        reciprocity,
+        emergency,
     )
 
 
@@ -89,6 +102,8 @@ def _request(  # noqa: PLR0917 -- a cache's key
     crimes: tuple[int, ...],
     urgency: int,
     ground: int,
+    reciprocity: str,
+    emergency: bool,  # noqa: FBT001 -- likewise
 ) -> Request:
     return Request(
         country=recipient,
@@ -100,6 +115,8 @@ def _request(  # noqa: PLR0917 -- a cache's key
         urgency=vocabulary.URGENCIES.get(urgency, UNKNOWN),
         ground=vocabulary.GROUNDS.get(ground, UNKNOWN),
         instrument=words_of(instruments, vocabulary.INSTRUMENT_KINDS) - _UNKNOWN_SET,
+        reciprocity=reciprocity,
+        emergency="DECLARED" if emergency else "NOT_DECLARED",
     )
 
 
@@ -118,7 +135,8 @@ PROTECTION_CODES: Final = (
 """Fields of `Protection` that facts are derived from: single ones …"""
 
 PROTECTION_LISTS: Final = ("origins", "torture_risk", "death_penalty_risk")
-"""… and lists. With `consents`, whose times make them count or not, these are all but who asserted them."""
+"""… and lists. With `consents` and `assurances`, whose times make them count or not, these are all but who asserted
+them."""
 
 _Codes: TypeAlias = tuple[Any, ...]  # numbers of an enumeration, of this contract's list or not
 _Countries: TypeAlias = tuple[str, ...]
@@ -143,7 +161,7 @@ def derive_facts(request: Request, entry: entry_pb2.Entry, now_us: int) -> Facts
         born, nationalities = _of_person(entry.person, now_us)
     own = entry.protection if entry.HasField("protection") else None
     inherited = entry.inherited if entry.HasField("inherited") else None
-    if (own is not None and own.consents) or (inherited is not None and inherited.consents):
+    if any(each is not None and (each.consents or each.assurances) for each in (own, inherited)):
         return _derive(request, entry, record_age, born, now_us)  # too rare to be remembered
     read = (
         holder,
@@ -160,7 +178,7 @@ def derive_facts(request: Request, entry: entry_pb2.Entry, now_us: int) -> Facts
 
 
 class _Read(NamedTuple):
-    """What facts are derived from, of an entry without consents, but for what depends on the time."""
+    """What facts are derived from, of an entry without consents and assurances, but for what depends on the time."""
 
     holder: str | None  # the field of its entity
     nationalities: _Countries  # of a person
@@ -216,7 +234,7 @@ def _remembered(request: Request, record_age: int, born: str | None, key: tuple[
 
 
 def _derive(request: Request, entry: entry_pb2.Entry, record_age: int, born: str | None, now_us: int) -> Facts:
-    """Derive facts; `now_us` tells which consents are in force."""
+    """Derive facts; `now_us` tells which consents and assurances are in force."""
     holder = entry.WhichOneof("entity")
     kind = vocabulary.KIND_BY_FIELD[holder] if holder else UNKNOWN
     subjects = subjects_of(entry, kind)
@@ -233,6 +251,8 @@ def _derive(request: Request, entry: entry_pb2.Entry, record_age: int, born: str
         urgency=request.urgency,
         ground=request.ground,
         instrument=request.instrument,
+        reciprocity=request.reciprocity,
+        emergency=request.emergency,
         kind=kind,
         record_crime=words_of(entry.crimes, vocabulary.CRIMES) or _UNKNOWN_SET,
         handling=vocabulary.HANDLING_CODES.get(entry.handling, UNKNOWN),
@@ -249,5 +269,6 @@ def _derive(request: Request, entry: entry_pb2.Entry, record_age: int, born: str
         torture_risk=risk_fact([each.torture_risk for each in subjects], request.country),
         death_penalty=risk_fact([each.death_penalty_risk for each in subjects], request.country),
         torture_derived=recorded_fact(subjects, "torture_derived", vocabulary.TRIS, harmless="NO"),
+        assurance=assurance_fact(subjects, request.country, now_us),
         consent=consent_fact(subjects, request.country, request.purpose, minor, now_us),
     )

@@ -47,6 +47,7 @@ class LayerResult(NamedTuple):
         granting: The `allow` rules that gave each level; categories withheld are not in it.
         fired: Ids of all rules that fired, in the order of the rulebook.
         retention_days: The shortest of the rules that fired; 0 where none sets one.
+        held: A rule lets a focal point decide.
         denied: Nothing of the entry leaves.
     """
 
@@ -55,6 +56,7 @@ class LayerResult(NamedTuple):
     fired: list[str]
     obligations: frozenset[Obligation]
     retention_days: int
+    held: bool
     denied: bool
     reasons: list[Reason]
 
@@ -133,6 +135,7 @@ def evaluate_layer(book: Rulebook, facts: Facts, accepted: frozenset[Obligation]
         fired=[rule.id for rule in fired],
         obligations=frozenset().union(*(rule.obligations for rule in fired)),
         retention_days=min((rule.retention_days for rule in fired if rule.retention_days), default=0),
+        held=any(rule.effect == "hold" for rule in fired),
         denied=denied,
         reasons=reasons,
     )
@@ -160,6 +163,8 @@ def _grants(fired: Collection[Rule], kind: str) -> dict[Category, list[tuple[Out
 def _restriction(layer: Layer, rule: Rule, categories: frozenset[Category]) -> list[Reason]:
     if rule.effect == "deny":
         return [Reason(layer, rule.id, rule.titles["en"], rule.law, EXISTENCE, WITHHOLD)]
+    if rule.effect == "hold":
+        return [Reason(layer, rule.id, f"{rule.titles['en']}: a focal point decides", rule.law, EXISTENCE, RELEASE)]
     return [
         Reason(layer, rule.id, rule.titles["en"], rule.law, category, rule.data[category])
         for category in sorted(categories & rule.data.keys())

@@ -57,6 +57,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     urgency: str
     ground: str
     instrument: frozenset[str]
+    reciprocity: str
+    emergency: str
     kind: str
     record_crime: frozenset[str]
     handling: str
@@ -73,6 +75,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     torture_risk: str
     death_penalty: str
     torture_derived: str
+    assurance: str
     consent: str
 
 
@@ -265,16 +268,27 @@ def consent_fact(
     if not subjects:
         return NOT_APPLICABLE
     given = minor == "IS_ADULT" and all(
-        any(_is_in_force(consent, recipient, purpose, now_us) for consent in each.consents) for each in subjects
+        any(
+            consent.recipient == recipient
+            and vocabulary.PURPOSES.get(consent.purpose) == purpose != UNKNOWN
+            and _is_in_force(consent, now_us)
+            for consent in each.consents
+        )
+        for each in subjects
     )
     return "RECORDED_BY_ORIGINATOR" if given else "NOT_RECORDED"
 
 
-def _is_in_force(consent: entry_pb2.Consent, recipient: str, purpose: str, now_us: int) -> bool:
-    return (
-        consent.recipient == recipient
-        and purpose != UNKNOWN
-        and vocabulary.PURPOSES.get(consent.purpose) == purpose
-        and 0 < consent.given_us <= now_us
-        and consent.revoked_us == 0
+def assurance_fact(subjects: Collection[entry_pb2.Protection], recipient: str, now_us: int) -> str:
+    """Whether the recipient's assurance against the death penalty is on record for every subject, and not revoked."""
+    if not subjects:
+        return NOT_APPLICABLE
+    given = all(
+        any(each.recipient == recipient and _is_in_force(each, now_us) for each in subject.assurances)
+        for subject in subjects
     )
+    return "GIVEN" if given else "NOT_GIVEN"
+
+
+def _is_in_force(given: entry_pb2.Consent | entry_pb2.Assurance, now_us: int) -> bool:
+    return 0 < given.given_us <= now_us and given.revoked_us == 0

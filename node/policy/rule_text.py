@@ -1,9 +1,11 @@
 """From the text of one rule or red line to its value, noting every mistake."""
 
 import re
-from collections.abc import Collection
-from typing import Final, cast
+from collections.abc import Collection, Mapping
+from hashlib import sha256
+from typing import Final, TypeAlias, cast
 
+from node.policy import yaml_tree
 from node.policy.rules import (
     EFFECTS,
     RED_LINE_KINDS,
@@ -31,7 +33,7 @@ from node.policy.vocabulary import (
     Obligation,
     Outcome,
 )
-from node.policy.yaml_tree import Mapping, Mistakes, Scalar, Sequence, Tree
+from node.policy.yaml_tree import Mistakes, Scalar, Sequence, Tree, suggestion
 from node.wire import codes_pb2
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
@@ -41,9 +43,25 @@ _TEST: Final = re.compile(r"tests/[\w/]+\.py::\w+")
 _LANGUAGES: Final = ("en", "es", "pt", "fr")
 _MAX_DAYS: Final = 36_500
 
-# Stated nowhere else, so that reading one is never mistaken for understanding it.
-_LATER_EFFECTS: Final = ("hold", "attach")
-_LATER_RED_LINES: Final = ("never_without_approval",)
+_OWN_QUERY: Final[tuple[Effect, ...]] = ("allow", "limit", "deny")
+_DECLARED: Final = Condition("emergency", frozenset({"DECLARED"}))
+
+# What a red line of each kind must have; both kinds that speak of leaving may say from which level on.
+_RED_LINE_KEYS: Final[dict[str, tuple[str, ...]]] = {
+    "never_release": ("when", "data"),
+    "never_without_approval": ("when", "data"),
+    "never_lifted_by_assertion": ("when", "data"),
+    "structural": ("test",),
+}
+_ABOUT_THE_WHOLE: Final = {
+    "deny": "a deny withholds everything",
+    "hold": "a hold keeps the whole entry until a focal point decides",
+    "attach": "an attach adds obligations, whatever leaves",
+}
+_LEAVING: Final = ("never_release", "never_without_approval")
+
+Register: TypeAlias = Mapping[str, Citation]
+"""The citations of a rulebook by their `law`."""
 
 _RELEASE: Final = codes_pb2.OUTCOME_RELEASE
 _WITHHOLD: Final = codes_pb2.OUTCOME_WITHHOLD
@@ -52,20 +70,23 @@ _ASYLUM: Final = codes_pb2.DATA_CATEGORY_ASYLUM
 _RETENTION: Final = codes_pb2.OBLIGATION_RETENTION
 
 
-def read_rule(tree: Tree, mistakes: Mistakes, layer: Layer) -> Rule:
+def read_rule(tree: Tree, mistakes: Mistakes, layer: Layer, register: Register) -> Rule:
     """Read one rule of a rulebook of this layer; what is wrong in it is noted, and the value then of no use."""
     fields = Fields(
         tree,
         mistakes,
         "a rule",
-        required=("id", "title", "law", "effect", "citation"),
-        optional=("when", "unless", "data", "obligations"),
+        required=("id", "title", "law", "effect"),
+        optional=("emergency", "when", "unless", "data", "obligations"),
     )
-    effect = cast("Effect", _supported(fields, "effect", EFFECTS, _LATER_EFFECTS) or "deny")
+    effect = cast("Effect", fields.word("effect", _OWN_QUERY if layer == "outbound" else EFFECTS) or "deny")
     restricts = effect != "allow"
-    citation = _citation(fields)
-    if effect == "allow" and not citation.verified:
-        mistakes.add(fields.place_of("citation"), "an allow must rest on a verified citation; this may limit or deny")
+    law = fields.text("law")
+    citations = _cited(law, fields, register)
+    for each in citations:
+        if effect == "allow" and not each.verified:
+            sentence = f"an allow must rest on verified law; on {each.law} a rule may hold, limit or deny"
+            mistakes.add(fields.place_of("law"), sentence)
     when = _conjunction(fields.tree("when"), mistakes, layer, unknown_may_be_named=restricts)
     if effect == "allow" and not when:
         mistakes.add(fields.place_of("when"), "an allow must say when")
@@ -80,21 +101,28 @@ def read_rule(tree: Tree, mistakes: Mistakes, layer: Layer) -> Rule:
     obligations, days = _obligations(fields)
     if obligations and (layer == "outbound" or effect == "deny"):
         mistakes.add(fields.place_of("obligations"), "obligations go with data that leaves an answer; here is none")
+    if effect == "attach" and not obligations:
+        mistakes.add(fields.place, "an attach must have 'obligations'")
+    emergency = fields.flag("emergency")
+    if emergency and (layer != "release" or restricts):
+        mistakes.add(fields.place_of("emergency"), "only an allow of a country's release rulebook is for emergencies")
     return Rule(
         id=fields.pattern("id", _ID, "an id has letters, digits, dots and hyphens, at most 32"),
         titles=_titles(fields),
-        law=fields.text("law"),
+        law=law,
         effect=effect,
-        when=when,
+        emergency=emergency,
+        when=(*when, _DECLARED) if emergency else when,
         unless=tuple(exception for _, exception in unless),
         data=_data(fields, effect, layer, has_obligations=bool(obligations)),
         obligations=obligations,
         retention_days=days,
-        citation=citation,
+        citations=citations,
+        place=fields.place,
     )
 
 
-def read_red_line(tree: Tree, mistakes: Mistakes) -> RedLine:
+def read_red_line(tree: Tree, mistakes: Mistakes, register: Register) -> RedLine:
     """Read one red line."""
     fields = Fields(
         tree,
@@ -103,13 +131,15 @@ def read_red_line(tree: Tree, mistakes: Mistakes) -> RedLine:
         required=("id", "title", "law", "kind"),
         optional=("when", "data", "at_most", "test"),
     )
-    kind = cast("RedLineKind", _supported(fields, "kind", RED_LINE_KINDS, _LATER_RED_LINES))
-    needed = {"never_release": ("when", "data"), "structural": ("test",)}.get(kind, ())
+    kind = cast("RedLineKind", fields.word("kind", RED_LINE_KINDS))
+    needed = _RED_LINE_KEYS.get(kind, ())
+    law = fields.text("law")
+    _cited(law, fields, register)
     for name in needed:
         if name not in fields:
             mistakes.add(fields.place, f"a red line of kind {kind} must have {name!r}")
     for name in ("when", "data", "at_most", "test"):
-        if kind and name in fields and name not in (*needed, *(("at_most",) if kind == "never_release" else ())):
+        if kind and name in fields and name not in (*needed, *(("at_most",) if kind in _LEAVING else ())):
             mistakes.add(fields.place_of(name), f"a red line of kind {kind} has no {name!r}")
     named = fields.tree("data")
     words = words_of(named, mistakes, "data", (*CATEGORY_NUMBERS, EVERYTHING)) if named else []
@@ -117,27 +147,20 @@ def read_red_line(tree: Tree, mistakes: Mistakes) -> RedLine:
     return RedLine(
         id=fields.pattern("id", _ID, "an id has letters, digits, dots and hyphens, at most 32"),
         titles=_titles(fields),
-        law=fields.text("law"),
+        law=law,
         kind=kind,
         when=_conjunction(fields.tree("when"), mistakes, "floor", unknown_may_be_named=True),
         data=frozenset(category for _, word in words for category in _spelt_out(word)),
         at_most=OUTCOME_NUMBERS[at_most] if at_most else _WITHHOLD,
         test=fields.pattern("test", _TEST, "name the test as tests/path/file.py::test_name"),
+        place=fields.place,
     )
-
-
-def _supported(fields: Fields, name: str, known: Collection[str], later: Collection[str]) -> str:
-    word = fields.word(name, (*known, *later))
-    if word in later:
-        fields.mistakes.add(fields.place_of(name), f"{name} {word} is not yet supported by this node")
-        return ""
-    return word
 
 
 def _titles(fields: Fields) -> dict[str, str]:
     """A title in English, or one in each of several languages."""
     tree = fields.tree("title")
-    if not isinstance(tree, Mapping):
+    if not isinstance(tree, yaml_tree.Mapping):
         return {"en": fields.text("title")}
     titles = {}
     for key, value in pairs_of(tree, fields.mistakes):
@@ -148,24 +171,58 @@ def _titles(fields: Fields) -> dict[str, str]:
     return titles
 
 
-def _citation(fields: Fields) -> Citation:
-    tree = fields.tree("citation")
-    if tree is None:
-        return Citation(verified=False)
+# --- law -------------------------------------------------------------------------------------------------------------
+
+
+def read_citations(fields: Fields) -> Register:
+    """Read the citations of a rulebook."""
+    register: dict[str, Citation] = {}
+    for tree in fields.items("citations"):
+        citation = _citation(tree, fields.mistakes)
+        if citation.law in register:
+            fields.mistakes.add(tree.place, f"{citation.law} is cited twice")
+        elif citation.law:
+            register[citation.law] = citation
+    return register
+
+
+def _citation(tree: Tree, mistakes: Mistakes) -> Citation:
     inner = Fields(
-        tree, fields.mistakes, "a citation", required=("status",), optional=("verifier", "date", "text_sha256")
+        tree,
+        mistakes,
+        "a citation",
+        required=("law", "status"),
+        optional=("verifier", "date", "text", "text_sha256"),
     )
     citation = Citation(
+        law=inner.text("law"),
         verified=inner.word("status", ("verified", "unverified")) == "verified",
         verifier=inner.text("verifier"),
         date=inner.pattern("date", _DATE, 'write the date in quotes, as "2026-03-01"'),
         text_sha256=inner.pattern("text_sha256", _SHA256, "64 lower-case hexadecimal digits"),
     )
+    if ";" in citation.law:
+        mistakes.add(inner.place_of("law"), "one citation is one provision; a rule lists several with semicolons")
     if citation.verified:
-        for name in ("verifier", "date"):
+        for name in ("verifier", "date", "text_sha256"):
             if name not in inner:
-                fields.mistakes.add(inner.place, f"a verified citation must have {name!r}")
+                mistakes.add(inner.place, f"a verified citation must have {name!r}")
+    digest = sha256(inner.text("text").encode()).hexdigest()
+    if "text" in inner and citation.text_sha256 and citation.text_sha256 != digest:
+        mistakes.add(inner.place_of("text_sha256"), f"the digest of this text is {digest}")
     return citation
+
+
+def _cited(law: str, fields: Fields, register: Register) -> tuple[Citation, ...]:
+    """The citations that `law` names, in its order."""
+    found = []
+    for each in filter(None, map(str.strip, law.split(";"))):
+        if each in register:
+            found.append(register[each])
+        else:
+            sentence = f"{each!r} is not among the rulebook's citations{suggestion(each, register)}"
+            fields.mistakes.add(fields.place_of("law"), sentence)
+    return tuple(found)
 
 
 # --- conditions ------------------------------------------------------------------------------------------------------
@@ -174,13 +231,16 @@ def _citation(fields: Fields) -> Citation:
 def _conjunction(tree: Tree | None, mistakes: Mistakes, layer: Layer, *, unknown_may_be_named: bool) -> Conjunction:
     if tree is None:
         return ()
-    if not isinstance(tree, Mapping) or not tree.pairs:
+    if not isinstance(tree, yaml_tree.Mapping) or not tree.pairs:
         mistakes.add(tree.place, "conditions are a mapping of dimensions to values, and not empty")
         return ()
     known = [each.name for each in DIMENSIONS.values() if layer != "outbound" or each.about == "request"]
+    known.remove(_DECLARED.dimension)
     found = []
     for key, value in pairs_of(tree, mistakes):
-        if key.text in DIMENSIONS and key.text not in known:
+        if key.text == _DECLARED.dimension:
+            mistakes.add(key.place, "write `emergency: true` on the rule")
+        elif key.text in DIMENSIONS and key.text not in known:
             mistakes.add(key.place, f"{key.text} is not known of an own query, so an outbound rule can't ask for it")
         elif word_of(key, mistakes, "dimensions", known):
             found.append(_condition(DIMENSIONS[key.text], value, mistakes, unknown_may_be_named=unknown_may_be_named))
@@ -190,8 +250,8 @@ def _conjunction(tree: Tree | None, mistakes: Mistakes, layer: Layer, *, unknown
 def _condition(dimension: Dimension, tree: Tree, mistakes: Mistakes, *, unknown_may_be_named: bool) -> Condition:
     if not dimension.values:
         return _bound(dimension, tree, mistakes)
-    negated = isinstance(tree, Mapping)
-    if isinstance(tree, Mapping):
+    negated = isinstance(tree, yaml_tree.Mapping)
+    if isinstance(tree, yaml_tree.Mapping):
         inner = Fields(tree, mistakes, f"the condition on {dimension.name}", required=("not",))
         tree = inner.tree("not") or Sequence(tree.place, ())
     found = words_of(tree, mistakes, dimension.name, dimension.values)
@@ -222,15 +282,15 @@ def _spelt_out(word: str, *, but: Collection[Category] = ()) -> list[Category]:
 
 def _data(fields: Fields, effect: Effect, layer: Layer, *, has_obligations: bool) -> dict[Category, Outcome]:
     tree, mistakes = fields.tree("data"), fields.mistakes
-    if effect == "deny":
+    if effect in _ABOUT_THE_WHOLE:
         if tree is not None:
-            mistakes.add(tree.place, "a deny withholds everything; to withhold some data, write limit")
+            mistakes.add(tree.place, f"{_ABOUT_THE_WHOLE[effect]}; to withhold some data, write limit")
         return {}
     if tree is None:
         if effect == "allow" or not has_obligations:
             mistakes.add(fields.place, f"an {effect} must have 'data'" if effect == "allow" else "this limits nothing")
         return {}
-    if not isinstance(tree, Mapping) or not tree.pairs:
+    if not isinstance(tree, yaml_tree.Mapping) or not tree.pairs:
         mistakes.add(tree.place, "data is a mapping of categories to outcomes, and not empty")
         return {}
     found: dict[Category, Outcome] = {}

@@ -16,7 +16,7 @@ from node.policy.yaml_tree import Mistakes, parse_tree
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,47}")
 _MAX_VERSION: Final = 1_000_000
 _REQUIRED: Final = ("rulebook", "version", "layer", "valid_from", "valid_until", "rules")
-_OPTIONAL: Final = ("country", "vocabulary", "illustration", "red_lines")
+_OPTIONAL: Final = ("country", "vocabulary", "illustration", "citations", "red_lines")
 
 
 def parse_rulebook(text: bytes, *, demonstration: bool = False) -> Rulebook:
@@ -37,6 +37,7 @@ def parse_rulebook(text: bytes, *, demonstration: bool = False) -> Rulebook:
     if illustration and not demonstration:
         mistakes.add(fields.place_of("illustration"), "an illustration is usable in a demonstration federation only")
     _note_vocabulary(fields, illustration=illustration)
+    register = rule_text.read_citations(fields)
     book = Rulebook(
         name=fields.pattern("rulebook", _NAME, "a name has letters, digits, dots and hyphens, at most 48"),
         version=fields.integer("version", 1, _MAX_VERSION),
@@ -45,8 +46,9 @@ def parse_rulebook(text: bytes, *, demonstration: bool = False) -> Rulebook:
         valid_from_us=fields.time_us("valid_from"),
         valid_until_us=fields.time_us("valid_until"),
         illustration=illustration,
-        rules=_rules(fields, layer),
-        red_lines=_red_lines(fields, layer),
+        vocabulary=fields.text("vocabulary"),
+        rules=_rules(fields, layer, register),
+        red_lines=_red_lines(fields, layer, register),
         sha256=sha256(text).digest(),
     )
     if book.valid_from_us and book.valid_until_us and book.valid_from_us >= book.valid_until_us:
@@ -75,11 +77,11 @@ def _country(fields: Fields, layer: Layer) -> str:
     return fields.word("country", COUNTRIES)
 
 
-def _rules(fields: Fields, layer: Layer) -> tuple[Rule, ...]:
+def _rules(fields: Fields, layer: Layer, register: rule_text.Register) -> tuple[Rule, ...]:
     seen: set[str] = set()
     found = []
     for tree in fields.items("rules"):
-        rule = rule_text.read_rule(tree, fields.mistakes, layer)
+        rule = rule_text.read_rule(tree, fields.mistakes, layer, register)
         if rule.id and rule.id in seen:
             fields.mistakes.add(tree.place, f"the id {rule.id} is used twice")
         seen.add(rule.id)
@@ -87,14 +89,14 @@ def _rules(fields: Fields, layer: Layer) -> tuple[Rule, ...]:
     return tuple(found)
 
 
-def _red_lines(fields: Fields, layer: Layer) -> tuple[RedLine, ...]:
+def _red_lines(fields: Fields, layer: Layer, register: rule_text.Register) -> tuple[RedLine, ...]:
     seen: set[str] = set()
     found = []
     if layer == "outbound" and "red_lines" in fields:
         fields.mistakes.add(fields.place_of("red_lines"), "an outbound rulebook has no red lines; write deny")
         return ()
     for tree in fields.items("red_lines"):
-        line = rule_text.read_red_line(tree, fields.mistakes)
+        line = rule_text.read_red_line(tree, fields.mistakes, register)
         if line.id and line.id in seen:
             fields.mistakes.add(tree.place, f"the id {line.id} is used twice")
         seen.add(line.id)

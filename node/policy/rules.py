@@ -1,18 +1,23 @@
 """A rulebook as it was read: what lawyers wrote, in the numbers of the wire. All values are immutable."""
 
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
 from node.policy.vocabulary import Category, Obligation, Outcome
 
 Layer = Literal["floor", "release", "outbound"]
-Effect = Literal["allow", "limit", "deny"]
-RedLineKind = Literal["never_release", "structural"]
+Effect = Literal["allow", "limit", "hold", "deny", "attach"]
+RedLineKind = Literal["never_release", "never_without_approval", "never_lifted_by_assertion", "structural"]
 
 LAYERS: Final[tuple[Layer, ...]] = ("floor", "release", "outbound")
-EFFECTS: Final[tuple[Effect, ...]] = ("allow", "limit", "deny")
-RED_LINE_KINDS: Final[tuple[RedLineKind, ...]] = ("never_release", "structural")
+EFFECTS: Final[tuple[Effect, ...]] = ("allow", "limit", "hold", "deny", "attach")
+RED_LINE_KINDS: Final[tuple[RedLineKind, ...]] = (
+    "never_release",
+    "never_without_approval",
+    "never_lifted_by_assertion",
+    "structural",
+)
 
 
 class Condition(msgspec.Struct, frozen=True):
@@ -36,12 +41,20 @@ Conjunction = tuple[Condition, ...]
 
 
 class Citation(msgspec.Struct, frozen=True):
-    """Whether somebody compared the rule with the text of the law."""
+    """A provision of law, and whether somebody compared what rests on it with its text."""
 
+    law: str
     verified: bool
     verifier: str = ""
     date: str = ""  # ISO 8601, of the comparison
-    text_sha256: str = ""  # of the text compared with, hexadecimal; empty where none is kept
+    text_sha256: str = ""  # of the text compared with, hexadecimal
+
+
+class Place(NamedTuple):
+    """Where something stands in a text, from 1."""
+
+    line: int
+    column: int
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -51,7 +64,10 @@ class Rule(msgspec.Struct, frozen=True):
         id: Unique in its rulebook; peers see it where the rule grants.
         titles: Language (ISO 639-1) to title; English is always there.
         law: What it rests on, in words; peers see it where the rule grants.
-        effect: `allow` grants the levels in `data`, `limit` caps them, `deny` withholds everything.
+        effect: `allow` grants the levels in `data`, `limit` caps them, `deny` withholds everything, `hold` lets a focal
+            point decide, `attach` adds obligations alone.
+        emergency: An `allow` that fires only while a focal point of this country has declared an emergency; the
+            condition on `emergency` is then the last of `when`.
         when: The rule fires when all hold …
         unless: … and none of these does.
         data: Category to level, EVERYTHING already spelt out.
@@ -63,20 +79,24 @@ class Rule(msgspec.Struct, frozen=True):
     titles: dict[str, str]
     law: str
     effect: Effect
+    emergency: bool
     when: Conjunction
     unless: tuple[Conjunction, ...]
     data: dict[Category, Outcome]
     obligations: frozenset[Obligation]
     retention_days: int
-    citation: Citation
+    citations: tuple[Citation, ...]
+    place: Place
 
 
 class RedLine(msgspec.Struct, frozen=True):
     """What must never happen, whatever the rules say.
 
     Attributes:
-        kind: `never_release`: no category of `data` leaves at a level below `at_most` when `when` holds. `structural`:
-            no function of facts; `test` names the test that holds it.
+        kind: `never_release`: no category of `data` leaves at a level below `at_most` when `when` holds.
+            `never_without_approval`: none does unless a focal point decides on it. `never_lifted_by_assertion`: where
+            `when` holds, how far limits cap the categories of `data` does not depend on what the asker merely asserts,
+            unless a focal point decides. `structural`: no function of facts; `test` names the test that holds it.
         at_most: The least strict level that does not cross the line, WITHHOLD unless written.
     """
 
@@ -88,6 +108,7 @@ class RedLine(msgspec.Struct, frozen=True):
     data: frozenset[Category]
     at_most: Outcome
     test: str
+    place: Place
 
 
 class Rulebook(msgspec.Struct, frozen=True):
@@ -98,6 +119,7 @@ class Rulebook(msgspec.Struct, frozen=True):
         valid_from_us: UTC microseconds, inclusive.
         valid_until_us: Exclusive.
         illustration: Not reviewed by national counsel: for demonstration alone.
+        vocabulary: Digest of the words that it was written for, as it states it; empty where it does not.
         sha256: Of the bytes that were read.
     """
 
@@ -108,6 +130,7 @@ class Rulebook(msgspec.Struct, frozen=True):
     valid_from_us: int
     valid_until_us: int
     illustration: bool
+    vocabulary: str
     rules: tuple[Rule, ...]
     red_lines: tuple[RedLine, ...]
     sha256: bytes

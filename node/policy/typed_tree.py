@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Final
 
-from node.policy.yaml_tree import Mapping, Mistakes, Place, Scalar, Sequence, Tree, suggestion
+from node.policy.rules import Place
+from node.policy.yaml_tree import Mapping, Mistakes, Scalar, Sequence, Tree, suggestion
 
 _INTEGER: Final = re.compile(r"[0-9]{1,9}")
 _TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")

@@ -162,6 +162,8 @@ DIMENSIONS: Final["Mapping[str, Dimension]"] = MappingProxyType(
             _of("request", "urgency", URGENCIES, asserted=True),
             _of("request", "ground", GROUNDS, asserted=True),
             _of("request", "instrument", INSTRUMENT_KINDS, many=True),
+            _of("request", "reciprocity", _TRI),
+            _of("request", "emergency", ("DECLARED", "NOT_DECLARED")),
             _of("entry", "kind", ENTITY_KINDS),
             _of("entry", "record_crime", CRIMES, many=True),
             _of("entry", "handling", HANDLING_CODES),
@@ -178,6 +180,7 @@ DIMENSIONS: Final["Mapping[str, Dimension]"] = MappingProxyType(
             _of("subject", "torture_risk", _PER_RECIPIENT),
             _of("subject", "death_penalty", _PER_RECIPIENT),
             _of("subject", "torture_derived", _TRI),
+            _of("subject", "assurance", ("GIVEN", "NOT_GIVEN")),
             _of("subject", "consent", ("RECORDED_BY_ORIGINATOR", "NOT_RECORDED")),
         )
     }

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -26,6 +26,7 @@ from ruamel.yaml.events import (
 )
 
 from node.errors import RulebookError
+from node.policy.rules import Place
 
 MAX_BYTES: Final = 1 << 20
 """Size limit of a rulebook: 1 MiB."""
@@ -40,13 +41,6 @@ _NOT_TEXT: Final = re.compile(
     r"|~|null|Null|NULL|true|True|TRUE|false|False|FALSE|0o[0-7]+|0x[0-9a-fA-F]+"
     r"|[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
 )
-
-
-class Place(NamedTuple):
-    """Where something stands, both from 1."""
-
-    line: int
-    column: int
 
 
 @dataclass(frozen=True, slots=True)

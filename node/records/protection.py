@@ -6,13 +6,16 @@ UNKNOWN never helps release, so it is stricter than what establishes that there 
 from collections.abc import Iterable, Mapping
 from datetime import date
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from node.wire import codes_pb2
-from node.wire.entry_pb2 import Assertion, Consent, Entry, Protection
+from node.wire.entry_pb2 import Assertion, Assurance, Consent, Entry, Protection
 
 LinkKind: TypeAlias = codes_pb2.LinkKind.ValueType
 Role: TypeAlias = codes_pb2.Role.ValueType
+
+_Key = TypeVar("_Key", str, tuple[str, codes_pb2.Purpose.ValueType])
+_Given = TypeVar("_Given", Consent, Assurance)
 
 if TYPE_CHECKING:
     from node.wire.entry_pb2 import DateInterval
@@ -91,7 +94,7 @@ def strictest(*protections: Protection) -> Protection:
     Of each fact what protects wins: one victim or one child among several suffices. Where a fact has several values
     that protect, as the states of asylum, different ones join to UNKNOWN: none is true of all, a rule may restrict any
     of them, and every restriction takes UNKNOWN for the worst. Lists unite; origins are complete, and a consent is
-    given, where all say so.
+    given, and an assurance, where all say so.
     """
     joined = Protection()
     for field, ranks in RANKS.items():
@@ -107,6 +110,7 @@ def strictest(*protections: Protection) -> Protection:
     if asserted := _assertion(protections, "origins_complete", joined.origins_complete, "origins_by"):
         joined.origins_by.CopyFrom(asserted)
     joined.consents.extend(_common_consents(protections))
+    joined.assurances.extend(_common_assurances(protections))
     return joined
 
 
@@ -130,14 +134,21 @@ def _assertion(protections: Iterable[Protection], field: str, value: int, by: st
 
 def _common_consents(protections: tuple[Protection, ...]) -> list[Consent]:
     """Consents in force that every subject gave, for the same recipient and purpose; the last to give it counts."""
-    given = [
-        {(consent.recipient, consent.purpose): consent for consent in each.consents if not consent.revoked_us}
-        for each in protections
-    ]
+    return _common(
+        [{(each.recipient, each.purpose): each for each in one.consents if not each.revoked_us} for one in protections]
+    )
+
+
+def _common_assurances(protections: tuple[Protection, ...]) -> list[Assurance]:
+    """Assurances in force for every subject, by the same recipient; the last to be given counts."""
+    return _common([{each.recipient: each for each in one.assurances if not each.revoked_us} for one in protections])
+
+
+def _common(given: list[dict[_Key, _Given]]) -> list[_Given]:
     if not given:
         return []
     common = set(given[0]).intersection(*given[1:])
-    return [max((each[key] for each in given), key=lambda consent: consent.given_us) for key in sorted(common)]
+    return [max((each[key] for each in given), key=lambda one: one.given_us) for key in sorted(common)]
 
 
 # --- inheriting ------------------------------------------------------------------------------------------------------

@@ -194,6 +194,12 @@ def _verify_protection(protection: Protection) -> None:
         _require(consent.given_us > 0, "protection.consents.given_us", "is missing")
         known = bool(consent.by.officer.strip()) and consent.by.at_us > 0
         _require(known, "protection.consents.by", "says who recorded the consent, and when")
+    for assurance in protection.assurances:
+        _require(bool(assurance.recipient), "protection.assurances.recipient", "is missing")
+        _require(bool(assurance.reference.strip()), "protection.assurances.reference", "names the document")
+        _require(assurance.given_us > 0, "protection.assurances.given_us", "is missing")
+        known = bool(assurance.by.officer.strip()) and assurance.by.at_us > 0
+        _require(known, "protection.assurances.by", "says who recorded the assurance, and when")
 
 
 def _verify_links(entry: Entry) -> None:

@@ -4,7 +4,7 @@ UNKNOWN never helps release, so determining that there is nothing to protect is 
 forgetting that anybody was there to be protected: it unlocks data.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -20,7 +20,7 @@ from node.records.protection import (
 )
 from node.schema import ENTITY_ONEOF
 from node.wire import codes_pb2
-from node.wire.entry_pb2 import Entry, Protection
+from node.wire.entry_pb2 import Assurance, Consent, Entry, Protection
 
 # Of these rules release most; who was not suspected, and becomes so, is named to others from then on. Passing from one
 # to another of the same rank is the course of a case.
@@ -97,7 +97,7 @@ def own_subject(entry: Entry) -> Protection | None:
 def _own_weakens(old: Entry, new: Entry) -> list[str]:
     before, after = own_subject(old), own_subject(new)
     if before is None:
-        return _consents_weaken(Protection(), after or Protection(), "protection.")
+        return _given_weakens(Protection(), after or Protection(), "protection.")
     if after is None:  # also where nothing was recorded: nobody is protected any more
         lost = "protection" if old.HasField("protection") else "roles"
         return [lost, *_protection_weakens(before, Protection(), "protection.", besides="age")]
@@ -109,7 +109,7 @@ def _own_weakens(old: Entry, new: Entry) -> list[str]:
 
 def _inherited_weakens(old: Entry, new: Entry) -> list[str]:
     if not old.HasField("inherited"):
-        return _consents_weaken(Protection(), new.inherited, "inherited.")
+        return _given_weakens(Protection(), new.inherited, "inherited.")
     lost = [] if new.HasField("inherited") else ["inherited"]
     return lost + _protection_weakens(old.inherited, new.inherited, "inherited.")
 
@@ -127,25 +127,30 @@ def _protection_weakens(before: Protection, after: Protection, prefix: str, besi
     named_complete = after.origins_complete and not before.origins_complete
     if named_complete or (_are_origins_told(after) and not _are_origins_told(before)):
         found.append(f"{prefix}origins_complete")
-    return found + _consents_weaken(before, after, prefix)
+    return found + _given_weakens(before, after, prefix)
 
 
 def _are_origins_told(protection: Protection) -> bool:
     return protection.origins_complete and bool(protection.origins)
 
 
-def _consents_weaken(before: Protection, after: Protection, prefix: str) -> list[str]:
-    had, has = _consents(before), _consents(after)
-    is_new = any(key not in had or given_us < had[key] for key, given_us in has.items())
-    return [f"{prefix}consents"] if is_new else []
+def _given_weakens(before: Protection, after: Protection, prefix: str) -> list[str]:
+    return [
+        f"{prefix}{field}"
+        for field, had, has in (
+            ("consents", _given(before.consents), _given(after.consents)),
+            ("assurances", _given(before.assurances), _given(after.assurances)),
+        )
+        if any(key not in had or given_us < had[key] for key, given_us in has.items())
+    ]
 
 
-def _consents(protection: Protection) -> dict[tuple[str, int], int]:
-    """Since when each consent is in force."""
+def _given(many: Iterable[Consent | Assurance]) -> dict[tuple[str, int], int]:
+    """Since when each consent or assurance is in force, by recipient and, of a consent, purpose."""
     found: dict[tuple[str, int], int] = {}
-    for each in protection.consents:
+    for each in many:
         if each.given_us > 0 and not each.revoked_us:
-            key = each.recipient, each.purpose
+            key = each.recipient, each.purpose if isinstance(each, Consent) else 0
             found[key] = min(each.given_us, found.get(key, each.given_us))
     return found
 

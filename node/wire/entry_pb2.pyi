@@ -279,6 +279,7 @@ class Protection(_message.Message):
     ORIGINS_BY_FIELD_NUMBER: _builtins.int
     TORTURE_DERIVED_FIELD_NUMBER: _builtins.int
     TORTURE_DERIVED_BY_FIELD_NUMBER: _builtins.int
+    ASSURANCES_FIELD_NUMBER: _builtins.int
     victim: _codes_pb2.Tri.ValueType
     age: _codes_pb2.AgeClass.ValueType
     """an assessment; a recorded birth decides over it"""
@@ -318,6 +319,8 @@ class Protection(_message.Message):
     def origins_by(self) -> Global___Assertion: ...
     @_builtins.property
     def torture_derived_by(self) -> Global___Assertion: ...
+    @_builtins.property
+    def assurances(self) -> _containers.RepeatedCompositeFieldContainer[Global___Assurance]: ...
     def __init__(
         self,
         *,
@@ -340,10 +343,11 @@ class Protection(_message.Message):
         origins_by: Global___Assertion | None = ...,
         torture_derived: _codes_pb2.Tri.ValueType = ...,
         torture_derived_by: Global___Assertion | None = ...,
+        assurances: _abc.Iterable[Global___Assurance] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["age_by", b"age_by", "asylum_by", b"asylum_by", "exposure_by", b"exposure_by", "origins_by", b"origins_by", "torture_derived_by", b"torture_derived_by", "victim_by", b"victim_by", "witness_by", b"witness_by"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "age_by", b"age_by", "asylum", b"asylum", "asylum_by", b"asylum_by", "consents", b"consents", "death_penalty_risk", b"death_penalty_risk", "exposure", b"exposure", "exposure_by", b"exposure_by", "origins", b"origins", "origins_by", b"origins_by", "origins_complete", b"origins_complete", "stateless", b"stateless", "torture_derived", b"torture_derived", "torture_derived_by", b"torture_derived_by", "torture_risk", b"torture_risk", "victim", b"victim", "victim_by", b"victim_by", "witness_by", b"witness_by", "witness_protection", b"witness_protection"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "age_by", b"age_by", "assurances", b"assurances", "asylum", b"asylum", "asylum_by", b"asylum_by", "consents", b"consents", "death_penalty_risk", b"death_penalty_risk", "exposure", b"exposure", "exposure_by", b"exposure_by", "origins", b"origins", "origins_by", b"origins_by", "origins_complete", b"origins_complete", "stateless", b"stateless", "torture_derived", b"torture_derived", "torture_derived_by", b"torture_derived_by", "torture_risk", b"torture_risk", "victim", b"victim", "victim_by", b"victim_by", "witness_by", b"witness_by", "witness_protection", b"witness_protection"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -383,6 +387,42 @@ class Consent(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Consent: _TypeAlias = Consent  # noqa: Y015
+
+@_typing.final
+class Assurance(_message.Message):
+    """A recipient's assurance that the subject will not meet the death penalty, recorded by the originator."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECIPIENT_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    GIVEN_US_FIELD_NUMBER: _builtins.int
+    REVOKED_US_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    recipient: _builtins.str
+    reference: _builtins.str
+    """of the document that gives it"""
+    given_us: _builtins.int
+    revoked_us: _builtins.int
+    """0: in force"""
+    @_builtins.property
+    def by(self) -> Global___Assertion: ...
+    def __init__(
+        self,
+        *,
+        recipient: _builtins.str = ...,
+        reference: _builtins.str = ...,
+        given_us: _builtins.int = ...,
+        revoked_us: _builtins.int = ...,
+        by: Global___Assertion | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["by", b"by"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "given_us", b"given_us", "recipient", b"recipient", "reference", b"reference", "revoked_us", b"revoked_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Assurance: _TypeAlias = Assurance  # noqa: Y015
 
 @_typing.final
 class Link(_message.Message):

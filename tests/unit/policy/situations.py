@@ -1,5 +1,6 @@
 """Situations and rulebooks that the tests of policy share."""
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -24,11 +25,10 @@ layer: {layer}
 {country}illustration: true
 valid_from: "2026-01-01T00:00:00Z"
 valid_until: "2027-01-01T00:00:00Z"
-rules:
 """
-VERIFIED: Final = "citation: {status: verified, verifier: counsel, date: '2026-01-01'}"
-OPEN: Final = f"""\
-- {{id: OPEN, title: t, law: l, effect: allow, when: {{paired: ['YES']}}, data: {{EVERYTHING: release}}, {VERIFIED}}}
+VERIFIED: Final = f"status: verified, verifier: counsel, date: '2026-01-01', text_sha256: '{'0' * 64}'"
+OPEN: Final = """\
+- {id: OPEN, title: t, law: l, effect: allow, when: {paired: ['YES']}, data: {EVERYTHING: release}}
 """
 
 
@@ -36,13 +36,21 @@ def book(rules: str, layer: str = "release", red_lines: str = "") -> Rulebook:
     """A rulebook from the YAML of its rules."""
     head = HEAD.format(layer=layer, country="" if layer == "floor" else "country: MX\n")
     lines = f"red_lines:\n{red_lines}" if red_lines else ""
-    return parse_rulebook((head + rules + lines).encode(), demonstration=True)
+    return parse_rulebook((head + cited(rules + lines) + "rules:\n" + rules + lines).encode(), demonstration=True)
+
+
+def cited(text: str) -> str:
+    """The citations of all laws that rules and red lines rest on; all verified but `u`."""
+    found = re.findall(r"law: (?:'([^']*)'|([^,}\n]*))", text)
+    laws = {law.strip() for each in found for law in "".join(each).split(";")}
+    rows = [f"- {{law: '{law}', {'status: unverified' if law == 'u' else VERIFIED}}}\n" for law in sorted(laws)]
+    return "citations:\n" + "".join(rows)
 
 
 def rule(**keys: str) -> str:
     """One rule on one line; what is not named is filled in."""
     filled = {"id": "X-1", "title": "t", "law": "l", "effect": "limit", **keys}
-    return "- {" + ", ".join(f"{key}: {value}" for key, value in filled.items()) + f", {VERIFIED}}}\n"
+    return "- {" + ", ".join(f"{key}: {value}" for key, value in filled.items()) + "}\n"
 
 
 SUSPECT_PHONE: Final = Facts(
@@ -54,6 +62,8 @@ SUSPECT_PHONE: Final = Facts(
     urgency="ROUTINE",
     ground="UNKNOWN",
     instrument=frozenset({"TREATY"}),
+    reciprocity="UNKNOWN",
+    emergency="NOT_DECLARED",
     kind="TELECOM",
     record_crime=frozenset({"TRAFFICKING"}),
     handling="H0",
@@ -70,6 +80,7 @@ SUSPECT_PHONE: Final = Facts(
     torture_risk="NOT_RECORDED",
     death_penalty="NOT_RECORDED",
     torture_derived="NO",
+    assurance="NOT_GIVEN",
     consent="NOT_RECORDED",
 )
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.policy.decide import ENTRY, HELD_SILENTLY, HIT, INVISIBLE, Decision, Policy, decide
+from node.policy.decide import ENTRY, HELD_SILENTLY, HIT, INVISIBLE, PENDING, Decision, Policy, decide
 from node.policy.evaluate import GENERALISE, MASK, PSEUDONYMISE, RELEASE, WITHHOLD, join
 from node.policy.facts import Facts
 from node.policy.rules import Rulebook
@@ -418,3 +418,55 @@ def test_memory_decides_as_the_rules_do(rules: list[str], facts: Facts) -> None:
     policy = Policy(FLOOR, release, ACCEPTED, remembered=2)
     for each in (facts, SUSPECT_PHONE, but(kind="PERSON"), facts):
         assert policy.decide(each, NOW_US) == decide(FLOOR, release, each, ACCEPTED, NOW_US)
+
+
+# --- what a focal point decides ------------------------------------------------------------------------------------
+
+H3 = but(SUSPECT_PHONE, handling="H3")
+HOLD = rule(id="HOLD", effect="hold", when="{handling: [H3]}")
+
+
+def test_a_hold_waits_for_approval_of_what_the_rules_computed() -> None:
+    decision = decided(OPEN + HOLD + rule(data="{TELECOM: mask}"), H3)
+    assert decision.outcome == PENDING
+    assert decision.level(TELECOM) == MASK
+    assert (decision.grants, decision.obligations) == ((), ())
+    assert decided(OPEN + HOLD).outcome == ENTRY
+
+
+def test_unknown_holds() -> None:
+    assert decided(OPEN + HOLD, but(SUSPECT_PHONE, handling="UNKNOWN")).outcome == PENDING
+
+
+@pytest.mark.parametrize("hiding", [rule(id="D", effect="deny"), rule(id="D", data="{EXISTENCE: withhold}")])
+def test_what_is_invisible_is_held_in_silence(hiding: str) -> None:
+    assert decided(OPEN + HOLD + hiding, H3).outcome == HELD_SILENTLY
+    assert decided(OPEN + hiding, H3).outcome == INVISIBLE
+
+
+def test_a_hold_or_attach_whose_obligation_is_not_accepted_denies() -> None:
+    for effect in ("hold", "attach"):
+        rules = OPEN + rule(id="O", effect=effect, obligations="{flags: [NO_ONWARD]}")
+        assert decided(rules, accepted=frozenset()).level(EXISTENCE) == WITHHOLD
+        assert decided(rules).outcome in {ENTRY, PENDING}
+
+
+def test_an_attach_adds_its_obligations() -> None:
+    decision = decided(OPEN + rule(effect="attach", obligations="{retention_days: 30}"))
+    assert (decision.obligations, decision.retention_days) == ((codes_pb2.OBLIGATION_RETENTION,), 30)
+
+
+APPROVAL = "- {id: R, title: t, law: l, kind: never_without_approval, data: [TELECOM], when: {handling: [H3]}}\n"
+
+
+def test_a_red_line_that_asks_for_approval_is_kept_by_a_hold() -> None:
+    held = decided(OPEN + HOLD, H3, red_lines=APPROVAL)
+    assert (held.outcome, held.red_lines_crossed) == (PENDING, ())
+    crossed = decided(OPEN, H3, red_lines=APPROVAL)
+    assert (crossed.red_lines_crossed, crossed.level(TELECOM)) == (("R",), WITHHOLD)
+
+
+def test_an_emergency_activates_only_rules_marked_for_it() -> None:
+    rules = OPEN.replace("effect:", "emergency: true, effect:")
+    assert decided(rules).outcome == INVISIBLE
+    assert decided(rules, but(SUSPECT_PHONE, emergency="DECLARED")).outcome == ENTRY

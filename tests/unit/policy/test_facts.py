@@ -372,7 +372,7 @@ def test_what_is_remembered_changes_no_fact(entry: entry_pb2.Entry) -> None:
 
 
 def test_each_part_of_a_protection_is_read_but_who_asserted_it() -> None:
-    read = {*PROTECTION_CODES, *PROTECTION_LISTS, "consents"}
+    read = {*PROTECTION_CODES, *PROTECTION_LISTS, "consents", "assurances"}
     for field in entry_pb2.Protection.DESCRIPTOR.fields:
         assert (field.name in read) == (field.message_type is not entry_pb2.Assertion.DESCRIPTOR), field.name
 

@@ -7,9 +7,9 @@ from node.policy.rulebook import parse_rulebook
 from node.policy.vocabulary import CATEGORY_NUMBERS, TIER_5, vocabulary_digest
 from node.policy.yaml_tree import MAX_BYTES
 from node.wire import codes_pb2
-from tests.unit.policy.situations import HEAD, OPEN, book, rule
+from tests.unit.policy.situations import HEAD, OPEN, VERIFIED, book, cited, rule
 
-START = HEAD.format(layer="release", country="country: MX\n")
+START = HEAD.format(layer="release", country="country: MX\n") + cited("law: l, law: u") + "rules:\n"
 FIRST = START.count("\n") + 1  # line of the first rule
 
 
@@ -27,8 +27,12 @@ def mistakes(text: str, *, demonstration: bool = True) -> list[str]:
         ("- {id: A}\n", "{", "a rule must have 'law'"),
         (rule(law="''"), "''", "law must not be empty"),
         (rule(effect="alow"), "alow", "'alow' is no value of effect; did you mean allow?"),
-        (rule(effect="hold"), "hold", "effect hold is not yet supported by this node"),
-        (rule(effect="attach"), "attach", "effect attach is not yet supported by this node"),
+        (rule(effect="hold", data="{TELECOM: mask}"), "{TELECOM", "a hold keeps the whole entry until"),
+        (rule(effect="attach"), "{", "an attach must have 'obligations'"),
+        (rule(effect="deny", emergency="true"), "true", "is for emergencies"),
+        (rule(when="{emergency: [DECLARED]}"), "emergency", "write `emergency: true` on the rule"),
+        (rule(law="LAIP", data="{TELECOM: mask}"), "LAIP", "'LAIP' is not among the rulebook's citations"),
+        (rule(law="u", effect="allow", when="{kind: [PERSON]}"), "u,", "an allow must rest on verified law"),
         (rule(when="{rol: [VICTIM]}"), "rol:", "'rol' is no value of dimensions; did you mean role?"),
         (rule(when="{role: [VICTM]}"), "VICTM", "'VICTM' is no value of role; did you mean VICTIM?"),
         (rule(when="{role: [victim]}"), "victim", "'victim' is no value of role; did you mean VICTIM?"),
@@ -84,27 +88,28 @@ def test_an_id_is_used_once() -> None:
     assert mistakes(START + OPEN + "red_lines:\n" + line * 2) == [f"{FIRST + 3}:3: the id R1 is used twice"]
 
 
-CITED = "{id: A, title: t, law: l, effect: %s, when: {kind: [TELECOM]}, data: {TELECOM: %s}, citation: %s}"
-
-
 @pytest.mark.parametrize(
     ("citation", "sentence"),
     [
-        ("{status: unverified}", "an allow must rest on a verified citation"),
-        ("{status: verified}", "a verified citation must have 'verifier'"),
-        ("{status: verified, verifier: x}", "a verified citation must have 'date'"),
-        ("{status: verified, verifier: x, date: yesterday}", "write the date in quotes"),
-        ("{status: verified, verifier: x, date: '2026-01-01', text_sha256: abc}", "64 lower-case hexadecimal"),
-        ("{status: probably}", "'probably' is no value of status"),
+        ("{law: a, status: verified}", "a verified citation must have 'verifier'"),
+        ("{law: a, status: verified, verifier: x}", "a verified citation must have 'date'"),
+        ("{law: a, status: verified, verifier: x, date: '2026-01-01'}", "a verified citation must have 'text_sha256'"),
+        ("{law: a, status: verified, verifier: x, date: yesterday}", "write the date in quotes"),
+        ("{law: a, status: unverified, text_sha256: abc}", "64 lower-case hexadecimal"),
+        (f"{{law: a, text: words, {VERIFIED}}}", "the digest of this text is dba36bff"),
+        ("{law: a, status: probably}", "'probably' is no value of status"),
+        ("{law: a; b, status: unverified}", "one citation is one provision"),
+        ("{law: l, status: unverified}", "l is cited twice"),
     ],
 )
-def test_an_allow_rests_on_law_that_somebody_verified(citation: str, sentence: str) -> None:
-    found = mistakes(START + "- " + CITED % ("allow", "release", citation) + "\n")
+def test_a_citation_says_who_compared_it_with_which_text(citation: str, sentence: str) -> None:
+    found = mistakes(START.replace("rules:\n", f"- {citation}\nrules:\n") + OPEN)
     assert any(sentence in line for line in found), found
 
 
 def test_an_unverified_citation_may_limit() -> None:
-    assert book("- " + CITED % ("limit", "mask", "{status: unverified}") + "\n").rules[0].citation.verified is False
+    citations = book(rule(law="'l; u'", data="{TELECOM: mask}")).rules[0].citations
+    assert [(each.law, each.verified) for each in citations] == [("l", True), ("u", False)]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +148,7 @@ LINE = "red_lines:\n- {id: R1, title: t, law: l, kind: %s}\n"
 @pytest.mark.parametrize(
     ("kind", "sentence"),
     [
-        ("never_without_approval", "kind never_without_approval is not yet supported by this node"),
+        ("never_without_approval", "a red line of kind never_without_approval must have 'data'"),
         ("never_release", "must have 'when'"),
         ("never_release, when: {victim: ['YES']}", "must have 'data'"),
         ("structural", "must have 'test'"),
