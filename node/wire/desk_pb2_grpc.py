@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from node.wire import desk_pb2 as node_dot_wire_dot_desk__pb2
+from node.wire import explaining_pb2 as node_dot_wire_dot_explaining__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -118,6 +119,16 @@ class DeskStub:
                 '/enlace.v1.Desk/ListPairings',
                 request_serializer=node_dot_wire_dot_desk__pb2.ListPairingsRequest.SerializeToString,
                 response_deserializer=node_dot_wire_dot_desk__pb2.ListPairingsResponse.FromString,
+                _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/enlace.v1.Desk/Explain',
+                request_serializer=node_dot_wire_dot_explaining__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_explaining__pb2.ExplainResponse.FromString,
+                _registered_method=True)
+        self.RehearseRulebook = channel.unary_stream(
+                '/enlace.v1.Desk/RehearseRulebook',
+                request_serializer=node_dot_wire_dot_explaining__pb2.RehearseRulebookRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_explaining__pb2.RehearseRulebookResponse.FromString,
                 _registered_method=True)
         self.ListLedger = channel.unary_stream(
                 '/enlace.v1.Desk/ListLedger',
@@ -270,6 +281,20 @@ class DeskServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Explain(self, request, context):
+        """Why an entry was or would be released, redacted, held or invisible. Role: focal point or auditor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RehearseRulebook(self, request, context):
+        """What would newly leave, and what no longer, under another rulebook: progress, then the report. Role: focal point.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListLedger(self, request, context):
         """Ledger lines, newest last. Role: auditor.
         """
@@ -402,6 +427,16 @@ def add_DeskServicer_to_server(servicer, server):
                     servicer.ListPairings,
                     request_deserializer=node_dot_wire_dot_desk__pb2.ListPairingsRequest.FromString,
                     response_serializer=node_dot_wire_dot_desk__pb2.ListPairingsResponse.SerializeToString,
+            ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=node_dot_wire_dot_explaining__pb2.ExplainRequest.FromString,
+                    response_serializer=node_dot_wire_dot_explaining__pb2.ExplainResponse.SerializeToString,
+            ),
+            'RehearseRulebook': grpc.unary_stream_rpc_method_handler(
+                    servicer.RehearseRulebook,
+                    request_deserializer=node_dot_wire_dot_explaining__pb2.RehearseRulebookRequest.FromString,
+                    response_serializer=node_dot_wire_dot_explaining__pb2.RehearseRulebookResponse.SerializeToString,
             ),
             'ListLedger': grpc.unary_stream_rpc_method_handler(
                     servicer.ListLedger,
@@ -898,6 +933,60 @@ class Desk:
             '/enlace.v1.Desk/ListPairings',
             node_dot_wire_dot_desk__pb2.ListPairingsRequest.SerializeToString,
             node_dot_wire_dot_desk__pb2.ListPairingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Desk/Explain',
+            node_dot_wire_dot_explaining__pb2.ExplainRequest.SerializeToString,
+            node_dot_wire_dot_explaining__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RehearseRulebook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/enlace.v1.Desk/RehearseRulebook',
+            node_dot_wire_dot_explaining__pb2.RehearseRulebookRequest.SerializeToString,
+            node_dot_wire_dot_explaining__pb2.RehearseRulebookResponse.FromString,
             options,
             channel_credentials,
             insecure,

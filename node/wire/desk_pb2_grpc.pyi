@@ -6,6 +6,7 @@ What the people of one country use. Officers are known by their client certifica
 from collections import abc as _abc
 from grpc import aio as _aio
 from node.wire import desk_pb2 as _desk_pb2
+from node.wire import explaining_pb2 as _explaining_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -57,6 +58,10 @@ class DeskStub:
     EndPairing: _grpc.UnaryUnaryMultiCallable[_desk_pb2.EndPairingRequest, _desk_pb2.EndPairingResponse]
     """Ends the pairing with a peer at once; a later one needs a new rehearsal and two signatures. Role: focal point."""
     ListPairings: _grpc.UnaryUnaryMultiCallable[_desk_pb2.ListPairingsRequest, _desk_pb2.ListPairingsResponse]
+    Explain: _grpc.UnaryUnaryMultiCallable[_explaining_pb2.ExplainRequest, _explaining_pb2.ExplainResponse]
+    """Why an entry was or would be released, redacted, held or invisible. Role: focal point or auditor."""
+    RehearseRulebook: _grpc.UnaryStreamMultiCallable[_explaining_pb2.RehearseRulebookRequest, _explaining_pb2.RehearseRulebookResponse]
+    """What would newly leave, and what no longer, under another rulebook: progress, then the report. Role: focal point."""
     ListLedger: _grpc.UnaryStreamMultiCallable[_desk_pb2.ListLedgerRequest, _desk_pb2.ListLedgerResponse]
     """Ledger lines, newest last. Role: auditor."""
     ListOfficers: _grpc.UnaryUnaryMultiCallable[_desk_pb2.ListOfficersRequest, _desk_pb2.ListOfficersResponse]
@@ -97,6 +102,10 @@ class DeskAsyncStub(DeskStub):
     EndPairing: _aio.UnaryUnaryMultiCallable[_desk_pb2.EndPairingRequest, _desk_pb2.EndPairingResponse]  # type: ignore[assignment]
     """Ends the pairing with a peer at once; a later one needs a new rehearsal and two signatures. Role: focal point."""
     ListPairings: _aio.UnaryUnaryMultiCallable[_desk_pb2.ListPairingsRequest, _desk_pb2.ListPairingsResponse]  # type: ignore[assignment]
+    Explain: _aio.UnaryUnaryMultiCallable[_explaining_pb2.ExplainRequest, _explaining_pb2.ExplainResponse]  # type: ignore[assignment]
+    """Why an entry was or would be released, redacted, held or invisible. Role: focal point or auditor."""
+    RehearseRulebook: _aio.UnaryStreamMultiCallable[_explaining_pb2.RehearseRulebookRequest, _explaining_pb2.RehearseRulebookResponse]  # type: ignore[assignment]
+    """What would newly leave, and what no longer, under another rulebook: progress, then the report. Role: focal point."""
     ListLedger: _aio.UnaryStreamMultiCallable[_desk_pb2.ListLedgerRequest, _desk_pb2.ListLedgerResponse]  # type: ignore[assignment]
     """Ledger lines, newest last. Role: auditor."""
     ListOfficers: _aio.UnaryUnaryMultiCallable[_desk_pb2.ListOfficersRequest, _desk_pb2.ListOfficersResponse]  # type: ignore[assignment]
@@ -236,6 +245,22 @@ class DeskServicer(metaclass=_abc_1.ABCMeta):
         request: _desk_pb2.ListPairingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_desk_pb2.ListPairingsResponse, _abc.Awaitable[_desk_pb2.ListPairingsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def Explain(
+        self,
+        request: _explaining_pb2.ExplainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_explaining_pb2.ExplainResponse, _abc.Awaitable[_explaining_pb2.ExplainResponse]]:
+        """Why an entry was or would be released, redacted, held or invisible. Role: focal point or auditor."""
+
+    @_abc_1.abstractmethod
+    def RehearseRulebook(
+        self,
+        request: _explaining_pb2.RehearseRulebookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_explaining_pb2.RehearseRulebookResponse], _abc.AsyncIterator[_explaining_pb2.RehearseRulebookResponse]]:
+        """What would newly leave, and what no longer, under another rulebook: progress, then the report. Role: focal point."""
 
     @_abc_1.abstractmethod
     def ListLedger(
