@@ -1,12 +1,10 @@
-"""How one rulebook bears on one set of facts, word by word after the published semantics (see `decide`)."""
+"""How one rulebook bears on one set of facts, word by word after the published semantics (see `reference`)."""
 
 from collections.abc import Collection
 from typing import Final, NamedTuple
 
-import msgspec
-
 from node.policy.facts import UNKNOWN_AGE, Facts
-from node.policy.rules import Condition, Conjunction, Layer, Rule, Rulebook
+from node.policy.rules import Condition, Conjunction, Rule, Rulebook
 from node.policy.vocabulary import CATEGORIES_BY_KIND, UNKNOWN, Category, Obligation, Outcome
 from node.schema import COMMON_CATEGORIES
 from node.wire import codes_pb2
@@ -21,31 +19,14 @@ EXISTENCE: Final = codes_pb2.DATA_CATEGORY_EXISTENCE
 REFERENCE: Final = codes_pb2.DATA_CATEGORY_REFERENCE
 
 
-class Reason(msgspec.Struct, frozen=True):
-    """For the operator: what kept a category from leaving whole, and under which law. Never leaves the country.
-
-    Attributes:
-        layer: Of the rulebook; empty where the node itself forbids.
-        rule: Its id; empty where the reason is that no rule grants.
-        category: EXISTENCE where the whole entry is denied.
-        outcome: The cap that the rule sets.
-    """
-
-    layer: str
-    rule: str
-    title: str
-    law: str
-    category: Category
-    outcome: Outcome
-
-
 class LayerResult(NamedTuple):
     """What one rulebook says.
 
     Attributes:
         levels: For each category of this kind of entry.
         granting: The `allow` rules that gave each level; categories withheld are not in it.
-        fired: Ids of all rules that fired, in the order of the rulebook.
+        fired: All rules that fired, in the order of the rulebook.
+        unaccepted: Rules whose conditions hold, but not all of whose obligations the recipient accepted.
         retention_days: The shortest of the rules that fired; 0 where none sets one.
         held: A rule lets a focal point decide.
         denied: Nothing of the entry leaves.
@@ -53,12 +34,12 @@ class LayerResult(NamedTuple):
 
     levels: dict[Category, Outcome]
     granting: dict[Category, list[Rule]]
-    fired: list[str]
+    fired: list[Rule]
+    unaccepted: list[Rule]
     obligations: frozenset[Obligation]
     retention_days: int
     held: bool
     denied: bool
-    reasons: list[Reason]
 
 
 def join(left: Outcome, right: Outcome) -> Outcome:
@@ -118,30 +99,26 @@ def evaluate_layer(book: Rulebook, facts: Facts, accepted: frozenset[Obligation]
             limits[category] = join(limits[category], rule.data[category])
     levels = dict.fromkeys(categories, WITHHOLD)
     granting: dict[Category, list[Rule]] = {}
-    for category, grants in _grants(fired, facts.kind).items():
+    for category, grants in grants_of(fired, facts.kind).items():
         results = [(join(limits[category], level), rule) for level, rule in grants]
         best = min(level for level, _ in results)
         if not denied and best != WITHHOLD:
             levels[category] = best
             granting[category] = [rule for level, rule in results if level == best]
 
-    reasons = [_unaccepted(book.layer, rule, rule.obligations - accepted) for rule in unaccepted]
-    for rule in restricting:
-        reasons += _restriction(book.layer, rule, categories)
-    reasons += _ungranted(book, categories - _grants(fired, facts.kind).keys())
     return LayerResult(
         levels=levels,
         granting=granting,
-        fired=[rule.id for rule in fired],
+        fired=fired,
+        unaccepted=unaccepted,
         obligations=frozenset().union(*(rule.obligations for rule in fired)),
         retention_days=min((rule.retention_days for rule in fired if rule.retention_days), default=0),
         held=any(rule.effect == "hold" for rule in fired),
         denied=denied,
-        reasons=reasons,
     )
 
 
-def _grants(fired: Collection[Rule], kind: str) -> dict[Category, list[tuple[Outcome, Rule]]]:
+def grants_of(fired: Collection[Rule], kind: str) -> dict[Category, list[tuple[Outcome, Rule]]]:
     """Levels that the `allow` rules among those that fired grant, by category.
 
     A grant of what an entry of this kind can hold grants with it that it exists, and its reference data. A grant of
@@ -158,25 +135,3 @@ def _grants(fired: Collection[Rule], kind: str) -> dict[Category, list[tuple[Out
             for implied in (EXISTENCE, REFERENCE):
                 found.setdefault(implied, []).append((RELEASE, rule))
     return found
-
-
-def _restriction(layer: Layer, rule: Rule, categories: frozenset[Category]) -> list[Reason]:
-    if rule.effect == "deny":
-        return [Reason(layer, rule.id, rule.titles["en"], rule.law, EXISTENCE, WITHHOLD)]
-    if rule.effect == "hold":
-        return [Reason(layer, rule.id, f"{rule.titles['en']}: a focal point decides", rule.law, EXISTENCE, RELEASE)]
-    return [
-        Reason(layer, rule.id, rule.titles["en"], rule.law, category, rule.data[category])
-        for category in sorted(categories & rule.data.keys())
-    ]
-
-
-def _unaccepted(layer: Layer, rule: Rule, missing: frozenset[Obligation]) -> Reason:
-    names = ", ".join(codes_pb2.Obligation.Name(each).removeprefix("OBLIGATION_") for each in sorted(missing))
-    title = f"{rule.titles['en']}: the recipient has not accepted {names}"
-    return Reason(layer, rule.id, title, rule.law, EXISTENCE, WITHHOLD)
-
-
-def _ungranted(book: Rulebook, categories: Collection[Category]) -> list[Reason]:
-    title = f"no rule of {book.name} grants it"
-    return [Reason(book.layer, "", title, "", category, WITHHOLD) for category in sorted(categories)]

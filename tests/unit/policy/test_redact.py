@@ -50,7 +50,7 @@ INTEGERS = {
 
 
 def decision(levels: dict[Category, Outcome], outcome: EntryOutcome = ENTRY) -> Decision:
-    return Decision(outcome, tuple(sorted(levels.items())), (), (), (), 0, (), ())
+    return Decision(outcome, tuple(sorted(levels.items())), (), (), (), 0, ())
 
 
 def pseudonym(category: Category, value: str) -> str:
@@ -345,7 +345,6 @@ def test_terms_and_grants_go_with_the_entry() -> None:
         (),
         (codes_pb2.OBLIGATION_NO_ONWARD,),
         180,
-        (),
         (),
     )
     answer = redacted(phone(), made)
