@@ -336,8 +336,8 @@ class ExplainedCategory(_message.Message):
     category: _codes_pb2.DataCategory.ValueType
     outcome: _codes_pb2.Outcome.ValueType
     @_builtins.property
-    def granting(self) -> _containers.RepeatedCompositeFieldContainer[Global___CitedRule]:
-        """whose levels gave this one"""
+    def granting(self) -> _containers.RepeatedCompositeFieldContainer[Global___Granting]:
+        """whose levels gave this one; none where it is withheld"""
 
     @_builtins.property
     def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Limit]:
@@ -352,7 +352,7 @@ class ExplainedCategory(_message.Message):
         *,
         category: _codes_pb2.DataCategory.ValueType = ...,
         outcome: _codes_pb2.Outcome.ValueType = ...,
-        granting: _abc.Iterable[Global___CitedRule] | None = ...,
+        granting: _abc.Iterable[Global___Granting] | None = ...,
         limits: _abc.Iterable[Global___Limit] | None = ...,
         ungranted: _abc.Iterable[Global___Ungranted] | None = ...,
     ) -> None: ...
@@ -365,12 +365,36 @@ class ExplainedCategory(_message.Message):
 Global___ExplainedCategory: _TypeAlias = ExplainedCategory  # noqa: Y015
 
 @_typing.final
+class Granting(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    outcome: _codes_pb2.Outcome.ValueType
+    """the level that it names"""
+    @_builtins.property
+    def rule(self) -> Global___CitedRule: ...
+    def __init__(
+        self,
+        *,
+        rule: Global___CitedRule | None = ...,
+        outcome: _codes_pb2.Outcome.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Granting: _TypeAlias = Granting  # noqa: Y015
+
+@_typing.final
 class Limit(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RULE_FIELD_NUMBER: _builtins.int
-    AT_LEAST_FIELD_NUMBER: _builtins.int
-    at_least: _codes_pb2.Outcome.ValueType
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    outcome: _codes_pb2.Outcome.ValueType
     """the least strict level that it lets pass"""
     @_builtins.property
     def rule(self) -> Global___CitedRule:
@@ -380,11 +404,11 @@ class Limit(_message.Message):
         self,
         *,
         rule: Global___CitedRule | None = ...,
-        at_least: _codes_pb2.Outcome.ValueType = ...,
+        outcome: _codes_pb2.Outcome.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least", b"at_least", "rule", b"rule"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "rule", b"rule"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -392,7 +416,7 @@ Global___Limit: _TypeAlias = Limit  # noqa: Y015
 
 @_typing.final
 class Ungranted(_message.Message):
-    """A layer without a grant for a category: nothing leaves."""
+    """A layer that does not grant a category: nothing of it leaves."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -400,7 +424,7 @@ class Ungranted(_message.Message):
     RULEBOOK_FIELD_NUMBER: _builtins.int
     NEAREST_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
-    HIT_FIELD_NUMBER: _builtins.int
+    EXCEPTIONS_FIELD_NUMBER: _builtins.int
     layer: _builtins.str
     rulebook: _builtins.str
     @_builtins.property
@@ -408,12 +432,12 @@ class Ungranted(_message.Message):
         """of the rules that would grant it, that with the fewest failures; absent where there is none"""
 
     @_builtins.property
-    def failed(self) -> _containers.RepeatedCompositeFieldContainer[Global___FailedCondition]:
+    def failed(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConditionFound]:
         """of its `when`"""
 
     @_builtins.property
-    def hit(self) -> _containers.RepeatedCompositeFieldContainer[Global___HitException]:
-        """of its `unless`"""
+    def exceptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExceptionFound]:
+        """of its `unless`, that held"""
 
     def __init__(
         self,
@@ -421,66 +445,70 @@ class Ungranted(_message.Message):
         layer: _builtins.str = ...,
         rulebook: _builtins.str = ...,
         nearest: Global___CitedRule | None = ...,
-        failed: _abc.Iterable[Global___FailedCondition] | None = ...,
-        hit: _abc.Iterable[Global___HitException] | None = ...,
+        failed: _abc.Iterable[Global___ConditionFound] | None = ...,
+        exceptions: _abc.Iterable[Global___ExceptionFound] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["nearest", b"nearest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed", b"failed", "hit", b"hit", "layer", b"layer", "nearest", b"nearest", "rulebook", b"rulebook"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exceptions", b"exceptions", "failed", b"failed", "layer", b"layer", "nearest", b"nearest", "rulebook", b"rulebook"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Ungranted: _TypeAlias = Ungranted  # noqa: Y015
 
 @_typing.final
-class FailedCondition(_message.Message):
+class ConditionFound(_message.Message):
+    """What a condition asked for, and what was there."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     DIMENSION_FIELD_NUMBER: _builtins.int
     FOUND_FIELD_NUMBER: _builtins.int
-    NEEDED_FIELD_NUMBER: _builtins.int
+    NAMED_FIELD_NUMBER: _builtins.int
     NEGATED_FIELD_NUMBER: _builtins.int
+    AT_LEAST_FIELD_NUMBER: _builtins.int
     UNKNOWN_FIELD_NUMBER: _builtins.int
     dimension: _builtins.str
     negated: _builtins.bool
+    at_least: _builtins.int
+    """where nothing is named"""
     unknown: _builtins.bool
-    """UNKNOWN was found, and never helps release"""
+    """UNKNOWN was found, which never helps release"""
     @_builtins.property
     def found(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
-    def needed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """any of these, or none of them where `negated`; of a number, its lower bound"""
+    def named(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """any of these, or none of them where `negated`"""
 
     def __init__(
         self,
         *,
         dimension: _builtins.str = ...,
         found: _abc.Iterable[_builtins.str] | None = ...,
-        needed: _abc.Iterable[_builtins.str] | None = ...,
+        named: _abc.Iterable[_builtins.str] | None = ...,
         negated: _builtins.bool = ...,
+        at_least: _builtins.int = ...,
         unknown: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimension", b"dimension", "found", b"found", "needed", b"needed", "negated", b"negated", "unknown", b"unknown"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least", b"at_least", "dimension", b"dimension", "found", b"found", "named", b"named", "negated", b"negated", "unknown", b"unknown"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___FailedCondition: _TypeAlias = FailedCondition  # noqa: Y015
+Global___ConditionFound: _TypeAlias = ConditionFound  # noqa: Y015
 
 @_typing.final
-class HitException(_message.Message):
+class ExceptionFound(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CONDITIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def conditions(self) -> _containers.RepeatedCompositeFieldContainer[Global___FailedCondition]:
-        """that all held"""
-
+    def conditions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConditionFound]: ...
     def __init__(
         self,
         *,
-        conditions: _abc.Iterable[Global___FailedCondition] | None = ...,
+        conditions: _abc.Iterable[Global___ConditionFound] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -488,7 +516,7 @@ class HitException(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___HitException: _TypeAlias = HitException  # noqa: Y015
+Global___ExceptionFound: _TypeAlias = ExceptionFound  # noqa: Y015
 
 @_typing.final
 class BoundRedLine(_message.Message):
