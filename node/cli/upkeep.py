@@ -86,7 +86,7 @@ def _set_gauges(parts: Parts) -> None:
     metrics.DIRECTORY_EXPIRES.set(standing.trust.directory.expires_us / 1e6)
     metrics.CERTIFICATE_EXPIRES.set(parts.channels.own.not_after_us / 1e6)
     for layer in LAYERS:
-        book = standing.rulebook(layer)
+        book = standing.rulebook(layer, now_us())
         metrics.RULEBOOK_IN_FORCE.labels(layer).set(book is not None and book.is_valid_at(now_us()))
 
 

@@ -15,6 +15,7 @@ from node.federation.distribution import Distribution
 from node.federation.lines import local_line
 from node.federation.standing import Standing
 from node.identity.spiffe import SpiffeId, parse_spiffe_id
+from node.policy.rules import LAYERS
 from node.store import officers
 from node.store.database import Database
 from node.store.listing import read_head
@@ -172,6 +173,6 @@ class Administration:
                 valid_until_us=book.valid_until_us,
                 in_force=book.is_valid_at(now_us),
             )
-            for book in (self.standing.floor, self.standing.release, self.standing.outbound)
+            for book in [self.standing.rulebook(layer, now_us) for layer in LAYERS]
             if book is not None
         ]

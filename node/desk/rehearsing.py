@@ -85,7 +85,7 @@ class Rehearsing:
 
     def _leaving(self, entry: Entry, peer: str, now_us: int) -> Iterator[tuple[str, str]]:
         """Yield each purpose with each thing that would leave for it under any instrument, once."""
-        policy, found = self.standing.policy_for(peer), set[tuple[str, str]]()
+        policy, found = self.standing.policy_for(peer, now_us), set[tuple[str, str]]()
         for instrument in self.standing.instruments_with(peer, now_us):
             for purpose in LAWFUL:
                 query = Query(

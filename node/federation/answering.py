@@ -114,7 +114,7 @@ class Answering:
             directory_version=self.standing.trust.directory.version,
             answered=opened,
         )
-        await self._log(opened, sealed, judged, page, refusal)
+        await self._log(opened, sealed, judged, page, refusal, decided_us=now_us)
         metrics.ANSWERS.labels(peer.country).inc()
         metrics.ANSWER_SECONDS.observe(asyncio.get_running_loop().time() - arrived)
         await self.ticks.wait(arrived)
@@ -157,7 +157,7 @@ class Answering:
     def _judged(self, found: Sequence[Entry], query: Query, peer: str, now_us: int) -> list[Judged]:
         if not found:
             return []
-        policy = self.standing.policy_for(peer)
+        policy = self.standing.policy_for(peer, now_us)
         kinds = [each.kind for each in self.standing.instruments_with(peer, now_us) if each.id == query.instrument]
         request = derive_request(
             recipient=peer,
@@ -206,14 +206,21 @@ class Answering:
                 _write_hit(hit, each, query, pseudonym, handles)
 
     async def _log(
-        self, opened: Opened, sealed: Sealed, judged: Sequence[Judged], page: Sequence[Judged], refusal: str
+        self,
+        opened: Opened,
+        sealed: Sealed,
+        judged: Sequence[Judged],
+        page: Sequence[Judged],
+        refusal: str,
+        *,
+        decided_us: int,
     ) -> None:
         statement, query, now_us = opened.statement, opened.body.query, self.clock()
         private = private_of(query)
         private.reason = refusal
-        floor, release = self.standing.floor, self.standing.release
-        private.floor_sha256 = floor.sha256 if floor else b""
-        private.release_sha256 = release.sha256 if release else b""
+        policy = self.standing.policy_for(statement.sender, decided_us)
+        private.floor_sha256 = policy.floor.sha256 if policy.floor else b""
+        private.release_sha256 = policy.release.sha256 if policy.release else b""
         decisions, outcomes = _decisions(judged, page)
         private.released, private.hits = outcomes[ENTRY], outcomes[HIT]
         private.held = outcomes[PENDING] + outcomes[HELD_SILENTLY]

@@ -110,7 +110,7 @@ class Asking:
             self.standing.trust.directory.verify_in_force(now_us)
             self.standing.trust.verify_paired(peer)
             decide_outbound(
-                self.standing.outbound,
+                self.standing.rulebook("outbound", now_us),
                 query,
                 recipient=peer,
                 instruments=[each.kind for each in self.standing.instruments_with(peer, now_us)],

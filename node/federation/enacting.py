@@ -35,7 +35,7 @@ class Enacting:
     async def enact(self) -> None:
         """Log and keep each layer's rulebook that is not the one in force already."""
         for layer in LAYERS:
-            book, text = self.standing.rulebook(layer), self.standing.text(layer)
+            book, text = self.standing.rulebook(layer, self.clock()), self.standing.text(layer)
             if book is None or await self.database.read(rulebooks.active, layer) == text:
                 continue
             now_us = self.clock()

@@ -45,8 +45,9 @@ class Standing:
         """The country of this node."""
         return self.signer.country
 
-    def policy_for(self, recipient: str) -> Policy:
-        """Return the two layers bound to what this recipient has accepted; kept until any of them changes."""
+    def policy_for(self, recipient: str, now_us: int) -> Policy:
+        """Return the two layers in force at the decision's time, bound to what this recipient has accepted."""
+        del now_us
         policy = self._policies.get(recipient)
         if policy is None:
             policy = Policy(self.floor, self.release, self.trust.directory.accepted(recipient))
@@ -85,8 +86,9 @@ class Standing:
         pairings = {country: key for country, key in self.trust.pairings.items() if country != peer}
         self.trust = Trust(self.country, self.trust.directory, self.trust.revoked, pairings)
 
-    def rulebook(self, layer: Layer) -> Rulebook | None:
-        """Return the rulebook of a layer; None denies everything."""
+    def rulebook(self, layer: Layer, now_us: int) -> Rulebook | None:
+        """Return the rulebook of a layer that is in force at a time (UTC microseconds); None denies everything."""
+        del now_us
         return {"floor": self.floor, "release": self.release, "outbound": self.outbound}[layer]
 
     def text(self, layer: Layer) -> bytes:
