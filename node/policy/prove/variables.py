@@ -1,0 +1,186 @@
+"""One situation as Booleans: what a solver may choose freely, and what the derivation of facts guarantees."""
+
+from collections.abc import Collection, Iterable, Iterator
+from itertools import combinations
+from typing import Any, Final, TypeAlias
+
+import z3
+
+from node.policy.facts import UNKNOWN_AGE, VICTIM_ROLES, Facts
+from node.policy.rules import Conjunction, Rulebook
+from node.policy.vocabulary import (
+    AGE_BOUNDS,
+    DIMENSIONS,
+    NOT_APPLICABLE,
+    OBLIGATION_NUMBERS,
+    UNKNOWN,
+    Obligation,
+)
+
+Value: TypeAlias = str | int
+"""A word of a dimension; of `record_age`, the lower bound of a class."""
+
+_ABOUT_A_SUBJECT: Final = (
+    "asylum",
+    "witness",
+    "exposure",
+    "stateless",
+    "recipient_is_origin",
+    "torture_risk",
+    "death_penalty",
+    "torture_derived",
+    "assurance",
+    "consent",
+)
+_LEGAL_PERSONS: Final = ("ORGANISATION", "GROUP")
+
+
+def any_of(context: z3.Context, parts: Iterable[z3.BoolRef]) -> z3.BoolRef:
+    """Whether one of the parts holds; of none, none does."""
+    found = list(parts)
+    return z3.Or(*found) if found else z3.BoolVal(False, context)
+
+
+def all_of(context: z3.Context, parts: Iterable[z3.BoolRef]) -> z3.BoolRef:
+    """Whether all parts hold; of none, all do."""
+    found = list(parts)
+    return z3.And(*found) if found else z3.BoolVal(True, context)
+
+
+def conjunctions_of(book: Rulebook) -> Iterator[Conjunction]:
+    """Every conjunction that a rulebook writes, of rules and of red lines."""
+    for rule in book.rules:
+        yield rule.when
+        yield from rule.unless
+    for line in book.red_lines:
+        yield line.when
+
+
+class Variables:
+    """The Booleans of one situation: one for each value of each dimension, and one for each obligation accepted.
+
+    Attributes:
+        context: Of z3; expressions of different contexts do not mix.
+        values: Of each dimension, those that are told apart. Of countries, those that the rulebooks name, UNKNOWN, and
+            one that stands for all others.
+        other: The country that stands for all that no rulebook names.
+    """
+
+    def __init__(self, books: Collection[Rulebook]) -> None:
+        """Make variables in which all of these rulebooks can be told."""
+        self.context: Final = z3.Context()
+        named = {
+            value
+            for book in books
+            for conjunction in conjunctions_of(book)
+            for condition in conjunction
+            if condition.dimension == "recipient"
+            for value in condition.values
+        } - {UNKNOWN}
+        countries = [each for each in DIMENSIONS["recipient"].values if each != UNKNOWN]
+        self.other: Final = next((each for each in countries if each not in named), UNKNOWN)
+        self.values: Final[dict[str, tuple[Value, ...]]] = {
+            name: dimension.values or (*AGE_BOUNDS, UNKNOWN_AGE) for name, dimension in DIMENSIONS.items()
+        }
+        self.values["recipient"] = tuple(dict.fromkeys((*sorted(named), self.other, UNKNOWN)))
+        self._has: dict[tuple[str, Value], z3.BoolRef] = {
+            (name, value): z3.Bool(f"{name}={value}", self.context)
+            for name, values in self.values.items()
+            for value in values
+        }
+        self._accepts: Final[dict[Obligation, z3.BoolRef]] = {
+            number: z3.Bool(f"accepted={word}", self.context) for word, number in OBLIGATION_NUMBERS.items()
+        }
+
+    def retold(self) -> "Variables":
+        """The same situation, told otherwise: what the asker merely asserts has variables of its own."""
+        other = object.__new__(Variables)
+        other.__dict__.update(self.__dict__)
+        other._has = {
+            (name, value): z3.Bool(f"{name}={value}'", self.context) if DIMENSIONS[name].asserted else variable
+            for (name, value), variable in self._has.items()
+        }
+        return other
+
+    def has(self, dimension: str, *values: Value) -> z3.BoolRef:
+        """Whether the fact is one of these values, or contains one."""
+        return self.any_of(self._has[dimension, value] for value in values)
+
+    def accepts(self, obligations: Collection[Obligation]) -> z3.BoolRef:
+        """Whether the recipient has accepted all of these."""
+        return self.all_of(self._accepts[each] for each in sorted(obligations))
+
+    def any_of(self, parts: Iterable[z3.BoolRef]) -> z3.BoolRef:
+        """See `any_of`."""
+        return any_of(self.context, parts)
+
+    def all_of(self, parts: Iterable[z3.BoolRef]) -> z3.BoolRef:
+        """See `all_of`."""
+        return all_of(self.context, parts)
+
+    # --- to facts and back -------------------------------------------------------------------------------------------
+
+    def situation_of(self, found: z3.ModelRef) -> tuple[Facts, frozenset[Obligation]]:
+        """The facts and accepted obligations that a solver found; what it left open is absent."""
+
+        def is_true(variable: z3.BoolRef) -> bool:
+            return bool(z3.is_true(found.eval(variable, model_completion=True)))
+
+        facts: dict[str, Any] = {}
+        for name, values in self.values.items():
+            present = [value for value in values if is_true(self._has[name, value])]
+            facts[name] = frozenset(present) if DIMENSIONS[name].many else present[0]
+        return Facts(**facts), frozenset(each for each, variable in self._accepts.items() if is_true(variable))
+
+    def pinned(self, facts: Facts, accepted: Collection[Obligation]) -> Iterator[tuple[z3.BoolRef, z3.BoolRef]]:
+        """Each variable with its truth in a situation, as `z3.substitute` takes them."""
+        for (name, value), variable in self._has.items():
+            fact = getattr(facts, name)
+            if name == "recipient" and fact not in self.values[name]:
+                fact = self.other
+            is_present = value in fact if isinstance(fact, frozenset) else value == fact
+            yield variable, z3.BoolVal(is_present, self.context)
+        for obligation, variable in self._accepts.items():
+            yield variable, z3.BoolVal(obligation in accepted, self.context)
+
+    # --- what is guaranteed ------------------------------------------------------------------------------------------
+
+    def well_formed(self) -> z3.BoolRef:
+        """What `node.policy.derive` guarantees of facts, whatever query and entry they come from."""
+        return self.all_of([*self._single(), *self._of_sets(), *self._of_subjects()])
+
+    def _single(self) -> Iterator[z3.BoolRef]:
+        """A dimension that is not a set has exactly one value."""
+        for name, values in self.values.items():
+            if not DIMENSIONS[name].many:
+                yield self.has(name, *values)
+                for left, right in combinations(values, 2):
+                    yield z3.Not(z3.And(self._has[name, left], self._has[name, right]))
+
+    def _of_sets(self) -> Iterator[z3.BoolRef]:
+        # Nothing stated is UNKNOWN (`words_of(…) or _UNKNOWN_SET`), or NOT_APPLICABLE of roles (`role_fact`).
+        for name in ("crime", "record_crime", "role"):
+            yield self.has(name, *self.values[name])
+        # `role_fact`: NOT_APPLICABLE only where there is no role.
+        roles = [each for each in self.values["role"] if each != NOT_APPLICABLE]
+        yield z3.Not(z3.And(self.has("role", NOT_APPLICABLE), self.has("role", *roles)))
+        # Instruments come from the directory, and those that this node does not know are left out.
+        yield z3.Not(self.has("instrument", UNKNOWN))
+
+    def _of_subjects(self) -> Iterator[z3.BoolRef]:
+        no_subject, no_role = self.has("minor", NOT_APPLICABLE), self.has("role", NOT_APPLICABLE)
+        # Without subjects (`subjects_of`) each of these is NOT_APPLICABLE, with them none is.
+        for name in _ABOUT_A_SUBJECT:
+            yield self.has(name, NOT_APPLICABLE) == no_subject
+        # `victim_fact`: a role of victim says YES even without subjects; and `role_fact`: YES gives the role.
+        is_victim = self.has("role", *sorted(VICTIM_ROLES))
+        yield self.has("victim", "YES") == is_victim
+        yield self.has("victim", NOT_APPLICABLE) == z3.And(no_subject, z3.Not(is_victim))
+        # `subjects_of`: a person always is one, and whoever recorded a role knew of one, but of legal persons.
+        yield z3.Implies(self.has("kind", "PERSON", UNKNOWN), z3.Not(z3.Or(no_subject, no_role)))
+        yield z3.Implies(z3.And(no_subject, z3.Not(no_role)), self.has("kind", *_LEGAL_PERSONS))
+        # `consent_fact`: void for children and who may be one; given for a purpose that is known.
+        yield z3.Implies(
+            self.has("consent", "RECORDED_BY_ORIGINATOR"),
+            z3.And(self.has("minor", "IS_ADULT"), z3.Not(self.has("purpose", UNKNOWN))),
+        )
