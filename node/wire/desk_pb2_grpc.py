@@ -5,6 +5,7 @@ import warnings
 
 from node.wire import desk_pb2 as node_dot_wire_dot_desk__pb2
 from node.wire import explaining_pb2 as node_dot_wire_dot_explaining__pb2
+from node.wire import rulebook_pb2 as node_dot_wire_dot_rulebook__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -119,6 +120,36 @@ class DeskStub:
                 '/enlace.v1.Desk/ListPairings',
                 request_serializer=node_dot_wire_dot_desk__pb2.ListPairingsRequest.SerializeToString,
                 response_deserializer=node_dot_wire_dot_desk__pb2.ListPairingsResponse.FromString,
+                _registered_method=True)
+        self.ProposeRulebook = channel.unary_unary(
+                '/enlace.v1.Desk/ProposeRulebook',
+                request_serializer=node_dot_wire_dot_rulebook__pb2.ProposeRulebookRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_rulebook__pb2.ProposeRulebookResponse.FromString,
+                _registered_method=True)
+        self.ListRulebooks = channel.unary_unary(
+                '/enlace.v1.Desk/ListRulebooks',
+                request_serializer=node_dot_wire_dot_rulebook__pb2.ListRulebooksRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_rulebook__pb2.ListRulebooksResponse.FromString,
+                _registered_method=True)
+        self.GetRulebook = channel.unary_unary(
+                '/enlace.v1.Desk/GetRulebook',
+                request_serializer=node_dot_wire_dot_rulebook__pb2.GetRulebookRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_rulebook__pb2.GetRulebookResponse.FromString,
+                _registered_method=True)
+        self.SignRulebook = channel.unary_unary(
+                '/enlace.v1.Desk/SignRulebook',
+                request_serializer=node_dot_wire_dot_rulebook__pb2.SignRulebookRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_rulebook__pb2.SignRulebookResponse.FromString,
+                _registered_method=True)
+        self.ScheduleRulebook = channel.unary_unary(
+                '/enlace.v1.Desk/ScheduleRulebook',
+                request_serializer=node_dot_wire_dot_rulebook__pb2.ScheduleRulebookRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_rulebook__pb2.ScheduleRulebookResponse.FromString,
+                _registered_method=True)
+        self.RevokeRulebook = channel.unary_unary(
+                '/enlace.v1.Desk/RevokeRulebook',
+                request_serializer=node_dot_wire_dot_rulebook__pb2.RevokeRulebookRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_rulebook__pb2.RevokeRulebookResponse.FromString,
                 _registered_method=True)
         self.Explain = channel.unary_unary(
                 '/enlace.v1.Desk/Explain',
@@ -281,6 +312,44 @@ class DeskServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ProposeRulebook(self, request, context):
+        """A rulebook's way from proposal to force. It is proved and rehearsed when it is proposed; what is refused is a ledger
+        line, and the one in force stays. Role: focal point; to read, also auditor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRulebooks(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRulebook(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SignRulebook(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ScheduleRulebook(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeRulebook(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Explain(self, request, context):
         """Why an entry was or would be released, redacted, held or invisible. Role: focal point or auditor.
         """
@@ -427,6 +496,36 @@ def add_DeskServicer_to_server(servicer, server):
                     servicer.ListPairings,
                     request_deserializer=node_dot_wire_dot_desk__pb2.ListPairingsRequest.FromString,
                     response_serializer=node_dot_wire_dot_desk__pb2.ListPairingsResponse.SerializeToString,
+            ),
+            'ProposeRulebook': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProposeRulebook,
+                    request_deserializer=node_dot_wire_dot_rulebook__pb2.ProposeRulebookRequest.FromString,
+                    response_serializer=node_dot_wire_dot_rulebook__pb2.ProposeRulebookResponse.SerializeToString,
+            ),
+            'ListRulebooks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRulebooks,
+                    request_deserializer=node_dot_wire_dot_rulebook__pb2.ListRulebooksRequest.FromString,
+                    response_serializer=node_dot_wire_dot_rulebook__pb2.ListRulebooksResponse.SerializeToString,
+            ),
+            'GetRulebook': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRulebook,
+                    request_deserializer=node_dot_wire_dot_rulebook__pb2.GetRulebookRequest.FromString,
+                    response_serializer=node_dot_wire_dot_rulebook__pb2.GetRulebookResponse.SerializeToString,
+            ),
+            'SignRulebook': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignRulebook,
+                    request_deserializer=node_dot_wire_dot_rulebook__pb2.SignRulebookRequest.FromString,
+                    response_serializer=node_dot_wire_dot_rulebook__pb2.SignRulebookResponse.SerializeToString,
+            ),
+            'ScheduleRulebook': grpc.unary_unary_rpc_method_handler(
+                    servicer.ScheduleRulebook,
+                    request_deserializer=node_dot_wire_dot_rulebook__pb2.ScheduleRulebookRequest.FromString,
+                    response_serializer=node_dot_wire_dot_rulebook__pb2.ScheduleRulebookResponse.SerializeToString,
+            ),
+            'RevokeRulebook': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeRulebook,
+                    request_deserializer=node_dot_wire_dot_rulebook__pb2.RevokeRulebookRequest.FromString,
+                    response_serializer=node_dot_wire_dot_rulebook__pb2.RevokeRulebookResponse.SerializeToString,
             ),
             'Explain': grpc.unary_unary_rpc_method_handler(
                     servicer.Explain,
@@ -933,6 +1032,168 @@ class Desk:
             '/enlace.v1.Desk/ListPairings',
             node_dot_wire_dot_desk__pb2.ListPairingsRequest.SerializeToString,
             node_dot_wire_dot_desk__pb2.ListPairingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProposeRulebook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Desk/ProposeRulebook',
+            node_dot_wire_dot_rulebook__pb2.ProposeRulebookRequest.SerializeToString,
+            node_dot_wire_dot_rulebook__pb2.ProposeRulebookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRulebooks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Desk/ListRulebooks',
+            node_dot_wire_dot_rulebook__pb2.ListRulebooksRequest.SerializeToString,
+            node_dot_wire_dot_rulebook__pb2.ListRulebooksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRulebook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Desk/GetRulebook',
+            node_dot_wire_dot_rulebook__pb2.GetRulebookRequest.SerializeToString,
+            node_dot_wire_dot_rulebook__pb2.GetRulebookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignRulebook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Desk/SignRulebook',
+            node_dot_wire_dot_rulebook__pb2.SignRulebookRequest.SerializeToString,
+            node_dot_wire_dot_rulebook__pb2.SignRulebookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ScheduleRulebook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Desk/ScheduleRulebook',
+            node_dot_wire_dot_rulebook__pb2.ScheduleRulebookRequest.SerializeToString,
+            node_dot_wire_dot_rulebook__pb2.ScheduleRulebookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeRulebook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Desk/RevokeRulebook',
+            node_dot_wire_dot_rulebook__pb2.RevokeRulebookRequest.SerializeToString,
+            node_dot_wire_dot_rulebook__pb2.RevokeRulebookResponse.FromString,
             options,
             channel_credentials,
             insecure,

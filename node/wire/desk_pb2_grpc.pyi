@@ -7,6 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from node.wire import desk_pb2 as _desk_pb2
 from node.wire import explaining_pb2 as _explaining_pb2
+from node.wire import rulebook_pb2 as _rulebook_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -58,6 +59,15 @@ class DeskStub:
     EndPairing: _grpc.UnaryUnaryMultiCallable[_desk_pb2.EndPairingRequest, _desk_pb2.EndPairingResponse]
     """Ends the pairing with a peer at once; a later one needs a new rehearsal and two signatures. Role: focal point."""
     ListPairings: _grpc.UnaryUnaryMultiCallable[_desk_pb2.ListPairingsRequest, _desk_pb2.ListPairingsResponse]
+    ProposeRulebook: _grpc.UnaryUnaryMultiCallable[_rulebook_pb2.ProposeRulebookRequest, _rulebook_pb2.ProposeRulebookResponse]
+    """A rulebook's way from proposal to force. It is proved and rehearsed when it is proposed; what is refused is a ledger
+    line, and the one in force stays. Role: focal point; to read, also auditor.
+    """
+    ListRulebooks: _grpc.UnaryUnaryMultiCallable[_rulebook_pb2.ListRulebooksRequest, _rulebook_pb2.ListRulebooksResponse]
+    GetRulebook: _grpc.UnaryUnaryMultiCallable[_rulebook_pb2.GetRulebookRequest, _rulebook_pb2.GetRulebookResponse]
+    SignRulebook: _grpc.UnaryUnaryMultiCallable[_rulebook_pb2.SignRulebookRequest, _rulebook_pb2.SignRulebookResponse]
+    ScheduleRulebook: _grpc.UnaryUnaryMultiCallable[_rulebook_pb2.ScheduleRulebookRequest, _rulebook_pb2.ScheduleRulebookResponse]
+    RevokeRulebook: _grpc.UnaryUnaryMultiCallable[_rulebook_pb2.RevokeRulebookRequest, _rulebook_pb2.RevokeRulebookResponse]
     Explain: _grpc.UnaryUnaryMultiCallable[_explaining_pb2.ExplainRequest, _explaining_pb2.ExplainResponse]
     """Why an entry was or would be released, redacted, held or invisible. Role: focal point or auditor."""
     RehearseRulebook: _grpc.UnaryStreamMultiCallable[_explaining_pb2.RehearseRulebookRequest, _explaining_pb2.RehearseRulebookResponse]
@@ -102,6 +112,15 @@ class DeskAsyncStub(DeskStub):
     EndPairing: _aio.UnaryUnaryMultiCallable[_desk_pb2.EndPairingRequest, _desk_pb2.EndPairingResponse]  # type: ignore[assignment]
     """Ends the pairing with a peer at once; a later one needs a new rehearsal and two signatures. Role: focal point."""
     ListPairings: _aio.UnaryUnaryMultiCallable[_desk_pb2.ListPairingsRequest, _desk_pb2.ListPairingsResponse]  # type: ignore[assignment]
+    ProposeRulebook: _aio.UnaryUnaryMultiCallable[_rulebook_pb2.ProposeRulebookRequest, _rulebook_pb2.ProposeRulebookResponse]  # type: ignore[assignment]
+    """A rulebook's way from proposal to force. It is proved and rehearsed when it is proposed; what is refused is a ledger
+    line, and the one in force stays. Role: focal point; to read, also auditor.
+    """
+    ListRulebooks: _aio.UnaryUnaryMultiCallable[_rulebook_pb2.ListRulebooksRequest, _rulebook_pb2.ListRulebooksResponse]  # type: ignore[assignment]
+    GetRulebook: _aio.UnaryUnaryMultiCallable[_rulebook_pb2.GetRulebookRequest, _rulebook_pb2.GetRulebookResponse]  # type: ignore[assignment]
+    SignRulebook: _aio.UnaryUnaryMultiCallable[_rulebook_pb2.SignRulebookRequest, _rulebook_pb2.SignRulebookResponse]  # type: ignore[assignment]
+    ScheduleRulebook: _aio.UnaryUnaryMultiCallable[_rulebook_pb2.ScheduleRulebookRequest, _rulebook_pb2.ScheduleRulebookResponse]  # type: ignore[assignment]
+    RevokeRulebook: _aio.UnaryUnaryMultiCallable[_rulebook_pb2.RevokeRulebookRequest, _rulebook_pb2.RevokeRulebookResponse]  # type: ignore[assignment]
     Explain: _aio.UnaryUnaryMultiCallable[_explaining_pb2.ExplainRequest, _explaining_pb2.ExplainResponse]  # type: ignore[assignment]
     """Why an entry was or would be released, redacted, held or invisible. Role: focal point or auditor."""
     RehearseRulebook: _aio.UnaryStreamMultiCallable[_explaining_pb2.RehearseRulebookRequest, _explaining_pb2.RehearseRulebookResponse]  # type: ignore[assignment]
@@ -245,6 +264,51 @@ class DeskServicer(metaclass=_abc_1.ABCMeta):
         request: _desk_pb2.ListPairingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_desk_pb2.ListPairingsResponse, _abc.Awaitable[_desk_pb2.ListPairingsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ProposeRulebook(
+        self,
+        request: _rulebook_pb2.ProposeRulebookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rulebook_pb2.ProposeRulebookResponse, _abc.Awaitable[_rulebook_pb2.ProposeRulebookResponse]]:
+        """A rulebook's way from proposal to force. It is proved and rehearsed when it is proposed; what is refused is a ledger
+        line, and the one in force stays. Role: focal point; to read, also auditor.
+        """
+
+    @_abc_1.abstractmethod
+    def ListRulebooks(
+        self,
+        request: _rulebook_pb2.ListRulebooksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rulebook_pb2.ListRulebooksResponse, _abc.Awaitable[_rulebook_pb2.ListRulebooksResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GetRulebook(
+        self,
+        request: _rulebook_pb2.GetRulebookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rulebook_pb2.GetRulebookResponse, _abc.Awaitable[_rulebook_pb2.GetRulebookResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def SignRulebook(
+        self,
+        request: _rulebook_pb2.SignRulebookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rulebook_pb2.SignRulebookResponse, _abc.Awaitable[_rulebook_pb2.SignRulebookResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ScheduleRulebook(
+        self,
+        request: _rulebook_pb2.ScheduleRulebookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rulebook_pb2.ScheduleRulebookResponse, _abc.Awaitable[_rulebook_pb2.ScheduleRulebookResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def RevokeRulebook(
+        self,
+        request: _rulebook_pb2.RevokeRulebookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rulebook_pb2.RevokeRulebookResponse, _abc.Awaitable[_rulebook_pb2.RevokeRulebookResponse]]: ...
 
     @_abc_1.abstractmethod
     def Explain(

@@ -54,7 +54,7 @@ class _LeafKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafKind.Val
     LEAF_KIND_WEAKENING: _LeafKind.ValueType  # 13
     """less protection was proposed, confirmed or declined"""
     LEAF_KIND_RULEBOOK: _LeafKind.ValueType  # 14
-    """a rulebook came into force"""
+    """a step of a rulebook, also one that was refused"""
     LEAF_KIND_READ: _LeafKind.ValueType  # 15
     """records or ledger lines were consulted"""
 
@@ -85,7 +85,7 @@ LEAF_KIND_RECORD: LeafKind.ValueType  # 12
 LEAF_KIND_WEAKENING: LeafKind.ValueType  # 13
 """less protection was proposed, confirmed or declined"""
 LEAF_KIND_RULEBOOK: LeafKind.ValueType  # 14
-"""a rulebook came into force"""
+"""a step of a rulebook, also one that was refused"""
 LEAF_KIND_READ: LeafKind.ValueType  # 15
 """records or ledger lines were consulted"""
 Global___LeafKind: _TypeAlias = LeafKind  # noqa: Y015
