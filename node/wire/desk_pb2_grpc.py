@@ -6,6 +6,7 @@ import warnings
 from node.wire import desk_pb2 as node_dot_wire_dot_desk__pb2
 from node.wire import explaining_pb2 as node_dot_wire_dot_explaining__pb2
 from node.wire import rulebook_pb2 as node_dot_wire_dot_rulebook__pb2
+from node.wire import safeguard_pb2 as node_dot_wire_dot_safeguard__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -95,6 +96,41 @@ class DeskStub:
                 '/enlace.v1.Desk/AcknowledgeLife',
                 request_serializer=node_dot_wire_dot_desk__pb2.AcknowledgeLifeRequest.SerializeToString,
                 response_deserializer=node_dot_wire_dot_desk__pb2.AcknowledgeLifeResponse.FromString,
+                _registered_method=True)
+        self.ListDeterminations = channel.unary_unary(
+                '/enlace.v1.Desk/ListDeterminations',
+                request_serializer=node_dot_wire_dot_safeguard__pb2.ListDeterminationsRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_safeguard__pb2.ListDeterminationsResponse.FromString,
+                _registered_method=True)
+        self.ListFreezes = channel.unary_unary(
+                '/enlace.v1.Desk/ListFreezes',
+                request_serializer=node_dot_wire_dot_safeguard__pb2.ListFreezesRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_safeguard__pb2.ListFreezesResponse.FromString,
+                _registered_method=True)
+        self.DecideFreeze = channel.unary_unary(
+                '/enlace.v1.Desk/DecideFreeze',
+                request_serializer=node_dot_wire_dot_safeguard__pb2.DecideFreezeRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_safeguard__pb2.DecideFreezeResponse.FromString,
+                _registered_method=True)
+        self.DeclareEmergency = channel.unary_unary(
+                '/enlace.v1.Desk/DeclareEmergency',
+                request_serializer=node_dot_wire_dot_safeguard__pb2.DeclareEmergencyRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_safeguard__pb2.DeclareEmergencyResponse.FromString,
+                _registered_method=True)
+        self.EndEmergency = channel.unary_unary(
+                '/enlace.v1.Desk/EndEmergency',
+                request_serializer=node_dot_wire_dot_safeguard__pb2.EndEmergencyRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_safeguard__pb2.EndEmergencyResponse.FromString,
+                _registered_method=True)
+        self.ReviewEmergency = channel.unary_unary(
+                '/enlace.v1.Desk/ReviewEmergency',
+                request_serializer=node_dot_wire_dot_safeguard__pb2.ReviewEmergencyRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_safeguard__pb2.ReviewEmergencyResponse.FromString,
+                _registered_method=True)
+        self.ListEmergencies = channel.unary_unary(
+                '/enlace.v1.Desk/ListEmergencies',
+                request_serializer=node_dot_wire_dot_safeguard__pb2.ListEmergenciesRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_safeguard__pb2.ListEmergenciesResponse.FromString,
                 _registered_method=True)
         self.RehearsePairing = channel.unary_unary(
                 '/enlace.v1.Desk/RehearsePairing',
@@ -273,6 +309,52 @@ class DeskServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AcknowledgeLife(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDeterminations(self, request, context):
+        """Facts that nobody has recorded, and that alone kept an entry from a LIFE query. Role: focal point, unit, supervisor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFreezes(self, request, context):
+        """Entries that a peer goes on being shown as they were before they were protected from it. Role: focal point.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DecideFreeze(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeclareEmergency(self, request, context):
+        """Rules marked for emergencies count towards a peer, for hours; another focal point reviews it. Role: focal point; to
+        read, also auditor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndEmergency(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReviewEmergency(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEmergencies(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -471,6 +553,41 @@ def add_DeskServicer_to_server(servicer, server):
                     servicer.AcknowledgeLife,
                     request_deserializer=node_dot_wire_dot_desk__pb2.AcknowledgeLifeRequest.FromString,
                     response_serializer=node_dot_wire_dot_desk__pb2.AcknowledgeLifeResponse.SerializeToString,
+            ),
+            'ListDeterminations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeterminations,
+                    request_deserializer=node_dot_wire_dot_safeguard__pb2.ListDeterminationsRequest.FromString,
+                    response_serializer=node_dot_wire_dot_safeguard__pb2.ListDeterminationsResponse.SerializeToString,
+            ),
+            'ListFreezes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFreezes,
+                    request_deserializer=node_dot_wire_dot_safeguard__pb2.ListFreezesRequest.FromString,
+                    response_serializer=node_dot_wire_dot_safeguard__pb2.ListFreezesResponse.SerializeToString,
+            ),
+            'DecideFreeze': grpc.unary_unary_rpc_method_handler(
+                    servicer.DecideFreeze,
+                    request_deserializer=node_dot_wire_dot_safeguard__pb2.DecideFreezeRequest.FromString,
+                    response_serializer=node_dot_wire_dot_safeguard__pb2.DecideFreezeResponse.SerializeToString,
+            ),
+            'DeclareEmergency': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeclareEmergency,
+                    request_deserializer=node_dot_wire_dot_safeguard__pb2.DeclareEmergencyRequest.FromString,
+                    response_serializer=node_dot_wire_dot_safeguard__pb2.DeclareEmergencyResponse.SerializeToString,
+            ),
+            'EndEmergency': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndEmergency,
+                    request_deserializer=node_dot_wire_dot_safeguard__pb2.EndEmergencyRequest.FromString,
+                    response_serializer=node_dot_wire_dot_safeguard__pb2.EndEmergencyResponse.SerializeToString,
+            ),
+            'ReviewEmergency': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReviewEmergency,
+                    request_deserializer=node_dot_wire_dot_safeguard__pb2.ReviewEmergencyRequest.FromString,
+                    response_serializer=node_dot_wire_dot_safeguard__pb2.ReviewEmergencyResponse.SerializeToString,
+            ),
+            'ListEmergencies': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEmergencies,
+                    request_deserializer=node_dot_wire_dot_safeguard__pb2.ListEmergenciesRequest.FromString,
+                    response_serializer=node_dot_wire_dot_safeguard__pb2.ListEmergenciesResponse.SerializeToString,
             ),
             'RehearsePairing': grpc.unary_unary_rpc_method_handler(
                     servicer.RehearsePairing,
@@ -897,6 +1014,195 @@ class Desk:
             '/enlace.v1.Desk/AcknowledgeLife',
             node_dot_wire_dot_desk__pb2.AcknowledgeLifeRequest.SerializeToString,
             node_dot_wire_dot_desk__pb2.AcknowledgeLifeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeterminations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Desk/ListDeterminations',
+            node_dot_wire_dot_safeguard__pb2.ListDeterminationsRequest.SerializeToString,
+            node_dot_wire_dot_safeguard__pb2.ListDeterminationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFreezes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Desk/ListFreezes',
+            node_dot_wire_dot_safeguard__pb2.ListFreezesRequest.SerializeToString,
+            node_dot_wire_dot_safeguard__pb2.ListFreezesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecideFreeze(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Desk/DecideFreeze',
+            node_dot_wire_dot_safeguard__pb2.DecideFreezeRequest.SerializeToString,
+            node_dot_wire_dot_safeguard__pb2.DecideFreezeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeclareEmergency(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Desk/DeclareEmergency',
+            node_dot_wire_dot_safeguard__pb2.DeclareEmergencyRequest.SerializeToString,
+            node_dot_wire_dot_safeguard__pb2.DeclareEmergencyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndEmergency(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Desk/EndEmergency',
+            node_dot_wire_dot_safeguard__pb2.EndEmergencyRequest.SerializeToString,
+            node_dot_wire_dot_safeguard__pb2.EndEmergencyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReviewEmergency(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Desk/ReviewEmergency',
+            node_dot_wire_dot_safeguard__pb2.ReviewEmergencyRequest.SerializeToString,
+            node_dot_wire_dot_safeguard__pb2.ReviewEmergencyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEmergencies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Desk/ListEmergencies',
+            node_dot_wire_dot_safeguard__pb2.ListEmergenciesRequest.SerializeToString,
+            node_dot_wire_dot_safeguard__pb2.ListEmergenciesResponse.FromString,
             options,
             channel_credentials,
             insecure,

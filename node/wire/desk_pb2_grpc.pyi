@@ -8,6 +8,7 @@ from grpc import aio as _aio
 from node.wire import desk_pb2 as _desk_pb2
 from node.wire import explaining_pb2 as _explaining_pb2
 from node.wire import rulebook_pb2 as _rulebook_pb2
+from node.wire import safeguard_pb2 as _safeguard_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -50,6 +51,18 @@ class DeskStub:
     """What was silently held, and LIFE queries that wait for a human. Role: focal point."""
     ListLife: _grpc.UnaryUnaryMultiCallable[_desk_pb2.ListLifeRequest, _desk_pb2.ListLifeResponse]
     AcknowledgeLife: _grpc.UnaryUnaryMultiCallable[_desk_pb2.AcknowledgeLifeRequest, _desk_pb2.AcknowledgeLifeResponse]
+    ListDeterminations: _grpc.UnaryUnaryMultiCallable[_safeguard_pb2.ListDeterminationsRequest, _safeguard_pb2.ListDeterminationsResponse]
+    """Facts that nobody has recorded, and that alone kept an entry from a LIFE query. Role: focal point, unit, supervisor."""
+    ListFreezes: _grpc.UnaryUnaryMultiCallable[_safeguard_pb2.ListFreezesRequest, _safeguard_pb2.ListFreezesResponse]
+    """Entries that a peer goes on being shown as they were before they were protected from it. Role: focal point."""
+    DecideFreeze: _grpc.UnaryUnaryMultiCallable[_safeguard_pb2.DecideFreezeRequest, _safeguard_pb2.DecideFreezeResponse]
+    DeclareEmergency: _grpc.UnaryUnaryMultiCallable[_safeguard_pb2.DeclareEmergencyRequest, _safeguard_pb2.DeclareEmergencyResponse]
+    """Rules marked for emergencies count towards a peer, for hours; another focal point reviews it. Role: focal point; to
+    read, also auditor.
+    """
+    EndEmergency: _grpc.UnaryUnaryMultiCallable[_safeguard_pb2.EndEmergencyRequest, _safeguard_pb2.EndEmergencyResponse]
+    ReviewEmergency: _grpc.UnaryUnaryMultiCallable[_safeguard_pb2.ReviewEmergencyRequest, _safeguard_pb2.ReviewEmergencyResponse]
+    ListEmergencies: _grpc.UnaryUnaryMultiCallable[_safeguard_pb2.ListEmergenciesRequest, _safeguard_pb2.ListEmergenciesResponse]
     RehearsePairing: _grpc.UnaryUnaryMultiCallable[_desk_pb2.RehearsePairingRequest, _desk_pb2.RehearsePairingResponse]
     """What would leave to a peer under the rules in force, over the records as they are. Role: focal point."""
     EnrolFocalPoint: _grpc.UnaryUnaryMultiCallable[_desk_pb2.EnrolFocalPointRequest, _desk_pb2.EnrolFocalPointResponse]
@@ -103,6 +116,18 @@ class DeskAsyncStub(DeskStub):
     """What was silently held, and LIFE queries that wait for a human. Role: focal point."""
     ListLife: _aio.UnaryUnaryMultiCallable[_desk_pb2.ListLifeRequest, _desk_pb2.ListLifeResponse]  # type: ignore[assignment]
     AcknowledgeLife: _aio.UnaryUnaryMultiCallable[_desk_pb2.AcknowledgeLifeRequest, _desk_pb2.AcknowledgeLifeResponse]  # type: ignore[assignment]
+    ListDeterminations: _aio.UnaryUnaryMultiCallable[_safeguard_pb2.ListDeterminationsRequest, _safeguard_pb2.ListDeterminationsResponse]  # type: ignore[assignment]
+    """Facts that nobody has recorded, and that alone kept an entry from a LIFE query. Role: focal point, unit, supervisor."""
+    ListFreezes: _aio.UnaryUnaryMultiCallable[_safeguard_pb2.ListFreezesRequest, _safeguard_pb2.ListFreezesResponse]  # type: ignore[assignment]
+    """Entries that a peer goes on being shown as they were before they were protected from it. Role: focal point."""
+    DecideFreeze: _aio.UnaryUnaryMultiCallable[_safeguard_pb2.DecideFreezeRequest, _safeguard_pb2.DecideFreezeResponse]  # type: ignore[assignment]
+    DeclareEmergency: _aio.UnaryUnaryMultiCallable[_safeguard_pb2.DeclareEmergencyRequest, _safeguard_pb2.DeclareEmergencyResponse]  # type: ignore[assignment]
+    """Rules marked for emergencies count towards a peer, for hours; another focal point reviews it. Role: focal point; to
+    read, also auditor.
+    """
+    EndEmergency: _aio.UnaryUnaryMultiCallable[_safeguard_pb2.EndEmergencyRequest, _safeguard_pb2.EndEmergencyResponse]  # type: ignore[assignment]
+    ReviewEmergency: _aio.UnaryUnaryMultiCallable[_safeguard_pb2.ReviewEmergencyRequest, _safeguard_pb2.ReviewEmergencyResponse]  # type: ignore[assignment]
+    ListEmergencies: _aio.UnaryUnaryMultiCallable[_safeguard_pb2.ListEmergenciesRequest, _safeguard_pb2.ListEmergenciesResponse]  # type: ignore[assignment]
     RehearsePairing: _aio.UnaryUnaryMultiCallable[_desk_pb2.RehearsePairingRequest, _desk_pb2.RehearsePairingResponse]  # type: ignore[assignment]
     """What would leave to a peer under the rules in force, over the records as they are. Role: focal point."""
     EnrolFocalPoint: _aio.UnaryUnaryMultiCallable[_desk_pb2.EnrolFocalPointRequest, _desk_pb2.EnrolFocalPointResponse]  # type: ignore[assignment]
@@ -225,6 +250,60 @@ class DeskServicer(metaclass=_abc_1.ABCMeta):
         request: _desk_pb2.AcknowledgeLifeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_desk_pb2.AcknowledgeLifeResponse, _abc.Awaitable[_desk_pb2.AcknowledgeLifeResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListDeterminations(
+        self,
+        request: _safeguard_pb2.ListDeterminationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_safeguard_pb2.ListDeterminationsResponse, _abc.Awaitable[_safeguard_pb2.ListDeterminationsResponse]]:
+        """Facts that nobody has recorded, and that alone kept an entry from a LIFE query. Role: focal point, unit, supervisor."""
+
+    @_abc_1.abstractmethod
+    def ListFreezes(
+        self,
+        request: _safeguard_pb2.ListFreezesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_safeguard_pb2.ListFreezesResponse, _abc.Awaitable[_safeguard_pb2.ListFreezesResponse]]:
+        """Entries that a peer goes on being shown as they were before they were protected from it. Role: focal point."""
+
+    @_abc_1.abstractmethod
+    def DecideFreeze(
+        self,
+        request: _safeguard_pb2.DecideFreezeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_safeguard_pb2.DecideFreezeResponse, _abc.Awaitable[_safeguard_pb2.DecideFreezeResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def DeclareEmergency(
+        self,
+        request: _safeguard_pb2.DeclareEmergencyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_safeguard_pb2.DeclareEmergencyResponse, _abc.Awaitable[_safeguard_pb2.DeclareEmergencyResponse]]:
+        """Rules marked for emergencies count towards a peer, for hours; another focal point reviews it. Role: focal point; to
+        read, also auditor.
+        """
+
+    @_abc_1.abstractmethod
+    def EndEmergency(
+        self,
+        request: _safeguard_pb2.EndEmergencyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_safeguard_pb2.EndEmergencyResponse, _abc.Awaitable[_safeguard_pb2.EndEmergencyResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ReviewEmergency(
+        self,
+        request: _safeguard_pb2.ReviewEmergencyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_safeguard_pb2.ReviewEmergencyResponse, _abc.Awaitable[_safeguard_pb2.ReviewEmergencyResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListEmergencies(
+        self,
+        request: _safeguard_pb2.ListEmergenciesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_safeguard_pb2.ListEmergenciesResponse, _abc.Awaitable[_safeguard_pb2.ListEmergenciesResponse]]: ...
 
     @_abc_1.abstractmethod
     def RehearsePairing(

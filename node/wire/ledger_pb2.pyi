@@ -57,6 +57,10 @@ class _LeafKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafKind.Val
     """a step of a rulebook, also one that was refused"""
     LEAF_KIND_READ: _LeafKind.ValueType  # 15
     """records or ledger lines were consulted"""
+    LEAF_KIND_FREEZE: _LeafKind.ValueType  # 16
+    """a peer goes on being shown an entry as it was, or it was decided until when"""
+    LEAF_KIND_EMERGENCY: _LeafKind.ValueType  # 17
+    """one was declared, ended or reviewed, or not reviewed in time"""
 
 class LeafKind(_LeafKind, metaclass=_LeafKindEnumTypeWrapper): ...
 
@@ -88,6 +92,10 @@ LEAF_KIND_RULEBOOK: LeafKind.ValueType  # 14
 """a step of a rulebook, also one that was refused"""
 LEAF_KIND_READ: LeafKind.ValueType  # 15
 """records or ledger lines were consulted"""
+LEAF_KIND_FREEZE: LeafKind.ValueType  # 16
+"""a peer goes on being shown an entry as it was, or it was decided until when"""
+LEAF_KIND_EMERGENCY: LeafKind.ValueType  # 17
+"""one was declared, ended or reviewed, or not reviewed in time"""
 Global___LeafKind: _TypeAlias = LeafKind  # noqa: Y015
 
 class _Direction:
