@@ -18,7 +18,9 @@ def expect(
 ) -> None:
     """Note that a human is to read a query: RECEIVED here, SENT at the peer."""
     connection.execute(
-        insert(life_queries).values(exchange_id=exchange_id, peer=peer, direction=direction, due_us=due_us)
+        insert(life_queries).values(
+            exchange_id=exchange_id, peer=peer, direction=direction, due_us=due_us, examined=False
+        )
     )
 
 

@@ -1,4 +1,4 @@
-"""Tables of the main database; those of the ledger are in `node.store.lines`.
+"""Tables of the main database; those of the ledger are in `node.store.lines`, others in `node.store.safeguard_tables`.
 
 In the clear are ids, states, units, dates and lookup tokens, and nothing that policy decides on: whoever can write SQL
 can neither read nor turn a protective fact (it is inside `sealed`, see `node.store.vault`).
@@ -193,6 +193,7 @@ life_queries = Table(
     Column("acknowledged_us", BigInteger),
     Column("acknowledged_by", PSEUDONYM),
     Column("telephone", String(32)),
+    Column("examined", Boolean, nullable=False),  # of one received: whether UNKNOWN alone kept something from it
 )
 
 rulebooks = Table(

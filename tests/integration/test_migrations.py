@@ -8,7 +8,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
 
-import node.store.lines  # noqa: F401 its tables register themselves
+import node.store.lines
+import node.store.safeguard_tables  # noqa: F401 their tables register themselves
 from node.store.database import Database
 from node.store.engines import parse_url, postgresql_engine, sqlite_engine
 from node.store.migrations import FOLDER, HEAD, KNOWN, current_revision, upgrade

@@ -3,7 +3,8 @@
 from alembic import context
 from sqlalchemy import Connection
 
-import node.store.lines  # noqa: F401 its tables register themselves
+import node.store.lines
+import node.store.safeguard_tables  # noqa: F401 their tables register themselves
 from node.store.tables import metadata
 
 connection: Connection = context.config.attributes["connection"]

@@ -20,6 +20,7 @@ def upgrade() -> None:
     _exchanges()
     _policy()
     _ledger()
+    _safeguards()
 
 
 def _records() -> None:
@@ -192,6 +193,7 @@ def _exchanges() -> None:
         sa.Column("acknowledged_us", sa.BigInteger()),
         sa.Column("acknowledged_by", sa.String(64)),
         sa.Column("telephone", sa.String(32)),
+        sa.Column("examined", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("exchange_id", "peer", "direction", name="pk_life_queries"),
     )
     op.create_index("ix_life_queries_due_us", "life_queries", ["due_us"])
@@ -258,3 +260,72 @@ def _ledger() -> None:
         sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("idx", name="pk_ledger_bodies"),
     )
+
+
+def _safeguards() -> None:
+    op.create_table(
+        "followed",
+        sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_followed"),
+    )
+    op.create_table(
+        "disclosures",
+        sa.Column("entry_id", sa.LargeBinary(), nullable=False),
+        sa.Column("peer", sa.String(2), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("idx", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("entry_id", "peer", name="pk_disclosures"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "freezes",
+        sa.Column("entry_id", sa.LargeBinary(), nullable=False),
+        sa.Column("peer", sa.String(2), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.SmallInteger(), nullable=False),
+        sa.Column("until_us", sa.BigInteger(), nullable=False),
+        sa.Column("made_us", sa.BigInteger(), nullable=False),
+        sa.Column("decided_by", sa.String(64)),
+        sa.Column("decided_us", sa.BigInteger()),
+        sa.Column("line", sa.LargeBinary()),
+        sa.ForeignKeyConstraint(["entry_id"], ["entries.entry_id"], name="fk_freezes_entry_id"),
+        sa.PrimaryKeyConstraint("entry_id", "peer", name="pk_freezes"),
+    )
+    op.create_table(
+        "determinations",
+        sa.Column("exchange_id", sa.LargeBinary(), nullable=False),
+        sa.Column("peer", sa.String(2), nullable=False),
+        sa.Column("entry_id", sa.LargeBinary(), nullable=False),
+        sa.Column("idx", sa.BigInteger(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("at_us", sa.BigInteger(), nullable=False),
+        sa.Column("due_us", sa.BigInteger(), nullable=False),
+        sa.Column("closed_us", sa.BigInteger()),
+        sa.PrimaryKeyConstraint("exchange_id", "peer", "entry_id", name="pk_determinations"),
+    )
+    op.create_table(
+        "emergencies",
+        sa.Column("emergency_sha256", sa.LargeBinary(), nullable=False),
+        sa.Column("peer", sa.String(2), nullable=False),
+        sa.Column("signed", sa.LargeBinary(), nullable=False),
+        sa.Column("until_us", sa.BigInteger(), nullable=False),
+        sa.Column("declared_by", sa.String(64), nullable=False),
+        sa.Column("declared_us", sa.BigInteger(), nullable=False),
+        sa.Column("ended_us", sa.BigInteger()),
+        sa.Column("review", sa.LargeBinary()),
+        sa.Column("reviewed_by", sa.String(64)),
+        sa.Column("overdue", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("emergency_sha256", name="pk_emergencies"),
+    )
+    op.create_index("ix_emergencies_until_us", "emergencies", ["until_us"])
+    for table, word in (("asked_days", False), ("reciprocity", True)):
+        op.create_table(
+            table,
+            sa.Column("day", sa.BigInteger(), autoincrement=False, nullable=False),
+            sa.Column("peer", sa.String(2), nullable=False),
+            *([sa.Column("word", sa.String(8), nullable=False)] if word else []),
+            sa.Column("asked", sa.BigInteger(), nullable=False),
+            sa.Column("answered", sa.BigInteger(), nullable=False),
+            sa.PrimaryKeyConstraint("day", "peer", name=f"pk_{table}"),
+        )
