@@ -184,6 +184,12 @@ class RulebookError(PolicyError):
     """A rulebook has mistakes; the text lists each with line and column."""
 
 
+class ApprovalError(PolicyError):
+    """A step of a rulebook's life was refused, and the one in force stays; the text says why."""
+
+    public = "the rulebook is not approved"
+
+
 class DeniedError(PolicyError):
     """The rules deny a whole request."""
 

@@ -32,6 +32,8 @@ STATUS: dict[type[errors.EnlaceError], grpc.StatusCode] = {
     errors.RecordError: grpc.StatusCode.INVALID_ARGUMENT,
     errors.SecondOfficerError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.PolicyError: grpc.StatusCode.PERMISSION_DENIED,
+    errors.RulebookError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.ApprovalError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.LedgerError: grpc.StatusCode.UNAVAILABLE,
     errors.StoreError: grpc.StatusCode.UNAVAILABLE,
     errors.KeyErasedError: grpc.StatusCode.NOT_FOUND,
