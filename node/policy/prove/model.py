@@ -13,13 +13,12 @@ from typing import Final, NamedTuple
 import z3
 
 from node.policy.facts import UNKNOWN_AGE
-from node.policy.prove.variables import Variables
+from node.policy.prove.variables import SETS, Variables
 from node.policy.rules import Condition, Conjunction, Layer, Place, Rule, Rulebook
 from node.policy.vocabulary import (
     AGE_BOUNDS,
     CATEGORIES_BY_KIND,
     CATEGORY_NUMBERS,
-    DIMENSIONS,
     NEVER_LAWFUL,
     NOT_APPLICABLE,
     UNKNOWN,
@@ -207,7 +206,7 @@ class Model:
         if condition.at_least is not None:
             classes = [bound for bound in AGE_BOUNDS if bound >= condition.at_least]
             return has(name, *classes, *([UNKNOWN_AGE] if unknown else []))
-        if not DIMENSIONS[name].many:
+        if name not in SETS:
             return has(
                 name,
                 *[

@@ -20,6 +20,16 @@ from node.policy.vocabulary import (
 Value: TypeAlias = str | int
 """A word of a dimension; of `record_age`, the lower bound of a class."""
 
+ACCEPTED: Final = "accepted"
+"""The dimension of what the recipient has accepted, beside those of the facts: a set of words for obligations."""
+
+SETS: Final = frozenset({ACCEPTED, *(name for name, dimension in DIMENSIONS.items() if dimension.many)})
+"""Dimensions whose fact is a set of values."""
+
+ASSERTED: Final = frozenset(name for name, dimension in DIMENSIONS.items() if dimension.asserted)
+"""Dimensions that the asker merely asserts."""
+
+_OBLIGATIONS: Final = {number: word for word, number in OBLIGATION_NUMBERS.items()}
 _ABOUT_A_SUBJECT: Final = (
     "asylum",
     "witness",
@@ -57,7 +67,7 @@ def conjunctions_of(book: Rulebook) -> Iterator[Conjunction]:
 
 
 class Variables:
-    """The Booleans of one situation: one for each value of each dimension, and one for each obligation accepted.
+    """The Booleans of one situation: one for each value of each dimension.
 
     Attributes:
         context: Of z3; expressions of different contexts do not mix.
@@ -82,14 +92,12 @@ class Variables:
         self.values: Final[dict[str, tuple[Value, ...]]] = {
             name: dimension.values or (*AGE_BOUNDS, UNKNOWN_AGE) for name, dimension in DIMENSIONS.items()
         }
+        self.values[ACCEPTED] = tuple(OBLIGATION_NUMBERS)
         self.values["recipient"] = tuple(dict.fromkeys((*sorted(named), self.other, UNKNOWN)))
         self._has: dict[tuple[str, Value], z3.BoolRef] = {
             (name, value): z3.Bool(f"{name}={value}", self.context)
             for name, values in self.values.items()
             for value in values
-        }
-        self._accepts: Final[dict[Obligation, z3.BoolRef]] = {
-            number: z3.Bool(f"accepted={word}", self.context) for word, number in OBLIGATION_NUMBERS.items()
         }
 
     def retold(self) -> "Variables":
@@ -97,7 +105,7 @@ class Variables:
         other = object.__new__(Variables)
         other.__dict__.update(self.__dict__)
         other._has = {
-            (name, value): z3.Bool(f"{name}={value}'", self.context) if DIMENSIONS[name].asserted else variable
+            (name, value): z3.Bool(f"{name}={value}'", self.context) if name in ASSERTED else variable
             for (name, value), variable in self._has.items()
         }
         return other
@@ -108,7 +116,7 @@ class Variables:
 
     def accepts(self, obligations: Collection[Obligation]) -> z3.BoolRef:
         """Whether the recipient has accepted all of these."""
-        return self.all_of(self._accepts[each] for each in sorted(obligations))
+        return self.all_of(self._has[ACCEPTED, _OBLIGATIONS[each]] for each in sorted(obligations))
 
     def any_of(self, parts: Iterable[z3.BoolRef]) -> z3.BoolRef:
         """See `any_of`."""
@@ -122,26 +130,26 @@ class Variables:
 
     def situation_of(self, found: z3.ModelRef) -> tuple[Facts, frozenset[Obligation]]:
         """The facts and accepted obligations that a solver found; what it left open is absent."""
-
-        def is_true(variable: z3.BoolRef) -> bool:
-            return bool(z3.is_true(found.eval(variable, model_completion=True)))
-
         facts: dict[str, Any] = {}
         for name, values in self.values.items():
-            present = [value for value in values if is_true(self._has[name, value])]
-            facts[name] = frozenset(present) if DIMENSIONS[name].many else present[0]
-        return Facts(**facts), frozenset(each for each, variable in self._accepts.items() if is_true(variable))
+            present = [v for v in values if z3.is_true(found.eval(self._has[name, v], model_completion=True))]
+            facts[name] = frozenset(present) if name in SETS else present[0]
+        accepted = frozenset(OBLIGATION_NUMBERS[word] for word in facts.pop(ACCEPTED))
+        return Facts(**facts), accepted
 
     def pinned(self, facts: Facts, accepted: Collection[Obligation]) -> Iterator[tuple[z3.BoolRef, z3.BoolRef]]:
         """Each variable with its truth in a situation, as `z3.substitute` takes them."""
-        for (name, value), variable in self._has.items():
+        present = self.present(facts, accepted)
+        for key, variable in self._has.items():
+            yield variable, z3.BoolVal(key in present, self.context)
+
+    def present(self, facts: Facts, accepted: Collection[Obligation]) -> set[tuple[str, Value]]:
+        """Dimensions and values of a situation, of those that are told apart here."""
+        found: set[tuple[str, Value]] = {(ACCEPTED, _OBLIGATIONS[each]) for each in accepted}
+        for name in DIMENSIONS:
             fact = getattr(facts, name)
-            if name == "recipient" and fact not in self.values[name]:
-                fact = self.other
-            is_present = value in fact if isinstance(fact, frozenset) else value == fact
-            yield variable, z3.BoolVal(is_present, self.context)
-        for obligation, variable in self._accepts.items():
-            yield variable, z3.BoolVal(obligation in accepted, self.context)
+            found |= {(name, value) for value in (fact if name in SETS else {fact})}
+        return found if ("recipient", facts.recipient) in self._has else found | {("recipient", self.other)}
 
     # --- what is guaranteed ------------------------------------------------------------------------------------------
 
@@ -152,7 +160,7 @@ class Variables:
     def _single(self) -> Iterator[z3.BoolRef]:
         """A dimension that is not a set has exactly one value."""
         for name, values in self.values.items():
-            if not DIMENSIONS[name].many:
+            if name not in SETS:
                 yield self.has(name, *values)
                 for left, right in combinations(values, 2):
                     yield z3.Not(z3.And(self._has[name, left], self._has[name, right]))
