@@ -187,7 +187,7 @@ class DeskStub:
                 request_serializer=node_dot_wire_dot_rulebook__pb2.RevokeRulebookRequest.SerializeToString,
                 response_deserializer=node_dot_wire_dot_rulebook__pb2.RevokeRulebookResponse.FromString,
                 _registered_method=True)
-        self.Explain = channel.unary_unary(
+        self.Explain = channel.unary_stream(
                 '/enlace.v1.Desk/Explain',
                 request_serializer=node_dot_wire_dot_explaining__pb2.ExplainRequest.SerializeToString,
                 response_deserializer=node_dot_wire_dot_explaining__pb2.ExplainResponse.FromString,
@@ -644,7 +644,7 @@ def add_DeskServicer_to_server(servicer, server):
                     request_deserializer=node_dot_wire_dot_rulebook__pb2.RevokeRulebookRequest.FromString,
                     response_serializer=node_dot_wire_dot_rulebook__pb2.RevokeRulebookResponse.SerializeToString,
             ),
-            'Explain': grpc.unary_unary_rpc_method_handler(
+            'Explain': grpc.unary_stream_rpc_method_handler(
                     servicer.Explain,
                     request_deserializer=node_dot_wire_dot_explaining__pb2.ExplainRequest.FromString,
                     response_serializer=node_dot_wire_dot_explaining__pb2.ExplainResponse.SerializeToString,
@@ -1521,7 +1521,7 @@ class Desk:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_unary(
+        return grpc.experimental.unary_stream(
             request,
             target,
             '/enlace.v1.Desk/Explain',

@@ -81,7 +81,7 @@ class DeskStub:
     SignRulebook: _grpc.UnaryUnaryMultiCallable[_rulebook_pb2.SignRulebookRequest, _rulebook_pb2.SignRulebookResponse]
     ScheduleRulebook: _grpc.UnaryUnaryMultiCallable[_rulebook_pb2.ScheduleRulebookRequest, _rulebook_pb2.ScheduleRulebookResponse]
     RevokeRulebook: _grpc.UnaryUnaryMultiCallable[_rulebook_pb2.RevokeRulebookRequest, _rulebook_pb2.RevokeRulebookResponse]
-    Explain: _grpc.UnaryUnaryMultiCallable[_explaining_pb2.ExplainRequest, _explaining_pb2.ExplainResponse]
+    Explain: _grpc.UnaryStreamMultiCallable[_explaining_pb2.ExplainRequest, _explaining_pb2.ExplainResponse]
     """Why an entry was or would be released, redacted, held or invisible. Role: focal point or auditor."""
     RehearseRulebook: _grpc.UnaryStreamMultiCallable[_explaining_pb2.RehearseRulebookRequest, _explaining_pb2.RehearseRulebookResponse]
     """What would newly leave, and what no longer, under another rulebook: progress, then the report. Role: focal point."""
@@ -146,7 +146,7 @@ class DeskAsyncStub(DeskStub):
     SignRulebook: _aio.UnaryUnaryMultiCallable[_rulebook_pb2.SignRulebookRequest, _rulebook_pb2.SignRulebookResponse]  # type: ignore[assignment]
     ScheduleRulebook: _aio.UnaryUnaryMultiCallable[_rulebook_pb2.ScheduleRulebookRequest, _rulebook_pb2.ScheduleRulebookResponse]  # type: ignore[assignment]
     RevokeRulebook: _aio.UnaryUnaryMultiCallable[_rulebook_pb2.RevokeRulebookRequest, _rulebook_pb2.RevokeRulebookResponse]  # type: ignore[assignment]
-    Explain: _aio.UnaryUnaryMultiCallable[_explaining_pb2.ExplainRequest, _explaining_pb2.ExplainResponse]  # type: ignore[assignment]
+    Explain: _aio.UnaryStreamMultiCallable[_explaining_pb2.ExplainRequest, _explaining_pb2.ExplainResponse]  # type: ignore[assignment]
     """Why an entry was or would be released, redacted, held or invisible. Role: focal point or auditor."""
     RehearseRulebook: _aio.UnaryStreamMultiCallable[_explaining_pb2.RehearseRulebookRequest, _explaining_pb2.RehearseRulebookResponse]  # type: ignore[assignment]
     """What would newly leave, and what no longer, under another rulebook: progress, then the report. Role: focal point."""
@@ -394,7 +394,7 @@ class DeskServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _explaining_pb2.ExplainRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_explaining_pb2.ExplainResponse, _abc.Awaitable[_explaining_pb2.ExplainResponse]]:
+    ) -> _typing.Union[_abc.Iterator[_explaining_pb2.ExplainResponse], _abc.AsyncIterator[_explaining_pb2.ExplainResponse]]:
         """Why an entry was or would be released, redacted, held or invisible. Role: focal point or auditor."""
 
     @_abc_1.abstractmethod

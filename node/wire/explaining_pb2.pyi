@@ -140,6 +140,8 @@ Global___Fact: _TypeAlias = Fact  # noqa: Y015
 
 @_typing.final
 class ExplainResponse(_message.Message):
+    """The first says all that is said of the whole; further ones have further entries."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     EXCHANGE_ID_FIELD_NUMBER: _builtins.int
