@@ -190,6 +190,12 @@ class ApprovalError(PolicyError):
     public = "the rulebook is not approved"
 
 
+class ProverError(PolicyError):
+    """The prover gave up, or it and the evaluator disagree on a situation: a fault of this software, not of a rule."""
+
+    public = "the rulebook can't be proved"
+
+
 class DeniedError(PolicyError):
     """The rules deny a whole request."""
 
