@@ -1,5 +1,6 @@
 """`enlace life` and `enlace holds`: what waits for a human."""
 
+from collections import Counter
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from node.errors import UsageError
 from node.wire.desk_pb2 import AcknowledgeLifeRequest, LifeNotice, ListHoldsRequest, ListLifeRequest
 from node.wire.desk_pb2_grpc import DeskStub
 from node.wire.ledger_pb2 import Direction
+from node.wire.safeguard_pb2 import ListDeterminationsRequest
 
 app = typer.Typer(help="LIFE queries, which a human must read within 15 minutes.", no_args_is_help=True)
 
@@ -21,6 +23,9 @@ def list_life(*, officer: OfficerOption, home: HomeOption = None, as_json: JsonO
     """Show LIFE queries, those of peers that we must acknowledge and our own, the earliest due first."""
     with desk(home_of(home), officer) as stub:
         notices = stub.ListLife(ListLifeRequest()).notices
+        asked = Counter(
+            each.exchange_id for each in stub.ListDeterminations(ListDeterminationsRequest()).determinations
+        )
     rows = [
         {
             "exchange": notice.exchange_id,
@@ -30,10 +35,30 @@ def list_life(*, officer: OfficerOption, home: HomeOption = None, as_json: JsonO
             "acknowledged": time_text(notice.acknowledged_us),
             "by": notice.acknowledged_by,
             "telephone": notice.telephone,
+            "to_determine": asked[notice.exchange_id],
         }
         for notice in notices
     ]
     show_rows(rows, as_json, empty="No LIFE query has come or gone.", only_json=("acknowledged",))
+
+
+@app.command("facts")
+def list_facts(*, officer: OfficerOption, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Show facts that nobody has recorded, and that alone kept an entry from a LIFE query: determine them now."""
+    with desk(home_of(home), officer) as stub:
+        found = stub.ListDeterminations(ListDeterminationsRequest()).determinations
+    rows = [
+        {
+            "due": time_text(each.due_us),
+            "peer": each.peer,
+            "entry": id_text(each.entry_id),
+            "determine": ", ".join(each.facts),
+            "exchange": each.exchange_id,
+            "asked": time_text(each.at_us),
+        }
+        for each in found
+    ]
+    show_rows(rows, as_json, empty="No fact waits to be determined for a life.", only_json=("asked",))
 
 
 @app.command("ack")

@@ -14,6 +14,7 @@ from node.config import Config
 from node.desk.servicer import DeskServicer
 from node.federation.asking import Asking
 from node.federation.channels import Channels
+from node.federation.determining import Determining
 from node.federation.distribution import Distribution
 from node.federation.servicer import ExchangeServicer
 from node.federation.standing import Standing
@@ -39,6 +40,7 @@ class Parts:
     distribution: Distribution
     asking: Asking
     exchange: ExchangeServicer
+    determining: Determining
     desk: DeskServicer
     roots: tuple[x509.Certificate, ...]  # of this country
     peer_tls: ServerTls

@@ -18,6 +18,7 @@ from node.config import Config
 from node.desk.administration import Administration
 from node.desk.approving import Approving
 from node.desk.auditing import Auditing
+from node.desk.determinations import Determinations
 from node.desk.importing import Importing
 from node.desk.officers import Officers
 from node.desk.recording import Recording
@@ -29,6 +30,7 @@ from node.federation.acknowledging import Acknowledging
 from node.federation.answering import Answering
 from node.federation.asking import Asking
 from node.federation.channels import Channels
+from node.federation.determining import Determining
 from node.federation.distribution import Distribution
 from node.federation.enacting import Enacting
 from node.federation.envelope import Signer
@@ -121,6 +123,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
     exchange = ExchangeServicer(
         standing, writer, now_us, config.limits.calls_per_peer, answering, acknowledging, distribution
     )
+    determining = Determining(standing, database, vault, writer, entries, now_us)
     roots = _country_roots(config.tls.country_roots)
     recording = Recording(standing, database, vault, writer, now_us)
     rehearsing = Rehearsing(standing, database, entries, now_us)
@@ -134,6 +137,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         administration=Administration(
             standing, database, writer, distribution, channels, _data_folder(database), now_us
         ),
+        determinations=Determinations(standing, writer, determining, now_us),
     )
     own_roots = pem_of(roots)
     parts = Parts(
@@ -145,6 +149,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         distribution=distribution,
         asking=asking,
         exchange=exchange,
+        determining=determining,
         desk=desk,
         roots=roots,
         peer_tls=ServerTls(own, own_roots),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from node.desk.administration import Administration
 from node.desk.approving import Approving
 from node.desk.auditing import Auditing
+from node.desk.determinations import Determinations
 from node.desk.importing import Importing
 from node.desk.officers import Officers
 from node.desk.recording import Recording
@@ -20,7 +21,7 @@ from node.errors import (
     UsageError,
 )
 from node.federation.boundary import Context
-from node.wire import desk_pb2
+from node.wire import desk_pb2, safeguard_pb2
 from node.wire.desk_pb2 import OfficerRole
 from node.wire.desk_pb2_grpc import DeskServicer as GeneratedServicer
 
@@ -45,6 +46,7 @@ class DeskServicer(GeneratedServicer):
     approving: Approving
     auditing: Auditing
     administration: Administration
+    determinations: Determinations
 
     # --- units ---
 
@@ -114,6 +116,14 @@ class DeskServicer(GeneratedServicer):
         officer = await self.officers.officer(context, FOCAL_POINT, UNIT)
         at_us = await self.approving.acknowledge_life(request.exchange_id, request.telephone, officer)
         return desk_pb2.AcknowledgeLifeResponse(acknowledged_us=at_us)
+
+    async def ListDeterminations(
+        self, request: safeguard_pb2.ListDeterminationsRequest, context: Context
+    ) -> safeguard_pb2.ListDeterminationsResponse:
+        del request
+        officer = await self.officers.officer(context, FOCAL_POINT, UNIT, SUPERVISOR)
+        found = await self.determinations.list_determinations(officer)
+        return safeguard_pb2.ListDeterminationsResponse(determinations=found)
 
     async def RehearsePairing(
         self, request: desk_pb2.RehearsePairingRequest, context: Context

@@ -49,6 +49,21 @@ def acknowledge(
         raise NotFoundError("there is no such LIFE query")
 
 
+def unexamined(connection: Connection) -> list[tuple[bytes, str]]:
+    """Return exchange id and peer of the LIFE queries received of which nobody has looked why nothing was told."""
+    held = life_queries.c
+    came = (held.direction == Direction.DIRECTION_RECEIVED, held.examined.is_(False))
+    return [(row.exchange_id, row.peer) for row in connection.execute(select(life_queries).where(*came))]
+
+
+def examine(connection: Connection, exchange_id: bytes, peer: str) -> bool:
+    """Note that it was looked at why a query was told nothing, and tell whether that is new."""
+    held = life_queries.c
+    this = (held.exchange_id == exchange_id, held.peer == peer, held.direction == Direction.DIRECTION_RECEIVED)
+    changed = connection.execute(update(life_queries).where(*this, held.examined.is_(False)).values(examined=True))
+    return changed.rowcount > 0
+
+
 def notices(connection: Connection, *, waiting_only: bool = False) -> list[LifeNotice]:
     """Return LIFE queries of both directions, the earliest due first."""
     query = select(life_queries).order_by(life_queries.c.due_us, life_queries.c.exchange_id)

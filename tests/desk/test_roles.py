@@ -47,6 +47,7 @@ MAY: Mapping[str, set[str]] = {
     "ListHolds": {"focal"},
     "ListLife": {"analyst", "focal"},
     "AcknowledgeLife": {"analyst", "focal"},
+    "ListDeterminations": {"analyst", "supervisor", "focal"},
     "RehearsePairing": {"focal"},
     "SignPairing": {"focal"},
     "EndPairing": {"focal"},
