@@ -16,6 +16,7 @@ from node.errors import UsageError
 from node.federation.answering import VISIBLE
 from node.federation.standing import Standing
 from node.policy.derive import derive_facts, derive_request
+from node.policy.facts import Facts
 from node.policy.vocabulary import CATEGORIES, NEVER_LAWFUL, PURPOSES, UNKNOWN
 from node.store.database import Database
 from node.store.entries import Entries
@@ -86,21 +87,37 @@ class Rehearsing:
     def _leaving(self, entry: Entry, peer: str, now_us: int) -> Iterator[tuple[str, str]]:
         """Yield each purpose with each thing that would leave for it under any instrument, once."""
         policy, found = self.standing.policy_for(peer, now_us), set[tuple[str, str]]()
-        for instrument in self.standing.instruments_with(peer, now_us):
-            for purpose in LAWFUL:
-                query = Query(
-                    purpose=purpose,
-                    crimes=entry.crimes,
-                    urgency=Urgency.URGENCY_ROUTINE,
-                    instrument=instrument.id,
-                    asker=Asker(unit_type=UnitType.UNIT_TYPE_POLICE_INTELLIGENCE),
+        for facts in situations(self.standing, entry, peer, now_us):
+            decision = policy.decide(facts, now_us)
+            if decision.outcome in VISIBLE:
+                found.update(
+                    (facts.purpose, f"{CATEGORIES[category]} {Outcome.Name(level)[8:].lower()}")
+                    for category, level in decision.levels
+                    if level != Outcome.OUTCOME_WITHHOLD
                 )
-                request = derive_request(recipient=peer, query=query, instruments=[instrument.kind], paired=True)
-                decision = policy.decide(derive_facts(request, entry, now_us), now_us)
-                if decision.outcome in VISIBLE:
-                    found.update(
-                        (PURPOSES[purpose], f"{CATEGORIES[category]} {Outcome.Name(level)[8:].lower()}")
-                        for category, level in decision.levels
-                        if level != Outcome.OUTCOME_WITHHOLD
-                    )
         yield from found
+
+
+def situations(standing: Standing, entry: Entry, peer: str, now_us: int) -> Iterator[Facts]:
+    """Yield the facts for each lawful purpose under each instrument in force with the peer.
+
+    They are as if its police intelligence asked about the record's own crimes, with the pairing signed.
+    """
+    asker = Asker(unit_type=UnitType.UNIT_TYPE_POLICE_INTELLIGENCE)
+    for instrument in standing.instruments_with(peer, now_us):
+        for purpose in LAWFUL:
+            query = Query(
+                purpose=purpose,
+                crimes=entry.crimes,
+                urgency=Urgency.URGENCY_ROUTINE,
+                instrument=instrument.id,
+                asker=asker,
+            )
+            request = derive_request(
+                recipient=peer,
+                query=query,
+                instruments=[instrument.kind],
+                paired=True,
+                reciprocity=standing.reciprocity_of(peer),
+            )
+            yield derive_facts(request, entry, now_us)
