@@ -50,16 +50,14 @@ class _LeafKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafKind.Val
     LEAF_KIND_ENROLMENT: _LeafKind.ValueType  # 11
     """an officer or a focal point"""
     LEAF_KIND_RECORD: _LeafKind.ValueType  # 12
-    """a case or entries were written"""
+    """a case or entries were written, or it was decided how long a peer sees what it saw"""
     LEAF_KIND_WEAKENING: _LeafKind.ValueType  # 13
     """less protection was proposed, confirmed or declined"""
     LEAF_KIND_RULEBOOK: _LeafKind.ValueType  # 14
     """a step of a rulebook, also one that was refused"""
     LEAF_KIND_READ: _LeafKind.ValueType  # 15
     """records or ledger lines were consulted"""
-    LEAF_KIND_FREEZE: _LeafKind.ValueType  # 16
-    """a peer goes on being shown an entry as it was, or it was decided until when"""
-    LEAF_KIND_EMERGENCY: _LeafKind.ValueType  # 17
+    LEAF_KIND_EMERGENCY: _LeafKind.ValueType  # 16
     """one was declared, ended or reviewed, or not reviewed in time"""
 
 class LeafKind(_LeafKind, metaclass=_LeafKindEnumTypeWrapper): ...
@@ -85,16 +83,14 @@ LEAF_KIND_PAIRING: LeafKind.ValueType  # 10
 LEAF_KIND_ENROLMENT: LeafKind.ValueType  # 11
 """an officer or a focal point"""
 LEAF_KIND_RECORD: LeafKind.ValueType  # 12
-"""a case or entries were written"""
+"""a case or entries were written, or it was decided how long a peer sees what it saw"""
 LEAF_KIND_WEAKENING: LeafKind.ValueType  # 13
 """less protection was proposed, confirmed or declined"""
 LEAF_KIND_RULEBOOK: LeafKind.ValueType  # 14
 """a step of a rulebook, also one that was refused"""
 LEAF_KIND_READ: LeafKind.ValueType  # 15
 """records or ledger lines were consulted"""
-LEAF_KIND_FREEZE: LeafKind.ValueType  # 16
-"""a peer goes on being shown an entry as it was, or it was decided until when"""
-LEAF_KIND_EMERGENCY: LeafKind.ValueType  # 17
+LEAF_KIND_EMERGENCY: LeafKind.ValueType  # 16
 """one was declared, ended or reviewed, or not reviewed in time"""
 Global___LeafKind: _TypeAlias = LeafKind  # noqa: Y015
 
