@@ -56,6 +56,16 @@ Levels = dict[tuple[Category, Outcome], z3.BoolRef]
 """For a category and a level: whether the category's is at most as strict."""
 
 
+def crossing(at_most: Outcome) -> list[Outcome]:
+    """The levels that are not at least as strict as this one; what is at most as strict as one of them is another."""
+    return [level for level in LEVELS if at_most not in _AT_MOST[level]]
+
+
+def is_at_most(level: Outcome, other: Outcome) -> bool:
+    """Whether a level is at most as strict as another."""
+    return level in _AT_MOST[other]
+
+
 class LayerModel(NamedTuple):
     """What one rulebook says; see `node.policy.decide` for the words.
 
@@ -138,11 +148,13 @@ class Model:
 
     def crosses(self, category: Category, at_most: Outcome) -> z3.BoolRef:
         """Whether a category leaves at a level not at least as strict as `at_most`."""
-        return self._any(
-            self._levels[category, level]
-            for level in LEVELS
-            if all(at_most not in _AT_MOST[each] for each in _AT_MOST[level])
-        )
+        return self._any(self._levels[category, level] for level in crossing(at_most))
+
+    def grants(self, rule: Rule, category: Category, level: Outcome) -> z3.BoolRef:
+        """Whether an `allow` that fires would by itself, under the limits of its rulebook, let a category leave so."""
+        place = 0 if any(rule is each for each in self.floor.rules) else 1
+        granted = {g: self._any(self._granting([rule], category, g)) for g in LEVELS}
+        return _first(granted, {g: self._layers[place].limits[category, g] for g in LEVELS})[level]
 
     def limited(self, category: Category, level: Outcome) -> z3.BoolRef:
         """Whether the limits of both layers, joined, are at most as strict on a category."""
@@ -247,9 +259,9 @@ class Model:
         levels: Levels = {}
         for category in CATEGORY_NUMBERS.values():
             for level in LEVELS:
-                over = [r for r in restricting if r.data.get(category, RELEASE) not in _AT_MOST[level]]
+                over = [rule for rule in restricting if not is_at_most(rule.data.get(category, RELEASE), level)]
                 limits[category, level] = z3.Not(self._any(map(self.fires, over)))
-            grants = {level: self._any(self._granting(book, category, level)) for level in LEVELS}
+            grants = {level: self._any(self._granting(book.rules, category, level)) for level in LEVELS}
             results = _first(grants, {level: limits[category, level] for level in LEVELS})
             for level, at_most in results.items():
                 levels[category, level] = z3.And(self.is_of_kind(category), z3.Not(denied), at_most)
@@ -259,8 +271,8 @@ class Model:
     def _unaccepted(self, rule: Rule) -> z3.BoolRef:
         return z3.Not(self.variables.accepts(rule.obligations))
 
-    def _granting(self, book: Rulebook, category: Category, level: Outcome) -> Iterable[z3.BoolRef]:
-        for rule in book.rules:
+    def _granting(self, rules: Iterable[Rule], category: Category, level: Outcome) -> Iterable[z3.BoolRef]:
+        for rule in rules:
             if rule.effect != "allow":
                 continue
             if rule.data.get(category) == level:
