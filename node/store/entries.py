@@ -17,6 +17,7 @@ from sqlalchemy import (
     Select,
     bindparam,
     delete,
+    func,
     insert,
     select,
     update,
@@ -135,6 +136,11 @@ class Entries:
                 yield self._opened(*row)
             except KeyErasedError:
                 continue
+
+    def count_active(self, connection: Connection, now_us: int) -> int:
+        """Return how many entries may be found; those of erased cases are among them."""
+        query = select(func.count()).where(entries.c.state == EntryState.ACTIVE, entries.c.review_us > now_us)
+        return connection.execute(query).scalar_one()
 
     def revision(self, connection: Connection, entry_id: bytes, revision: int) -> Entry:
         """Return an entry as it was.
