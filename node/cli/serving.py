@@ -19,10 +19,12 @@ from node.desk.administration import Administration
 from node.desk.approving import Approving
 from node.desk.auditing import Auditing
 from node.desk.determinations import Determinations
+from node.desk.explaining import Explaining
 from node.desk.importing import Importing
 from node.desk.officers import Officers
 from node.desk.recording import Recording
 from node.desk.rehearsing import Rehearsing
+from node.desk.replaying import Replaying
 from node.desk.searching import Searching
 from node.desk.servicer import DeskServicer
 from node.errors import ConfigError, EnlaceError, StoreError
@@ -134,6 +136,8 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         importing=Importing(standing, recording, writer, now_us),
         approving=Approving(standing, database, writer, acknowledging, rehearsing, now_us),
         auditing=Auditing(standing, database, vault, writer, now_us),
+        explaining=Explaining(standing, database, vault, entries, writer, now_us),
+        replaying=Replaying(standing, database, vault, entries, writer, now_us),
         administration=Administration(
             standing, database, writer, distribution, channels, _data_folder(database), now_us
         ),

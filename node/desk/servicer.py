@@ -7,9 +7,11 @@ from node.desk.administration import Administration
 from node.desk.approving import Approving
 from node.desk.auditing import Auditing
 from node.desk.determinations import Determinations
+from node.desk.explaining import Explaining
 from node.desk.importing import Importing
 from node.desk.officers import Officers
 from node.desk.recording import Recording
+from node.desk.replaying import Replaying
 from node.desk.searching import Searching
 from node.errors import (
     DirectoryError,
@@ -21,7 +23,7 @@ from node.errors import (
     UsageError,
 )
 from node.federation.boundary import Context
-from node.wire import desk_pb2, safeguard_pb2
+from node.wire import desk_pb2, explaining_pb2, safeguard_pb2
 from node.wire.desk_pb2 import OfficerRole
 from node.wire.desk_pb2_grpc import DeskServicer as GeneratedServicer
 
@@ -45,6 +47,8 @@ class DeskServicer(GeneratedServicer):
     importing: Importing
     approving: Approving
     auditing: Auditing
+    explaining: Explaining
+    replaying: Replaying
     administration: Administration
     determinations: Determinations
 
@@ -155,6 +159,20 @@ class DeskServicer(GeneratedServicer):
         del request
         await self.officers.officer(context, FOCAL_POINT, AUDITOR, ADMINISTRATOR)
         return desk_pb2.ListPairingsResponse(pairings=await self.approving.list_pairings())
+
+    async def Explain(
+        self, request: explaining_pb2.ExplainRequest, context: Context
+    ) -> AsyncIterator[explaining_pb2.ExplainResponse]:
+        officer = await self.officers.officer(context, FOCAL_POINT, AUDITOR)
+        async for response in self.explaining.explain(request, officer):
+            yield response
+
+    async def RehearseRulebook(
+        self, request: explaining_pb2.RehearseRulebookRequest, context: Context
+    ) -> AsyncIterator[explaining_pb2.RehearseRulebookResponse]:
+        officer = await self.officers.officer(context, FOCAL_POINT)
+        async for response in self.replaying.serve(request, officer):
+            yield response
 
     # --- auditors ---
 
