@@ -13,8 +13,9 @@ from typing import Final, NamedTuple
 import z3
 
 from node.policy.facts import UNKNOWN_AGE
+from node.policy.prove.anything import anything
 from node.policy.prove.variables import SETS, Variables
-from node.policy.rules import Condition, Conjunction, Layer, Place, Rule, Rulebook
+from node.policy.rules import Condition, Conjunction, Rule, Rulebook
 from node.policy.vocabulary import (
     AGE_BOUNDS,
     CATEGORIES_BY_KIND,
@@ -80,40 +81,6 @@ class LayerModel(NamedTuple):
     denied: z3.BoolRef
 
 
-def anything(layer: Layer) -> Rulebook:
-    """A rulebook that grants everything: what stands for the layer that is not there, so that the other alone must do.
-
-    It is the most that any rulebook of this layer can say, so what holds beside it holds beside every other.
-    """
-    rule = Rule(
-        id="ANYTHING",
-        titles={"en": "whatever the other rulebook says"},
-        law="",
-        effect="allow",
-        emergency=False,
-        when=(),
-        unless=(),
-        data=dict.fromkeys(CATEGORY_NUMBERS.values(), RELEASE),
-        obligations=frozenset(),
-        retention_days=0,
-        citations=(),
-        place=Place(0, 0),
-    )
-    return Rulebook(
-        name="ANYTHING",
-        version=1,
-        layer=layer,
-        country="",
-        valid_from_us=0,
-        valid_until_us=1 << 62,
-        illustration=False,
-        vocabulary="",
-        rules=(rule,),
-        red_lines=(),
-        sha256=b"",
-    )
-
-
 class Model:
     """One situation under a floor and a release rulebook.
 
@@ -155,6 +122,22 @@ class Model:
         place = 0 if any(rule is each for each in self.floor.rules) else 1
         granted = {g: self._any(self._granting([rule], category, g)) for g in LEVELS}
         return _first(granted, {g: self._layers[place].limits[category, g] for g in LEVELS})[level]
+
+    def gains(self, rule: Rule) -> z3.BoolRef:
+        """Whether levels of both layers, joined, are others than they would be without an `allow`."""
+        place = 0 if any(rule is each for each in self.floor.rules) else 1
+        layer, other = self._layers[place], self._layers[1 - place]
+        rules = [each for each in (self.floor, self.release)[place].rules if each is not rule]
+        changes = []
+        for category in {*rule.data, *_TOLD_OF_A_HIT}:
+            granted = {g: self._any(self._granting(rules, category, g)) for g in LEVELS}
+            without = _first(granted, {g: layer.limits[category, g] for g in LEVELS})
+            allowed = z3.And(self.is_of_kind(category), z3.Not(layer.denied))
+            changes += [
+                z3.And(other.levels[category, g], layer.levels[category, g] != z3.And(allowed, without[g]))
+                for g in LEVELS
+            ]
+        return self._any(changes)
 
     def limited(self, category: Category, level: Outcome) -> z3.BoolRef:
         """Whether the limits of both layers, joined, are at most as strict on a category."""
