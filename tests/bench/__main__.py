@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.bench import fanout, importing, ledger, policy, search
+from tests.bench import fanout, importing, ledger, policy, rehearsing, search
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +46,7 @@ def main() -> None:
         "ledger": _ledger,
         "fanout": _fanout,
         "import": _import,
+        "rehearse": _rehearse,
     }
     wanted = sys.argv[1:] or list(parts)
     rows: list[Row] = []
@@ -169,6 +170,14 @@ def _import(folder: Path) -> list[Row]:
             "flat",
             found.end_mb <= found.half_mb * 1.1,
         ),
+    ]
+
+
+def _rehearse(folder: Path) -> list[Row]:
+    found = rehearsing.measure(folder, 100_000)
+    return [
+        Row("rehearsal on 100,000 past decisions", f"{found.seconds:.1f} s", "< 30 s", found.seconds < 30),
+        Row("a timer of the event loop meanwhile, late at the most", f"{found.late_ms:.0f} ms", ""),
     ]
 
 
