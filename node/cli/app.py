@@ -2,7 +2,7 @@
 
 import typer
 
-from node.cli import case, directory, entry, focal, ledger, life, officer, pairing, pki
+from node.cli import case, directory, entry, focal, ledger, life, officer, pairing, pki, policy
 from node.cli.demo.command import demo
 from node.cli.distributing import import_directory, push
 from node.cli.doctor import doctor
@@ -36,6 +36,7 @@ app.command("import", rich_help_panel=_UNIT)(import_file)
 app.add_typer(life.app, name="life", rich_help_panel=_FOCAL)
 app.command("holds", rich_help_panel=_FOCAL)(life.holds)
 app.add_typer(pairing.app, name="pairing", rich_help_panel=_FOCAL)
+app.add_typer(policy.app, name="policy", rich_help_panel=_FOCAL)
 app.add_typer(focal.app, name="focal-point", rich_help_panel=_FOCAL)
 app.add_typer(ledger.app, name="ledger", rich_help_panel=_FOCAL)
 app.add_typer(officer.app, name="officer", rich_help_panel=_TRUST)
