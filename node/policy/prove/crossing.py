@@ -23,9 +23,10 @@ def find_crossing(search: Search, line: RedLine) -> Counterexample | None:
     if line.kind == "never_without_approval":
         base = z3.And(base, z3.Not(model.held))
     crosses = {category: model.crosses(category, line.at_most) for category in sorted(line.data)}
-    found = solution(search.solver, base, search.any_of(crosses.values()))
-    if found is None:
+    claim = z3.And(base, search.any_of(crosses.values()))
+    if solution(search.solver, claim) is None:
         return None
+    found = search.plainest(claim)
     category = most_telling([each for each, claim in crosses.items() if is_true(found, claim)])
     level, claim = _least_strict(search, base, category, line.at_most)
     found = search.plainest(claim)

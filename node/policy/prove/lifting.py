@@ -31,9 +31,10 @@ def find_lifting(search: Search, line: RedLine) -> Counterexample | None:
     )
     # Which telling is called the limited one is free, so it is enough to look for a limit in the first alone.
     lifts = {category: search.any_of([_lifts(search, category, g) for g in LEVELS]) for category in sorted(line.data)}
-    found = solution(search.solver, base, search.any_of(lifts.values()))
-    if found is None:
+    claim = z3.And(base, search.any_of(lifts.values()))
+    if solution(search.solver, claim) is None:
         return None
+    found = search.plainest(claim)
     category = most_telling([each for each, claim in lifts.items() if is_true(found, claim)])
     level = next(g for g in LEVELS if solution(search.solver, base, _lifts(search, category, g)) is not None)
     found = search.plainest(z3.And(base, _lifts(search, category, level)))

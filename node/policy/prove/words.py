@@ -1,6 +1,7 @@
 """Ranges of situations in plain words, for people who write rules."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Final
 
 from node.policy.facts import UNKNOWN_AGE
@@ -203,25 +204,16 @@ def _subject(ranges: Ranges) -> Iterable[str]:
 def _age(ages: Range) -> str:
     """Classes of a record's age as days, the longest runs in one."""
     parts = []
-    for first in [each for each in ages.values if each != UNKNOWN_AGE and _before(each) not in ages.values]:
-        last = first
-        while _after(last) in ages.values:
-            last = _after(last)
-        end = _after(last)
-        parts.append(f"at least {first} days old" if end == UNKNOWN_AGE else f"{first} to {int(end) - 1} days old")
+    for is_in, run in groupby(
+        zip(AGE_BOUNDS, (*AGE_BOUNDS[1:], None), strict=True), lambda each: each[0] in ages.values
+    ):
+        classes = list(run)
+        first, end = classes[0][0], classes[-1][1]
+        if is_in:
+            parts.append(f"at least {first} days old" if end is None else f"{first} to {end - 1} days old")
     if UNKNOWN_AGE in ages.values:
         parts.append("of unknown date")
     return _joined(parts, "or")
-
-
-def _after(bound: Value) -> Value:
-    place = AGE_BOUNDS.index(int(bound)) + 1
-    return AGE_BOUNDS[place] if place < len(AGE_BOUNDS) else UNKNOWN_AGE
-
-
-def _before(bound: Value) -> Value:
-    place = AGE_BOUNDS.index(int(bound))
-    return AGE_BOUNDS[place - 1] if place else -2  # before the first there is none
 
 
 # --- lists -----------------------------------------------------------------------------------------------------------
