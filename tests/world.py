@@ -71,6 +71,7 @@ class Place:
     since_us: int = field(default_factory=now_us)  # so that the record stays the same until something in it changes
     database: str = ""  # URL; empty: SQLite in the home
     more_nodes: tuple[Node, ...] = ()  # of the member's record, besides the one on disk
+    accepted: tuple[Obligation.ValueType, ...] = tuple(value for value in Obligation.values() if value)
 
     @property
     def name(self) -> str:
@@ -102,7 +103,7 @@ class Place:
                 *self.more_nodes,
             ],
             duty_telephone="+502 2411 9911",
-            accepted=[value for value in Obligation.values() if value],
+            accepted=self.accepted,
             protocols=[1],
             treaties=["UNTOC"],
         )

@@ -42,7 +42,7 @@ def explain(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Explain what was released, redacted, held or invisible in an answer, or would be; for focal points and auditors."""
+    """Explain what was released, redacted, held or invisible in an answer, or would be: to focal points, auditors."""
     if what_if == bool(exchange):
         raise UsageError("name an exchange, or ask --what-if")
     request = ExplainRequest(language=language)
