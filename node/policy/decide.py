@@ -3,6 +3,7 @@
 from functools import lru_cache
 from typing import Final
 
+from node.policy.compile import Bound, compiled
 from node.policy.decision import (
     ENTRY,
     HELD_SILENTLY,
@@ -45,20 +46,30 @@ class Policy:
         accepted: frozenset[Obligation],
         remembered: int = 4096,
     ) -> None:
-        """Bind two rulebooks and what the recipient accepted; remember so many decisions, the latest used."""
+        """Bind two rulebooks and what the recipient accepted; remember so many decisions, the latest used.
+
+        The first `Policy` of two rulebooks compiles them; those of other recipients share the tables.
+
+        Raises:
+            RulebookError: what was compiled differs from the reference; nothing may then be decided by it.
+        """
         self.floor: Final = floor
         self.release: Final = release
         self.accepted: Final = accepted
         # Within both validities a decision depends on the facts alone, so one time stands for all of them.
-        self._valid_from_us = max(book.valid_from_us for book in (floor, release)) if floor and release else 0
-        self._valid_until_us = min(book.valid_until_us for book in (floor, release)) if floor and release else 0
-        self._remember = lru_cache(maxsize=remembered)(self._decide_in_force)
+        self._valid_from_us = self._valid_until_us = 0
+        if floor and release and (floor.layer, release.layer) == ("floor", "release"):
+            self._valid_from_us = max(floor.valid_from_us, release.valid_from_us)
+            self._valid_until_us = min(floor.valid_until_us, release.valid_until_us)
+            bound = Bound(compiled(floor, release), accepted, remembered)
+            self._remembered = lru_cache(maxsize=remembered)(bound.decide)
 
     def decide(self, facts: Facts, now_us: int) -> Decision:
-        """Decide as `decide` does, from memory where the same facts were decided on before."""
-        if self._valid_from_us <= now_us < self._valid_until_us:
-            return self._remember(facts)
-        return decide(self.floor, self.release, facts, self.accepted, now_us)
+        """Decide as the reference does, from memory where the like was decided before.
 
-    def _decide_in_force(self, facts: Facts) -> Decision:
-        return decide(self.floor, self.release, facts, self.accepted, self._valid_from_us)
+        Raises:
+            PolicyError: a fact is no word of the vocabulary.
+        """
+        if self._valid_from_us <= now_us < self._valid_until_us:
+            return self._remembered(facts)
+        return decide(self.floor, self.release, facts, self.accepted, now_us)

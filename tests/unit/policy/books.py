@@ -7,6 +7,7 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
+import msgspec
 from hypothesis import strategies as st
 
 from node.policy.facts import UNKNOWN_AGE, Facts
@@ -171,6 +172,19 @@ def red_lines(draw: st.DrawFn, name: str = "R") -> RedLine:
         at_most=draw(st.sampled_from([each for each in OUTCOME_NUMBERS.values() if each != _RELEASE])),
         test="",
         place=PLACE,
+    )
+
+
+def without(book: Rulebook, level: Outcome, instead: Outcome) -> Rulebook:
+    """The same rulebook, but no rule grants or caps at a level."""
+    return msgspec.structs.replace(
+        book,
+        rules=tuple(
+            msgspec.structs.replace(
+                each, data={category: instead if old == level else old for category, old in each.data.items()}
+            )
+            for each in book.rules
+        ),
     )
 
 
