@@ -4,6 +4,8 @@
 value of a record. `error.public` is all that a peer is told; an officer also reads the text of what they can mend.
 """
 
+from collections.abc import Iterable
+
 
 class EnlaceError(Exception):
     """Base of every deliberate error."""
@@ -181,7 +183,12 @@ class PolicyError(EnlaceError):
 
 
 class RulebookError(PolicyError):
-    """A rulebook has mistakes; the text lists each with line and column."""
+    """A rulebook has mistakes; the text lists the first with line and column, `mistakes` all of them."""
+
+    def __init__(self, text: str, mistakes: Iterable[tuple[int, int, str]] = ()) -> None:
+        """Keep the mistakes as line, column and sentence, for programs."""
+        super().__init__(text)
+        self.mistakes = tuple(mistakes)
 
 
 class ApprovalError(PolicyError):

@@ -14,6 +14,7 @@ from node.policy.rules import (
     Conjunction,
     Effect,
     Layer,
+    Place,
     RedLine,
     RedLineKind,
     Rule,
@@ -33,7 +34,7 @@ from node.policy.vocabulary import (
     Obligation,
     Outcome,
 )
-from node.policy.yaml_tree import Mistakes, Scalar, Sequence, Tree, suggestion
+from node.policy.yaml_tree import Mistakes, Scalar, Sequence, Tree
 from node.wire import codes_pb2
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
@@ -174,16 +175,18 @@ def _titles(fields: Fields) -> dict[str, str]:
 # --- law -------------------------------------------------------------------------------------------------------------
 
 
-def read_citations(fields: Fields) -> Register:
-    """Read the citations of a rulebook."""
+def read_citations(fields: Fields) -> tuple[Register, Mapping[str, Place]]:
+    """Read the citations of a rulebook, and where each stands."""
     register: dict[str, Citation] = {}
+    places: dict[str, Place] = {}
     for tree in fields.items("citations"):
         citation = _citation(tree, fields.mistakes)
         if citation.law in register:
             fields.mistakes.add(tree.place, f"{citation.law} is cited twice")
         elif citation.law:
             register[citation.law] = citation
-    return register
+            places[citation.law] = tree.place
+    return register, places
 
 
 def _citation(tree: Tree, mistakes: Mistakes) -> Citation:
@@ -220,7 +223,7 @@ def _cited(law: str, fields: Fields, register: Register) -> tuple[Citation, ...]
         if each in register:
             found.append(register[each])
         else:
-            sentence = f"{each!r} is not among the rulebook's citations{suggestion(each, register)}"
+            sentence = f"{each!r} is not among the rulebook's citations{fields.mistakes.suggestion(each, register)}"
             fields.mistakes.add(fields.place_of("law"), sentence)
     return tuple(found)
 

@@ -4,11 +4,12 @@ Whatever this node would not enforce to the letter is a mistake: no key, effect 
 """
 
 import re
+from collections.abc import Mapping
 from hashlib import sha256
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from node.policy import rule_text
-from node.policy.rules import LAYERS, Layer, RedLine, Rule, Rulebook
+from node.policy.rules import LAYERS, Layer, Place, RedLine, Rule, Rulebook
 from node.policy.typed_tree import Fields
 from node.policy.vocabulary import COUNTRIES, vocabulary_digest
 from node.policy.yaml_tree import Mistakes, parse_tree
@@ -17,6 +18,21 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,47}")
 _MAX_VERSION: Final = 1_000_000
 _REQUIRED: Final = ("rulebook", "version", "layer", "valid_from", "valid_until", "rules")
 _OPTIONAL: Final = ("country", "vocabulary", "illustration", "citations", "red_lines")
+
+
+class Reading(NamedTuple):
+    """A rulebook as far as it could be read.
+
+    Attributes:
+        book: Of no use where there are mistakes, but for its citations and titles.
+        cited: Places of the citations of the register, by their `law`.
+        illustration: Where the rulebook says that it is one; None where it does not.
+    """
+
+    book: Rulebook
+    mistakes: Mistakes
+    cited: Mapping[str, Place]
+    illustration: Place | None
 
 
 def parse_rulebook(text: bytes, *, demonstration: bool = False) -> Rulebook:
@@ -30,14 +46,26 @@ def parse_rulebook(text: bytes, *, demonstration: bool = False) -> Rulebook:
     Raises:
         RulebookError: it has mistakes; the text lists each as `line:column: sentence`.
     """
+    reading = read_rulebook(text)
+    if reading.illustration and not demonstration:
+        sentence = "an illustration is usable in a demonstration federation only"
+        reading.mistakes.add(reading.illustration, sentence)
+    reading.mistakes.verify_none()
+    return reading.book
+
+
+def read_rulebook(text: bytes) -> Reading:
+    """Read a rulebook with all its mistakes, for who wants to say more of it.
+
+    Raises:
+        RulebookError: it is not YAML, or none that is read here, so that there is nothing to say of rules.
+    """
     mistakes = Mistakes()
     fields = Fields(parse_tree(text), mistakes, "the rulebook", required=_REQUIRED, optional=_OPTIONAL)
     layer = cast("Layer", fields.word("layer", LAYERS) or "release")
     illustration = fields.flag("illustration")
-    if illustration and not demonstration:
-        mistakes.add(fields.place_of("illustration"), "an illustration is usable in a demonstration federation only")
     _note_vocabulary(fields, illustration=illustration)
-    register = rule_text.read_citations(fields)
+    register, cited = rule_text.read_citations(fields)
     book = Rulebook(
         name=fields.pattern("rulebook", _NAME, "a name has letters, digits, dots and hyphens, at most 48"),
         version=fields.integer("version", 1, _MAX_VERSION),
@@ -53,8 +81,7 @@ def parse_rulebook(text: bytes, *, demonstration: bool = False) -> Rulebook:
     )
     if book.valid_from_us and book.valid_until_us and book.valid_from_us >= book.valid_until_us:
         mistakes.add(fields.place_of("valid_until"), "valid_until must be later than valid_from")
-    mistakes.verify_none()
-    return book
+    return Reading(book, mistakes, cited, fields.place_of("illustration") if illustration else None)
 
 
 def _note_vocabulary(fields: Fields, *, illustration: bool) -> None:

@@ -6,11 +6,13 @@ from datetime import datetime
 from typing import Final
 
 from node.policy.rules import Place
-from node.policy.yaml_tree import Mapping, Mistakes, Scalar, Sequence, Tree, suggestion
+from node.policy.yaml_tree import Mapping, Mistakes, Scalar, Sequence, Tree
 
 _INTEGER: Final = re.compile(r"[0-9]{1,9}")
 _TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _US_PER_SECOND: Final = 1_000_000
+_LONGEST_QUOTED: Final = 48  # characters of a word that a sentence repeats
+_FEW: Final = 8  # words that a sentence can list
 
 
 class Fields:
@@ -38,7 +40,8 @@ class Fields:
         known = (*required, *optional)
         for key, value in pairs_of(tree, mistakes):
             if known and key.text not in known:
-                mistakes.add(key.place, f"unknown key {key.text!r} in {what}{suggestion(key.text, known)}")
+                near = mistakes.suggestion(key.text, known)
+                mistakes.add(key.place, f"unknown key {_quoted(key.text)} in {what}{near}")
             else:
                 self._values[key.text] = value
         for name in required:
@@ -108,14 +111,16 @@ class Fields:
 
 def pairs_of(tree: Mapping, mistakes: Mistakes) -> Iterator[tuple[Scalar, Tree]]:
     """Keys and values of a mapping whose keys are words, each once."""
-    seen: set[str] = set()
+    seen: dict[str, Place] = {}
     for key, value in tree.pairs:
         if not isinstance(key, Scalar):
             mistakes.add(key.place, "a key must be a word")
         elif key.text in seen:
-            mistakes.add(key.place, f"the key {key.text!r} occurs twice")
+            first = seen[key.text]
+            sentence = f"the key {_quoted(key.text)} occurs twice; the first is at {first.line}:{first.column}"
+            mistakes.add(key.place, sentence)
         else:
-            seen.add(key.text)
+            seen[key.text] = key.place
             yield key, value
 
 
@@ -143,7 +148,7 @@ def word_of(tree: Tree, mistakes: Mistakes, name: str, known: Collection[str]) -
     """One of the words known."""
     text = text_of(tree, mistakes, name)
     if text and text not in known:
-        mistakes.add(tree.place, f"{text!r} is no value of {name}{suggestion(text, known)}")
+        mistakes.add(tree.place, f"{_quoted(text)} is no value of {name}{_hint(text, mistakes, name, known)}")
         return ""
     return text
 
@@ -168,3 +173,17 @@ def integer_of(tree: Tree, mistakes: Mistakes, name: str, least: int, most: int)
             return number
     mistakes.add(tree.place, f"{name} must be a whole number from {least} to {most}")
     return least
+
+
+def _quoted(text: str) -> str:
+    """A word of the text, shortened where it is none."""
+    return repr(text if len(text) <= _LONGEST_QUOTED else f"{text[:_LONGEST_QUOTED]}…")
+
+
+def _hint(text: str, mistakes: Mistakes, name: str, known: Collection[str]) -> str:
+    """What to write instead of a word that is not known: the nearest, all where they are few, or their form."""
+    if near := mistakes.suggestion(text, known):
+        return near
+    if name in {"country", "recipient"}:
+        return "; countries are written as two letters (ISO 3166-1), as GT"
+    return f"; it is one of {', '.join(sorted(known))}" if len(known) <= _FEW else ""
