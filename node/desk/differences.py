@@ -15,14 +15,15 @@ from node.policy.vocabulary import CATEGORIES, OUTCOMES, Category, Outcome
 _LEAVING: Final = frozenset({ENTRY, HIT})
 _HELD: Final = frozenset({PENDING, HELD_SILENTLY})
 
-NEWLY_LEAVES: Final = "newly leave"
-MORE_LEAVES: Final = "leave with more"
-LESS_LEAVES: Final = "leave with less"
-NO_LONGER_LEAVES: Final = "no longer leave"
-NEWLY_HELD: Final = "are newly held"
-NO_LONGER_HELD: Final = "are no longer held"
-OTHER_APPROVAL: Final = "are held as before, but an approval could let other data leave"
-OTHER_OBLIGATIONS: Final = "leave with other obligations or retention"
+NEWLY_LEAVES: Final = "newly leaving"
+MORE_LEAVES: Final = "leaving with more"
+LESS_LEAVES: Final = "leaving with less"
+NO_LONGER_LEAVES: Final = "no longer leaving"
+NEWLY_HELD: Final = "newly held"
+NO_LONGER_HELD: Final = "no longer held"
+OTHER_HOLD: Final = "held as before, but the peer is told otherwise"
+OTHER_APPROVAL: Final = "held as before, but an approval could let other data leave"
+OTHER_OBLIGATIONS: Final = "leaving with other obligations or retention"
 
 _Level: TypeAlias = tuple[str, Category, Outcome, Outcome]  # country, category, before, after
 
@@ -33,6 +34,7 @@ _KINDS: Final = (
     NO_LONGER_LEAVES,
     NEWLY_HELD,
     NO_LONGER_HELD,
+    OTHER_HOLD,
     OTHER_APPROVAL,
     OTHER_OBLIGATIONS,
 )
@@ -76,9 +78,11 @@ def change_between(old: Decision, new: Decision) -> Change | None:
             kinds.append(OTHER_OBLIGATIONS)
     if (old.outcome in _HELD) != (new.outcome in _HELD):
         kinds.append(NEWLY_HELD if new.outcome in _HELD else NO_LONGER_HELD)
-    if old.outcome == new.outcome == PENDING and old.levels != new.levels:
+    elif old.outcome in _HELD and old.outcome != new.outcome:
+        kinds.append(OTHER_HOLD)
+    elif old.outcome == PENDING and old.levels != new.levels:
         kinds.append(OTHER_APPROVAL)
-    if not kinds and old.outcome == new.outcome:
+    if not kinds:
         return None
     return Change(old.outcome, new.outcome, categories, tuple(kinds))
 
@@ -117,7 +121,7 @@ class Tally:
         for peer in peers:
             kinds = [(kind, self._kinds[peer, kind]) for kind in _KINDS if self._kinds[peer, kind]]
             for kind, number in kinds:
-                yield f"{peer}: {number:,} {self.unit} {kind}"
+                yield f"{peer}: {self.unit} {kind}: {number:,}"
             if not kinds:
                 yield f"{peer}: nothing changes"
             for level in sorted(each for each in self._levels if each[0] == peer):

@@ -1,8 +1,8 @@
 """What would leave to a peer, before two focal points agree to deal with it.
 
-Each active entry is decided on for each lawful purpose, as if the peer's police intelligence asked about the record's
-own crimes under each instrument in force. The report counts; it says nothing of a single record. The pairing names the
-report's digest, so that it is known afterwards what its signers read.
+Each active entry is decided on for each lawful purpose, as if the peer's police intelligence (for evidence its central
+authority) asked about the record's own crimes under each instrument in force. The report counts; it says nothing of a
+single record. The pairing names the report's digest, so that it is known afterwards what its signers read.
 """
 
 import hashlib
@@ -25,6 +25,8 @@ from node.wire.entry_pb2 import Entry
 from node.wire.exchange_pb2 import Asker, Query
 
 MOST_ENTRIES = 10_000
+_POLICE = Asker(unit_type=UnitType.UNIT_TYPE_POLICE_INTELLIGENCE)
+_EVIDENCE = Asker(unit_type=UnitType.UNIT_TYPE_CENTRAL_AUTHORITY)
 LAWFUL = tuple(Purpose.ValueType(n) for n, word in PURPOSES.items() if word not in {*NEVER_LAWFUL, UNKNOWN})
 
 
@@ -101,9 +103,9 @@ class Rehearsing:
 def situations(standing: Standing, entry: Entry, peer: str, now_us: int) -> Iterator[Facts]:
     """Yield the facts for each lawful purpose under each instrument in force with the peer.
 
-    They are as if its police intelligence asked about the record's own crimes, with the pairing signed.
+    They are as if its police intelligence, or its central authority where it is for evidence, asked about the record's
+    own crimes, with the pairing signed.
     """
-    asker = Asker(unit_type=UnitType.UNIT_TYPE_POLICE_INTELLIGENCE)
     for instrument in standing.instruments_with(peer, now_us):
         for purpose in LAWFUL:
             query = Query(
@@ -111,7 +113,7 @@ def situations(standing: Standing, entry: Entry, peer: str, now_us: int) -> Iter
                 crimes=entry.crimes,
                 urgency=Urgency.URGENCY_ROUTINE,
                 instrument=instrument.id,
-                asker=asker,
+                asker=_EVIDENCE if purpose == Purpose.PURPOSE_EVIDENCE_MLA else _POLICE,
             )
             request = derive_request(
                 recipient=peer,

@@ -118,8 +118,8 @@ class Replayed:
     def lines(self) -> Iterator[str]:
         """Yield the report's lines on what was found."""
         yield ""
-        yield "Records as they are, asked about by each paired peer's police intelligence, for the record's own crimes,"
-        yield "for each lawful purpose and under each instrument in force"
+        yield "Records as they are, asked about by each paired peer's police intelligence (for evidence by its central"
+        yield "authority), for the record's own crimes, for each lawful purpose and under each instrument in force"
         yield f"records read: {self._read:,}{' (of more)' if self._read == MOST_ENTRIES else ''}"
         yield from self._records.lines(self.peers)
         for blocked, when in ((self._blocked_before, "in force"), (self._blocked_after, "proposed")):
