@@ -6,7 +6,7 @@ the same tick. Silence is denial: an error on the way is a refusal with a line, 
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import TypeAlias
@@ -31,6 +31,7 @@ from node.policy.outbound import verify_query
 from node.policy.redact import hit_only, redact
 from node.policy.vocabulary import NEVER_LAWFUL, PURPOSES
 from node.store import life
+from node.store.lines import Line
 from node.store.vault import Vault
 from node.store.writer import Priority, Writer
 from node.wire.codes_pb2 import (
@@ -82,7 +83,11 @@ class Answering:
     holding: Holding
     clock: Callable[[], int]
     window_us: int
-    ticks: Ticks = field(default_factory=Ticks)
+    ticks: Ticks = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Start with nobody waiting."""
+        self.ticks = Ticks(self.writer)
 
     async def answer(self, data: bytes, peer: Peer) -> bytes:
         """Answer a serialised QueryRequest of an identified peer with a serialised QueryResponse.
@@ -114,11 +119,12 @@ class Answering:
             directory_version=self.standing.trust.directory.version,
             answered=opened,
         )
-        await self._log(opened, sealed, judged, page, refusal, decided_us=now_us)
-        metrics.ANSWERS.labels(peer.country).inc()
+        response = QueryResponse(envelope=sealed.envelope).SerializeToString()
+        left = self._log(opened, sealed, judged, page, refusal, decided_us=now_us, arrived=arrived)
         metrics.ANSWER_SECONDS.observe(asyncio.get_running_loop().time() - arrived)
-        await self.ticks.wait(arrived)
-        return QueryResponse(envelope=sealed.envelope).SerializeToString()
+        await left
+        metrics.ANSWERS.labels(peer.country).inc()
+        return response
 
     def _opened(self, data: bytes, peer: Peer, now_us: int) -> Opened:
         try:
@@ -205,7 +211,7 @@ class Answering:
             else:
                 _write_hit(hit, each, query, pseudonym, handles)
 
-    async def _log(
+    def _log(
         self,
         opened: Opened,
         sealed: Sealed,
@@ -214,7 +220,9 @@ class Answering:
         refusal: str,
         *,
         decided_us: int,
-    ) -> None:
+        arrived: float,
+    ) -> Awaitable[object]:
+        """Hand the answer's line over to be logged; returns what is done when the answer may leave."""
         statement, query, now_us = opened.statement, opened.body.query, self.clock()
         private = private_of(query)
         private.reason = refusal
@@ -235,15 +243,26 @@ class Answering:
             sent=sealed,
             bodies=((QUERY_BODY, opened.body_bytes), (ANSWER_BODY, sealed.body)),
         )
-        if query.urgency == URGENCY_LIFE:
-            await asyncio.wrap_future(self.writer.submit(_expecting(statement, now_us), [line], Priority.ANSWER))
-        else:
-            await self.writer.append(line)
         # An answer waits for its line alone: if it waited for its holds too, a peer would see by the clock that
         # something is held. What a crash loses of them is made again from the lines' decisions.
-        self.holding.hold(
-            statement.exchange_id, peer=statement.sender, urgency=query.urgency, decisions=decisions, at_us=now_us
+        hold = partial(
+            self.holding.hold,
+            statement.exchange_id,
+            peer=statement.sender,
+            urgency=query.urgency,
+            decisions=decisions,
+            at_us=now_us,
         )
+        if query.urgency == URGENCY_LIFE:
+            return self._log_life(line, statement, hold, arrived)
+        return self.ticks.leave(line, arrived, hold)
+
+    async def _log_life(self, line: Line, statement: Statement, hold: Callable[[], object], arrived: float) -> None:
+        """Log the answer to a LIFE query with what it makes people do, and wait for its tick."""
+        expected = self.writer.submit(_expecting(statement, self.clock()), [line], Priority.ANSWER)
+        await asyncio.wrap_future(expected)
+        hold()
+        await self.ticks.wait(arrived)
 
 
 def _expecting(statement: Statement, now_us: int) -> Callable[[Connection], None]:

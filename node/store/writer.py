@@ -11,18 +11,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import closing, suppress
 from enum import IntEnum
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from node.errors import EnlaceError, LedgerError, ReplayError
 from node.store.append import Appender, Replay, SealedLine, found_ledger, seal_line
-from node.store.lines import Line
+from node.store.lines import Head, Line
 from node.store.vault import Vault
 
 BATCH_S: Final = 0.005
@@ -31,13 +32,7 @@ BESIDE_ANSWERS_S: Final = 0.001
 """The same, for a batch with answers to peers in it."""
 BATCH_LINES: Final = 128
 """Lines in a batch, at about 30 µs each."""
-LINGER_S: Final = 0.01
-"""Seconds, at most, that a batch waits for company, while there is company: recent batches held more than
-`LINGER_ABOVE`."""
-LINGER_STEP_S: Final = 0.002
-"""It goes as soon as nobody came for so long."""
-LINGER_ABOVE: Final = 1.4
-_MEMORY: Final = 0.8  # weight of the past in the average batch
+_REPLAYED: Final = "this exchange is in the ledger already"
 _STOPPED: Final = "the ledger's writer has stopped"
 
 T = TypeVar("T")
@@ -52,9 +47,12 @@ class Priority(IntEnum):
 
 
 class _Job:
-    """Lines, and the change that they log, if any; from `submit` to the release of who waits."""
+    """Lines, and the change that they log, if any; from `submit` to the release of who waits.
 
-    __slots__ = ("change", "error", "future", "lines", "loop", "priority", "result", "sealed")
+    With `apart`, each line stands for itself: the result is a list, of an index or an error for each.
+    """
+
+    __slots__ = ("apart", "change", "error", "future", "lines", "loop", "priority", "result", "sealed")
 
     def __init__(
         self,
@@ -63,12 +61,15 @@ class _Job:
         priority: Priority,
         future: "Future[Any] | asyncio.Future[Any]",
         loop: asyncio.AbstractEventLoop | None,
+        *,
+        apart: bool = False,
     ) -> None:
         self.lines = lines
         self.change = change
         self.priority = priority
         self.future = future
         self.loop = loop
+        self.apart = apart
         self.sealed: Sequence[SealedLine] = ()
         self.result: object = None
         self.error: BaseException | None = None
@@ -102,12 +103,13 @@ class Writer:
         self._engine = engine
         self._vault = vault
         self._appender = Appender(engine.dialect)
+        # On PostgreSQL, the first statement begins a transaction; on SQLite, it would not keep others from writing.
+        self._begin = "BEGIN IMMEDIATE" if engine.dialect.name == "sqlite" else ""
         self._failures = (EnlaceError, SQLAlchemyError, OSError, engine.dialect.loaded_dbapi.Error)
         self._connection: Connection | None = None
         self._inbox: SimpleQueue[_Job | None] = SimpleQueue()  # None: no more will come
         self._lanes: tuple[deque[_Job], ...] = tuple(deque() for _ in Priority)
         self._underway: list[_Job] = []
-        self._average = 1.0
         self._closing = False
         self._stopped = False
         with engine.begin() as connection:
@@ -116,7 +118,7 @@ class Writer:
         self._thread.start()
 
     def append(self, line: Line, priority: Priority = Priority.ANSWER) -> "asyncio.Future[int]":
-        """Log one line; to be called on an event loop. Only lines of an answer's priority ever wait for company.
+        """Log one line; to be called on an event loop.
 
         Returns:
             A future of the line's index, done when the line is durable. It fails with ReplayError if its replay key
@@ -125,6 +127,18 @@ class Writer:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[int] = loop.create_future()
         self._put(_Job((line,), None, priority, future, loop))
+        return future
+
+    def append_all(self, lines: Sequence[Line]) -> "asyncio.Future[list[int | BaseException]]":
+        """Log lines of answers together; to be called on an event loop.
+
+        Returns:
+            A future of what became of each: its index, or the ReplayError by which it was refused. It fails with
+            LedgerError if none could be written.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[list[int | BaseException]] = loop.create_future()
+        self._put(_Job(lines, None, Priority.ANSWER, future, loop, apart=True))
         return future
 
     def submit(
@@ -186,19 +200,7 @@ class Writer:
                 return False
             self._sort(self._inbox.get())
         self._drain()
-        answers = self._lanes[Priority.ANSWER]
-        if answers and self._average > LINGER_ABOVE:
-            self._linger(answers)
         return True
-
-    def _linger(self, answers: deque[_Job]) -> None:
-        """Wait while more answers keep coming: what comes together is written together."""
-        latest = time.perf_counter() + LINGER_S - LINGER_STEP_S
-        came = 0
-        while came < len(answers) < BATCH_LINES and not self._closing and time.perf_counter() < latest:
-            came = len(answers)
-            time.sleep(LINGER_STEP_S)
-            self._drain()
 
     def _drain(self) -> None:
         try:
@@ -221,9 +223,6 @@ class Writer:
             while lane and room > 0:
                 jobs.append(lane.popleft())
                 room -= max(1, len(jobs[-1].lines))
-        answers = sum(job.priority is Priority.ANSWER for job in jobs)
-        if answers:
-            self._average = _MEMORY * self._average + (1 - _MEMORY) * answers
         return jobs
 
     def _write(self, jobs: list[_Job]) -> None:
@@ -255,27 +254,41 @@ class Writer:
         """Run one transaction; returns how many of the jobs it took before the time was up."""
         if self._connection is None:
             self._connection = self._engine.connect()
-        connection, lines, done, changed = self._connection, list[SealedLine](), 0, False
-        with connection.begin():
-            cursor = connection.connection.cursor()
-            head = self._appender.lock_head(cursor)
-            used = self._appender.used(cursor, [replay for job in jobs for replay in job.replays()])
-            for job in jobs:
-                if job.change is not None:
-                    if changed and time.perf_counter() > deadline:
-                        break
-                    changed = True
-                done += 1
-                job.result = head.size + len(lines)
-                job.error = _perform(job, connection, used)
-                if job.error is None:
-                    lines += job.sealed
-            if lines:
-                head = self._appender.append(cursor, head, lines)
-            cursor.close()
+        connection = self._connection
+        if all(job.change is None for job in jobs):
+            # Nobody but this module works on the connection, so it does without what SQLAlchemy's transactions cost.
+            raw = connection.connection
+            with closing(raw.cursor()) as cursor:
+                if self._begin:
+                    cursor.execute(self._begin)
+                done, head = self._fill(cursor, connection, jobs, deadline)
+            raw.commit()
+        else:
+            with connection.begin(), closing(connection.connection.cursor()) as cursor:
+                done, head = self._fill(cursor, connection, jobs, deadline)
         # Were this before the commit, a failed commit would leave a tree in memory that nobody can rebuild.
         self._appender.committed(head)
         return done
+
+    def _fill(self, cursor: DBAPICursor, connection: Connection, jobs: list[_Job], deadline: float) -> tuple[int, Head]:
+        """Do the jobs in the transaction that has begun; returns how many there was time for, and the new head."""
+        lines, done, changed = list[SealedLine](), 0, False
+        head = self._appender.lock_head(cursor)
+        used = self._appender.used(cursor, [replay for job in jobs for replay in job.replays()])
+        for job in jobs:
+            if job.change is not None:
+                if changed and time.perf_counter() > deadline:
+                    break
+                changed = True
+            done += 1
+            if job.apart:
+                job.result = [_placed(sealed, head.size, lines, used) for sealed in job.sealed]
+                continue
+            job.result = head.size + len(lines)
+            job.error = _perform(job, connection, used)
+            if job.error is None:
+                lines += job.sealed
+        return done, self._appender.append(cursor, head, lines) if lines else head
 
     def _disconnect(self) -> None:
         """Drop the connection, whatever state it is in; the next batch opens another and reads the head anew."""
@@ -296,11 +309,23 @@ class Writer:
             _release(jobs)
 
 
+def _placed(sealed: SealedLine, size: int, lines: list[SealedLine], used: set[Replay]) -> int | ReplayError:
+    """Add a line that stands for itself to those that are written behind the first `size`, unless it is a replay."""
+    line = sealed.line
+    if line.replay_key is not None:
+        replay = (line.exchange_id, line.replay_key)
+        if replay in used:
+            return ReplayError(_REPLAYED)
+        used.add(replay)
+    lines.append(sealed)
+    return size + len(lines) - 1
+
+
 def _perform(job: _Job, connection: Connection, used: set[Replay]) -> BaseException | None:
     """Make a job's change in a savepoint of its own, so that it fails alone; returns why it failed."""
     replays = job.replays()
     if not used.isdisjoint(replays) or len(set(replays)) < len(replays):
-        return ReplayError("this exchange is in the ledger already")
+        return ReplayError(_REPLAYED)
     if job.change is not None:
         savepoint = connection.begin_nested()
         try:

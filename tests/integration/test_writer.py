@@ -90,11 +90,27 @@ async def test_64_callers_get_lines_of_their_own_in_few_transactions(database: D
         assert verify_ledger(connection).size == 320
 
 
-async def test_a_lonely_line_does_not_wait_for_company(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "LINGER_S", PATIENCE_S)
-    async with asyncio.timeout(PATIENCE_S / 2):
-        for _ in range(3):
-            await writer.append(new_line())
+async def test_lines_logged_together_are_one_transaction_in_which_a_replay_is_refused_alone(
+    database: Database, writer: Writer
+) -> None:
+    batches: list[int] = []
+    transact = writer._transact
+    writer._transact = lambda jobs, deadline: batches.append(len(jobs)) or transact(jobs, deadline)  # type: ignore[method-assign,func-returns-value]
+    used = os.urandom(16)
+    await writer.append(new_line(exchange_id=used, replay_key=b"MX\1"))
+    again = [new_line(exchange_id=used, replay_key=b"MX\1"), new_line(exchange_id=used, replay_key=b"MX\2")]
+    outcomes = await writer.append_all([new_line(), *again, again[1], new_line()])
+    assert [type(each) for each in outcomes] == [int, ReplayError, int, ReplayError, int]
+    assert [each for each in outcomes if isinstance(each, int)] == [1, 2, 3]
+    assert batches == [1, 1]
+    with database.reading() as connection:
+        assert verify_ledger(connection).size == 4
+
+
+async def test_lines_that_can_not_be_logged_together_fail_together(writer: Writer) -> None:
+    writer.close()
+    with pytest.raises(LedgerError):
+        await writer.append_all([new_line(), new_line()])
 
 
 async def test_a_replay_is_refused_alone_and_again_after_a_restart(
