@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Final
 
+from node.policy.countries import code_of
 from node.policy.rules import Place
 from node.policy.yaml_tree import Mapping, Mistakes, Scalar, Sequence, Tree
 
@@ -182,8 +183,10 @@ def _quoted(text: str) -> str:
 
 def _hint(text: str, mistakes: Mistakes, name: str, known: Collection[str]) -> str:
     """What to write instead of a word that is not known: the nearest, all where they are few, or their form."""
+    if name in {"country", "recipient"}:
+        # Codes of two letters are too near to each other to be guessed at.
+        code = text.upper() if text.upper() in known else code_of(text)
+        return f"; did you mean {code}?" if code else "; countries are written as two letters (ISO 3166-1), as GT"
     if near := mistakes.suggestion(text, known):
         return near
-    if name in {"country", "recipient"}:
-        return "; countries are written as two letters (ISO 3166-1), as GT"
     return f"; it is one of {', '.join(sorted(known))}" if len(known) <= _FEW else ""
