@@ -302,7 +302,7 @@ def text_of(book: Rulebook) -> bytes:
     }
     if book.red_lines:
         tree["red_lines"] = [_red_line_tree(each) for each in book.red_lines]
-    return json.dumps(tree).encode()
+    return json.dumps(tree, indent=1).encode()
 
 
 def _rule_tree(rule: Rule) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from tests.unit.policy.books import (
     without,
 )
 from tests.unit.policy.situations import ACCEPTED, NOW_US, OPEN, SUSPECT_PHONE, any_facts, book, but
-from tests.unit.policy.test_shipped_rulebooks import load
+from tests.unit.policy.test_shipped_rulebooks import FOLDER, load
 
 
 def placeless(book: Rulebook) -> Rulebook:
@@ -81,11 +81,12 @@ def test_what_is_compiled_decides_as_the_reference_under_an_open_floor(
         verify_same(OPEN_FLOOR, release, data.draw(situations(release)), accepted)
 
 
-SHIPPED = {name: load(name) for name in ("floor", "gt", "mx", "us")}
+COUNTRIES = sorted(file.stem for file in FOLDER.glob("??.yaml"))
+SHIPPED = {name: load(name) for name in ("floor", *COUNTRIES)}
 
 
 @settings(max_examples=500, deadline=None)
-@given(any_facts(), st.sampled_from(("gt", "mx", "us")), acceptances())
+@given(any_facts(), st.sampled_from(COUNTRIES), acceptances())
 def test_shipped_rulebooks_decide_as_the_reference(facts: Facts, country: str, accepted: frozenset[Obligation]) -> None:
     verify_same(SHIPPED["floor"], SHIPPED[country], facts, accepted)
 
@@ -96,7 +97,7 @@ def one_changed(facts: Facts) -> Iterator[Facts]:
             yield but(facts, **{name: frozenset({value}) if dimension.many else value})
 
 
-@pytest.mark.parametrize("country", ["gt", "mx", "us"])
+@pytest.mark.parametrize("country", COUNTRIES)
 @pytest.mark.parametrize("base", [SUSPECT_PHONE, but(kind="PERSON", victim="YES", consent="RECORDED_BY_ORIGINATOR")])
 def test_every_single_fact_decides_as_the_reference(country: str, base: Facts) -> None:
     for facts in one_changed(base):
