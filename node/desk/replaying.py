@@ -82,11 +82,11 @@ class Replaying:
         Raises:
             UsageError: it is no rulebook, or another country's; the text lists its mistakes.
         """
-        book = self._parsed(request.content)
+        book = await asyncio.to_thread(self._parsed, request.content)
         reason = f"REHEARSAL {book.layer.upper()} {book.name} {book.version}"[:64]
         private = private_of_officer(officer, subject=book.sha256, reason=reason)
         await self.writer.append(local_line(LeafKind.LEAF_KIND_READ, private, self.standing.signer, self.clock()))
-        async for step in self.replay(request.content):
+        async for step in self.replay(book):
             if isinstance(step, Progress):
                 yield RehearseRulebookResponse(stage=step.stage, done=step.done, total=step.total)
                 continue
@@ -100,16 +100,13 @@ class Replaying:
         Raises:
             UsageError: it is no rulebook, or another country's; the text lists its mistakes.
         """
-        steps = [step async for step in self.replay(content) if isinstance(step, Report)]
+        book = await asyncio.to_thread(self._parsed, content)  # up to a megabyte of YAML
+        steps = [step async for step in self.replay(book) if isinstance(step, Report)]
         return steps[0]
 
-    async def replay(self, content: bytes) -> AsyncIterator[Progress | Report]:
-        """Yield progress, and at last the report.
-
-        Raises:
-            UsageError: it is no rulebook, or another country's; the text lists its mistakes.
-        """
-        book, now_us = self._parsed(content), self.clock()
+    async def replay(self, book: Rulebook) -> AsyncIterator[Progress | Report]:
+        """Yield progress, and at last the report."""
+        now_us = self.clock()
         at_us = max(now_us, book.valid_from_us)
         lines = list(self._head(book, now_us, at_us))
         if book.layer == "outbound":
@@ -118,7 +115,7 @@ class Replaying:
                 yield progress
             yield _report([*lines, *queries.lines()], [], 0)
             return
-        run = self._run(book, now_us, at_us)
+        run = await self._run(book, now_us, at_us)
         async for progress in self._records(run):
             yield progress
         async for progress in self._answers(run):
@@ -134,18 +131,22 @@ class Replaying:
             raise UsageError(f"the rulebook is of {book.country}, and this node of {self.standing.country}")
         return book
 
-    def _run(self, book: Rulebook, now_us: int, at_us: int) -> Replayed:
+    async def _run(self, book: Rulebook, now_us: int, at_us: int) -> Replayed:
         trust = self.standing.trust
         members = [each.country for each in trust.directory.members() if each.country != self.standing.country]
-        old, new = {}, {}
-        for peer in members:
+        held = {peer: self.standing.policy_for(peer, now_us) for peer in members}
+
+        def compiled() -> tuple[dict[str, Policy], dict[str, Policy]]:
             # Of its own: what a rehearsal remembers must not push out what answers need.
-            held = self.standing.policy_for(peer, now_us)
-            old[peer] = Policy(held.floor, held.release, held.accepted, _REMEMBERED)
-            floor, release = (book, held.release) if book.layer == "floor" else (held.floor, book)
-            new[peer] = Policy(floor, release, held.accepted, _REMEMBERED)
-        paired = [peer for peer in members if trust.is_paired(peer)]
-        return Replayed(self.standing, now_us, at_us, old, new, paired)
+            old = {peer: Policy(it.floor, it.release, it.accepted, _REMEMBERED) for peer, it in held.items()}
+            new = {}
+            for peer, it in held.items():
+                floor, release = (book, it.release) if book.layer == "floor" else (it.floor, book)
+                new[peer] = Policy(floor, release, it.accepted, _REMEMBERED)
+            return old, new
+
+        old, new = await asyncio.to_thread(compiled)
+        return Replayed(self.standing, now_us, at_us, old, new, [peer for peer in members if trust.is_paired(peer)])
 
     def _head(self, book: Rulebook, now_us: int, at_us: int) -> Iterator[str]:
         yield f"Rehearsal of {book.name} {book.version} in {self.standing.country}, layer {book.layer}"
