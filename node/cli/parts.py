@@ -16,6 +16,7 @@ from node.federation.asking import Asking
 from node.federation.channels import Channels
 from node.federation.determining import Determining
 from node.federation.distribution import Distribution
+from node.federation.freezing import Freezing
 from node.federation.servicer import ExchangeServicer
 from node.federation.standing import Standing
 from node.federation.tls import ServerTls, https_context, load_own_identity, pem_bundle
@@ -41,6 +42,7 @@ class Parts:
     asking: Asking
     exchange: ExchangeServicer
     determining: Determining
+    freezing: Freezing
     desk: DeskServicer
     roots: tuple[x509.Certificate, ...]  # of this country
     peer_tls: ServerTls

@@ -20,6 +20,7 @@ from node.desk.approving import Approving
 from node.desk.auditing import Auditing
 from node.desk.determinations import Determinations
 from node.desk.explaining import Explaining
+from node.desk.freezes import Freezes
 from node.desk.importing import Importing
 from node.desk.officers import Officers
 from node.desk.recording import Recording
@@ -37,6 +38,7 @@ from node.federation.distribution import Distribution
 from node.federation.enacting import Enacting
 from node.federation.envelope import Signer
 from node.federation.finding import Finding
+from node.federation.freezing import Freezing
 from node.federation.holding import Holding
 from node.federation.servicer import ExchangeServicer
 from node.federation.standing import Standing
@@ -47,6 +49,7 @@ from node.identity.keys import key_id, parse_private_key, public_key
 from node.store import directories, focal_points, pairings
 from node.store.database import Database
 from node.store.entries import Entries
+from node.store.frozen import Frozen
 from node.store.keystore import KeyStore
 from node.store.vault import Vault, read_key_file
 from node.store.writer import Writer
@@ -86,6 +89,7 @@ async def running(config: Config) -> AsyncIterator[Parts]:
         to_peers, to_desk = peer_server(parts), desk_server(parts)
         await parts.distribution.enacting.enact()
         await parts.exchange.answering.holding.restore()
+        await parts.database.read(parts.freezing.frozen.load)
         stack.enter_context(serving_metrics(parts))  # before the others start: what started has to be stopped in order
         await to_peers.start()
         await to_desk.start()
@@ -118,16 +122,18 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
     acknowledging = Acknowledging(standing, channels, writer, now_us, window_us)
     asking = Asking(standing, channels, writer, now_us, window_us)
     lookup_keys = vault.lookup_keys()
-    entries = Entries(database, vault, lookup_keys)
-    finding = Finding(database, entries, lookup_keys)
+    frozen = Frozen(vault, lookup_keys)
+    entries = Entries(database, vault, lookup_keys, frozen)
+    finding = Finding(database, entries, lookup_keys, frozen)
     holding = Holding(database, vault, writer)
     answering = Answering(standing, finding, vault, writer, holding, now_us, window_us)
     exchange = ExchangeServicer(
         standing, writer, now_us, config.limits.calls_per_peer, answering, acknowledging, distribution
     )
     determining = Determining(standing, database, vault, writer, entries, now_us)
+    freezing = Freezing(standing, database, vault, writer, entries, frozen, now_us)
     roots = _country_roots(config.tls.country_roots)
-    recording = Recording(standing, database, vault, writer, now_us)
+    recording = Recording(standing, database, vault, writer, now_us, freezing)
     rehearsing = Rehearsing(standing, database, entries, now_us)
     desk = DeskServicer(
         officers=Officers(standing, roots, database, writer, now_us),
@@ -142,6 +148,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
             standing, database, writer, distribution, channels, _data_folder(database), now_us
         ),
         determinations=Determinations(standing, writer, determining, now_us),
+        freezes=Freezes(standing, database, writer, frozen, now_us),
     )
     own_roots = pem_of(roots)
     parts = Parts(
@@ -154,6 +161,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         asking=asking,
         exchange=exchange,
         determining=determining,
+        freezing=freezing,
         desk=desk,
         roots=roots,
         peer_tls=ServerTls(own, own_roots),

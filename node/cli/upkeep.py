@@ -45,6 +45,7 @@ async def keep_up(parts: Parts) -> None:
                 await parts.distribution.fetch_directories()
             await parts.channels.close_retired()
             await parts.determining.look()
+            await parts.freezing.look()
             metrics.LEDGER_SIZE.set((await parts.database.read(read_head)).size)
         except (EnlaceError, OSError):
             log.exception("upkeep_failed")

@@ -108,6 +108,7 @@ class Importing:
         self, window: Sequence[_Staged], problems: list[ImportProblem], officer: Officer, total: ImportResponse
     ) -> ImportResponse:
         """Write a window as small changes, each with its lines."""
+        await self.recording.freezing.catch_up()
         window = await self._with_keys(window, problems)
         await self._write_batches(_batches(window), problems, officer, total)
         problems.sort(key=lambda problem: problem.message)
@@ -138,6 +139,7 @@ class Importing:
         self, window: Sequence[_Staged], problems: list[ImportProblem], officer: Officer
     ) -> ImportResponse:
         """Write everything in one change, or nothing."""
+        await self.recording.freezing.catch_up()
         window = await self._with_keys(window, problems)
         if problems:
             return ImportResponse(problems=problems)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from node.desk.asserting import assert_by
 from node.desk.officers import private_of_officer
 from node.errors import RecordError, SecondOfficerError, UsageError
+from node.federation.freezing import Freezing
 from node.federation.lines import local_line
 from node.federation.standing import Standing
 from node.policy.outbound import MAX_CASE_REFERENCE_BYTES
@@ -48,15 +49,15 @@ class Recording:
     vault: Vault
     writer: Writer
     clock: Callable[[], int]
+    freezing: Freezing
     cases: Cases = field(init=False)
     entries: Entries = field(init=False)
     changes: Changes = field(init=False)
 
     def __post_init__(self) -> None:
         """Open the aggregates over the database."""
-        keys = self.vault.lookup_keys()
         self.cases = Cases(self.vault)
-        self.entries = Entries(self.database, self.vault, keys)
+        self.entries = self.freezing.entries
         self.changes = Changes(self.entries, self.vault)
 
     # --- cases -------------------------------------------------------------------------------------------------------
@@ -117,6 +118,8 @@ class Recording:
         kind = LeafKind.LEAF_KIND_WEAKENING if weakened else LeafKind.LEAF_KIND_RECORD
         line = self.line(kind, officer, new.entry_id, "PROPOSED" if weakened else "ENTRY", reference)
 
+        await self.freezing.catch_up()
+
         def change(connection: Connection) -> PutEntryResponse:
             return self.changes.put(connection, new, officer=officer.name, reason=reason, now_us=now_us)
 
@@ -165,6 +168,7 @@ class Recording:
         if confirm:
             lines.append(self.line(LeafKind.LEAF_KIND_RECORD, officer, proposed.entry_id, "ENTRY", reference))
         decide = self.changes.confirm if confirm else self.changes.decline
+        await self.freezing.catch_up()
 
         def change(connection: Connection) -> Entry:
             return decide(connection, change_id, officer=officer.name, now_us=now_us)

@@ -8,6 +8,7 @@ from node.desk.approving import Approving
 from node.desk.auditing import Auditing
 from node.desk.determinations import Determinations
 from node.desk.explaining import Explaining
+from node.desk.freezes import Freezes
 from node.desk.importing import Importing
 from node.desk.officers import Officers
 from node.desk.recording import Recording
@@ -51,6 +52,7 @@ class DeskServicer(GeneratedServicer):
     replaying: Replaying
     administration: Administration
     determinations: Determinations
+    freezes: Freezes
 
     # --- units ---
 
@@ -128,6 +130,19 @@ class DeskServicer(GeneratedServicer):
         officer = await self.officers.officer(context, FOCAL_POINT, UNIT, SUPERVISOR)
         found = await self.determinations.list_determinations(officer)
         return safeguard_pb2.ListDeterminationsResponse(determinations=found)
+
+    async def ListFreezes(
+        self, request: safeguard_pb2.ListFreezesRequest, context: Context
+    ) -> safeguard_pb2.ListFreezesResponse:
+        del request
+        officer = await self.officers.officer(context, FOCAL_POINT)
+        return safeguard_pb2.ListFreezesResponse(freezes=await self.freezes.list_freezes(officer))
+
+    async def DecideFreeze(
+        self, request: safeguard_pb2.DecideFreezeRequest, context: Context
+    ) -> safeguard_pb2.DecideFreezeResponse:
+        officer = await self.officers.officer(context, FOCAL_POINT)
+        return safeguard_pb2.DecideFreezeResponse(freeze=await self.freezes.decide(request, officer))
 
     async def RehearsePairing(
         self, request: desk_pb2.RehearsePairingRequest, context: Context

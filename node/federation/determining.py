@@ -90,7 +90,7 @@ class Determining:
                         exchange_id=exchange_id,
                         peer=peer,
                         entry_id=decided.entry_id,
-                        index=line.index,
+                        line=line.index,
                         revision=decided.revision,
                         at_us=at_us,
                         due_us=due_us(URGENCY_LIFE, at_us),
@@ -118,7 +118,7 @@ class Determining:
 
     def _left(self, connection: Connection, notice: Notice, entry: Entry, now_us: int) -> frozenset[str]:
         """Return what is to be determined of an entry as it is now, for the query as it was."""
-        for line in list_lines(connection, notice.index, 1, kinds=_ANSWERED, vault=self.vault):
+        for line in list_lines(connection, notice.line, 1, kinds=_ANSWERED, vault=self.vault):
             for decided in _decided(line):
                 facts = _facts(decided) if decided.entry_id == notice.entry_id else None
                 if facts is not None:

@@ -5,18 +5,18 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, insert, select, update
 
-from node.store.entries import EntryState
+from node.store.entry_rows import EntryState
 from node.store.safeguard_tables import determinations
 from node.store.tables import entries
 
 
 class Notice(NamedTuple):
-    """One entry to look at; `index` is of the ledger line whose decision kept it."""
+    """One entry to look at; `line` is the index of the ledger line whose decision kept it."""
 
     exchange_id: bytes
     peer: str
     entry_id: bytes
-    index: int
+    line: int
     revision: int
     at_us: int
     due_us: int
@@ -29,7 +29,7 @@ def put(connection: Connection, notice: Notice) -> None:
             exchange_id=notice.exchange_id,
             peer=notice.peer,
             entry_id=notice.entry_id,
-            idx=notice.index,
+            idx=notice.line,
             revision=notice.revision,
             at_us=notice.at_us,
             due_us=notice.due_us,

@@ -6,7 +6,6 @@ of these the first three are bound to the ciphertext, and the review date is che
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from enum import IntEnum
 from typing import Final
 
 import structlog
@@ -26,7 +25,10 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 
 from node.errors import DecryptionError, KeyErasedError, NotFoundError, RecordError, UsageError
 from node.records.lookup import LookupKey, entry_tokens
+from node.store import disclosures, freezes
 from node.store.database import Database
+from node.store.entry_rows import EntryState, entry_context
+from node.store.frozen import Frozen
 from node.store.ids import ID_BYTES, new_id
 from node.store.inheritance import (
     downstream,
@@ -45,13 +47,6 @@ from node.wire.entry_pb2 import Entry
 log = structlog.get_logger()
 
 
-class EntryState(IntEnum):
-    """Whether an entry is found."""
-
-    ACTIVE = 1
-    RECALLED = 2
-
-
 # Parameters of the statement that finds; a few fixed numbers, so that each is compiled and prepared once. A list in
 # between repeats its last token.
 _FIND_SIZES: Final = (1, 4, 16, 64, 256)
@@ -60,10 +55,16 @@ _FIND_SIZES: Final = (1, 4, 16, 64, 256)
 class Entries:
     """Finds, reads and writes entries; what writes runs in a transaction of the caller."""
 
-    def __init__(self, database: Database, vault: Vault, keys: Sequence[LookupKey]) -> None:
-        """Take the lookup keys of every live epoch; tokens of all of them are written."""
+    def __init__(
+        self, database: Database, vault: Vault, keys: Sequence[LookupKey], frozen: Frozen | None = None
+    ) -> None:
+        """Take the lookup keys of every live epoch; tokens of all of them are written.
+
+        `frozen` is where this process looks for what peers go on seeing; it is told before anything else is seen.
+        """
         self._vault = vault
         self._keys = keys
+        self._frozen = frozen or Frozen(vault, keys)
         self._finds = {size: database.prepare(_find(size)) for size in _FIND_SIZES}
 
     # --- reading -----------------------------------------------------------------------------------------------------
@@ -92,7 +93,7 @@ class Entries:
         unreadable = 0
         for entry_id, case_id, revision, sealed in found:
             try:
-                data = open_sealed(case_id, _context(entry_id, case_id, revision), sealed)
+                data = open_sealed(case_id, entry_context(entry_id, case_id, revision), sealed)
             except KeyErasedError:
                 continue
             except DecryptionError:
@@ -164,7 +165,7 @@ class Entries:
         return {row[0]: self._opened(*row) for row in rows}
 
     def _opened(self, entry_id: bytes, case_id: bytes, revision: int, sealed: bytes) -> Entry:
-        return Entry.FromString(self._vault.open(case_id, _context(entry_id, case_id, revision), sealed))
+        return Entry.FromString(self._vault.open(case_id, entry_context(entry_id, case_id, revision), sealed))
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
@@ -230,6 +231,12 @@ class Entries:
         this = update(entries).where(entries.c.entry_id == entry_id)
         if connection.execute(this.values(state=EntryState.RECALLED)).rowcount == 0:
             raise NotFoundError("there is no such entry")
+        self._frozen.load(connection)
+
+    def keep_views(self, connection: Connection, told: disclosures.Told, now_us: int) -> None:
+        """Freeze views that ledger lines tell of, where protection has come since."""
+        if freezes.freeze(connection, self, told.shown, now_us):
+            self._frozen.load(connection)
 
     def _verify_ids(self, connection: Connection, batch: Mapping[bytes, Entry]) -> None:
         wanted = {entry.case_id for entry in batch.values()}
@@ -301,10 +308,13 @@ class Entries:
                 linked.setdefault(thing, []).append(working[entry_id])
         before = {entry_id: _copy(working[entry_id]) for entry_id in things}
         inherit({entry_id: working[entry_id] for entry_id in things}, linked, may_weaken=may_weaken)
-        for entry_id in things:
-            entry = working[entry_id]
-            if entry_id in changed or not is_inherited_alike(before[entry_id], entry):
-                self._write_revision(connection, entry, now_us)
+        written = [
+            working[each] for each in things if each in changed or not is_inherited_alike(before[each], working[each])
+        ]
+        for entry in written:
+            self._write_revision(connection, entry, now_us)
+        if freezes.freeze_safer(connection, self, self._vault, written, now_us):
+            self._frozen.load(connection)
 
     def _write_revision(self, connection: Connection, entry: Entry, now_us: int) -> None:
         held, old = entries.c, entry.revision
@@ -324,7 +334,7 @@ class Entries:
             raise UsageError("the entry was changed by somebody else meanwhile: read it again")
 
     def _sealed(self, entry: Entry) -> bytes:
-        context = _context(entry.entry_id, entry.case_id, entry.revision)
+        context = entry_context(entry.entry_id, entry.case_id, entry.revision)
         return self._vault.seal(entry.case_id, context, entry.SerializeToString())
 
 
@@ -354,10 +364,6 @@ def _find(size: int) -> Select[bytes, bytes, int, bytes]:
         query, order = select(*_ROW).where(entries.c.entry_id.in_(matching)), entries.c.entry_id
     found = entries.c.state == EntryState.ACTIVE.value, entries.c.review_us > bindparam("now_us", type_=BigInteger)
     return query.where(*found).order_by(order).limit(bindparam("limit", type_=BigInteger))
-
-
-def _context(entry_id: bytes, case_id: bytes, revision: int) -> bytes:
-    return b"enlace/v1/entry\0" + entry_id + case_id + revision.to_bytes(8, "big")
 
 
 def _copy(entry: Entry) -> Entry:

@@ -49,6 +49,8 @@ MAY: Mapping[str, set[str]] = {
     "ListLife": {"analyst", "focal"},
     "AcknowledgeLife": {"analyst", "focal"},
     "ListDeterminations": {"analyst", "supervisor", "focal"},
+    "ListFreezes": {"focal"},
+    "DecideFreeze": {"focal"},
     "RehearsePairing": {"focal"},
     "SignPairing": {"focal"},
     "EndPairing": {"focal"},

@@ -1,0 +1,113 @@
+"""The frozen views in memory: what a peer finds instead of an entry as it stands."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import structlog
+from sqlalchemy import Connection, and_, select
+
+from node.errors import DecryptionError, KeyErasedError
+from node.records.lookup import LookupKey, entry_tokens
+from node.store.entry_rows import EntryState, entry_context
+from node.store.freezes import Mark, read_mark
+from node.store.safeguard_tables import freezes
+from node.store.tables import entries, entry_revisions
+from node.store.vault import Vault
+from node.wire.entry_pb2 import Entry
+
+log = structlog.get_logger()
+
+_VIEWS: Final = (
+    select(
+        freezes.c.entry_id,
+        freezes.c.peer,
+        freezes.c.revision,
+        freezes.c.until_us,
+        entries.c.state,
+        entries.c.case_id,
+        entry_revisions.c.sealed,
+    )
+    .select_from(freezes.join(entries, entries.c.entry_id == freezes.c.entry_id))
+    .join(
+        entry_revisions,
+        and_(entry_revisions.c.entry_id == freezes.c.entry_id, entry_revisions.c.revision == freezes.c.revision),
+    )
+)
+
+NOTHING: Final = Mark(0, 0, 0, 0)
+
+
+class _View(NamedTuple):
+    case_id: bytes
+    context: bytes
+    sealed: bytes  # the revision; opened each time, so that an erased case shows nothing
+    until_us: int
+
+
+@dataclass(slots=True)
+class _OfPeer:
+    by_entry: dict[bytes, _View | None] = field(default_factory=dict)  # None: it was taken back
+    by_token: dict[bytes, set[bytes]] = field(default_factory=lambda: defaultdict(set))
+
+
+class Frozen:
+    """What peers go on seeing; one per process.
+
+    A reader looks here after it has looked in the database, and what freezes a view puts it here before the change is
+    committed that would show something else. So nobody ever finds the one without the other.
+    """
+
+    def __init__(self, vault: Vault, keys: Sequence[LookupKey]) -> None:
+        """Start with nothing frozen; `keys` are of every live epoch."""
+        self._vault = vault
+        self._keys = keys
+        self._peers: dict[str, _OfPeer] = {}
+        self.mark = NOTHING
+
+    def load(self, connection: Connection) -> None:
+        """Read all frozen views, also those of the transaction that is under way."""
+        mark, peers = read_mark(connection), dict[str, _OfPeer]()
+        for row in connection.execute(_VIEWS):
+            view = None
+            if row.state == EntryState.ACTIVE:
+                context = entry_context(row.entry_id, row.case_id, row.revision)
+                view = _View(row.case_id, context, row.sealed, row.until_us)
+            of_peer = peers.setdefault(row.peer, _OfPeer())
+            of_peer.by_entry[row.entry_id] = view
+            entry = self._opened(view) if view else None
+            for token in entry_tokens(entry, self._keys) if entry else ():
+                of_peer.by_token[token].add(row.entry_id)
+        self._peers, self.mark = peers, mark
+
+    def view(self, peer: str, found: list[Entry], tokens: Iterable[bytes], now_us: int, limit: int) -> list[Entry]:
+        """Return what a peer finds: of what is frozen, the revision that it saw, by the selectors that it had then.
+
+        Args:
+            peer: That asks.
+            found: Entries as they stand, by id.
+            tokens: By which they were looked up.
+            now_us: UTC microseconds; past its review date nobody finds a view.
+            limit: At most so many.
+        """
+        frozen = self._peers.get(peer)
+        if frozen is None:
+            return found
+        seen = [entry for entry in found if entry.entry_id not in frozen.by_entry]
+        for entry_id in {each for token in tokens for each in frozen.by_token.get(token, ())}:
+            view = frozen.by_entry[entry_id]
+            entry = self._opened(view) if view and view.until_us > now_us else None
+            if entry is not None:
+                seen.append(entry)
+        seen.sort(key=lambda entry: entry.entry_id)
+        return seen[:limit]
+
+    def _opened(self, view: _View) -> Entry | None:
+        try:
+            return Entry.FromString(self._vault.open(view.case_id, view.context, view.sealed))
+        except KeyErasedError:
+            return None
+        except DecryptionError:  # as `Entries.find`: an answer that fails would tell that there is something
+            log.error("entries_unreadable", count=1)  # noqa: TRY400 - without ids
+            return None
