@@ -1,0 +1,118 @@
+"""The rulebooks that ship are proved, and what is proved depends on their rules."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from node.policy.check import check_rulebook
+from node.policy.evaluate import RELEASE
+from node.policy.prove.idle import idle_rules
+from node.policy.prove.proof import prove
+from node.policy.rulebook import parse_rulebook
+from node.policy.rules import Rule, Rulebook
+from node.policy.vocabulary import CATEGORY_NUMBERS
+
+FOLDER = Path(__file__).parents[3] / "node/policy/rulebooks"
+FILES = sorted(FOLDER.glob("*.yaml"))
+COUNTRIES = ("gt", "mx", "us", "ca", "br")
+
+
+def load(name: str) -> Rulebook:
+    return parse_rulebook((FOLDER / f"{name}.yaml").read_bytes(), demonstration=True)
+
+
+@pytest.mark.parametrize("country", ["", *COUNTRIES])
+def test_every_red_line_is_proved_and_none_says_nothing(country: str) -> None:
+    proof = prove(load("floor"), load(country) if country else None)
+    assert proof.is_kept()
+    assert {each.verdict for each in proof.verdicts} == {"proved", "structural"}
+    refused = [each.line for each in proof.verdicts if any("itself refuses" in remark for remark in each.remarks)]
+    assert not refused
+
+
+@pytest.mark.parametrize("country", ["", *COUNTRIES])
+def test_every_rule_does_something(country: str) -> None:
+    assert idle_rules(load("floor"), load(country) if country else None) == ()
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_check_finds_no_mistake_and_warns_of_the_illustration_alone(file: Path) -> None:
+    (remark,) = check_rulebook(file.read_bytes(), load("floor"))
+    assert (remark.weight, "demonstration federation only" in remark.sentence) == ("warning", True)
+
+
+# Which rule of the floor keeps which red line: without the one, the other is crossed.
+KEEPS = {
+    "F-23": "R-1",
+    "F-24": "R-9",
+    "F-25": "R-5",
+    "F-26": "R-5a",
+    "F-27": "R-6",
+    "F-28": "R-4a",
+    "F-29": "R-4c",
+    "F-30": "R-2",
+    "F-31": "R-3",
+    "F-32": "R-9b",
+    "F-33": "R-7a",
+    "F-34": "R-15",
+    "F-35": "R-3a",
+    "F-36": "R-7",
+    "F-39": "R-6a",
+    "F-40": "R-4",
+    "F-41": "R-4b",
+    "F-42": "R-4d",
+}
+
+
+@pytest.mark.parametrize(("rule", "line"), KEEPS.items())
+def test_without_its_rule_a_red_line_breaks(rule: str, line: str) -> None:
+    floor = load("floor")
+    weaker = msgspec.structs.replace(floor, rules=tuple(each for each in floor.rules if each.id != rule))
+    violated = [each for each in prove(weaker, None).verdicts if each.verdict == "violated"]
+    assert [each.line for each in violated] == [line]
+    assert violated[0].counterexample is not None
+    assert violated[0].counterexample.sentence
+
+
+# What the allows of the floor themselves leave out, and no other rule: widened, they cross the line.
+@pytest.mark.parametrize(
+    ("allow", "dimension", "line"),
+    [
+        ("F-10", "record_crime", "R-18"),
+        ("F-10", "purpose", "R-17"),
+        ("F-10", "data", "R-8"),
+        ("F-10", "data", "R-9a"),
+        ("F-10", "data", "R-16"),
+    ],
+)
+def test_a_wider_allow_breaks_a_red_line(allow: str, dimension: str, line: str) -> None:
+    floor = load("floor")
+    wider = [_widened(rule, dimension) if rule.id == allow else rule for rule in floor.rules]
+    violated = [
+        each.line
+        for each in prove(msgspec.structs.replace(floor, rules=tuple(wider)), None).verdicts
+        if each.verdict == "violated"
+    ]
+    assert line in violated
+
+
+def _widened(rule: Rule, dimension: str) -> Rule:
+    if dimension == "data":
+        return msgspec.structs.replace(rule, data=dict.fromkeys(CATEGORY_NUMBERS.values(), RELEASE))
+    return msgspec.structs.replace(rule, when=tuple(each for each in rule.when if each.dimension != dimension))
+
+
+@pytest.mark.parametrize("asserted", ["purpose: [PROTECT_LIFE]", "urgency: [LIFE]", "ground: [CONSENT]"])
+def test_a_limit_that_asks_what_the_asker_says_breaks_red_lines(asserted: str) -> None:
+    text = (FOLDER / "ca.yaml").read_text()
+    limit = """- id: CA-99
+  title: {en: t, fr: t}
+  law: YCJA s. 118
+  effect: limit
+  when: {role: [VICTIM], %s}
+  data: {IDENTITY: withhold}
+"""
+    book = parse_rulebook((text + limit % asserted).encode(), demonstration=True)
+    violated = {each.line for each in prove(load("floor"), book).verdicts if each.verdict == "violated"}
+    assert violated == {"R-14", "R-14a"}
