@@ -39,7 +39,7 @@ def verify_masks(masks: Masks) -> None:
     for name, conditions in asked.items():
         if (name in masks.tables) != bool(conditions):
             raise RulebookError(f"the compiled rules and the reference differ on whether {name} is asked about")
-        probes = _probes(name) if conditions else ()
+        probes = probes_of(name) if conditions else ()
         silent = everything & ~sum(1 << bit for bit, _, _ in conditions)
         expected = [silent] * len(probes)
         columns: dict[tuple[Condition, bool], list[int]] = {}
@@ -56,7 +56,7 @@ def verify_masks(masks: Masks) -> None:
 
 
 @cache
-def _probes(name: str) -> tuple[tuple[Any, Facts], ...]:
+def probes_of(name: str) -> tuple[tuple[Any, Facts], ...]:
     """Values of a dimension, each with a situation that has it."""
     return tuple((value, msgspec.structs.replace(_ANY, **{name: value})) for value in _values(name))
 

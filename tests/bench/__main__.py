@@ -110,19 +110,43 @@ def _search(folder: Path) -> list[Row]:
 def _policy(_: Path) -> list[Row]:
     rows = []
     for name, costs in policy.measure().items():
+        times = costs.cedar / costs.alike
         rows += [
             Row(
-                f"decision on a {name}, {costs.rules} rules in two layers, remembered",
-                f"{costs.facts:.1f} µs for its facts and {costs.warm:.1f} µs",
+                f"decision on a {name} of {costs.fields} fields, {costs.rules} rules in two layers, "
+                "facts not seen before, decided alike before",
+                f"{costs.alike:.1f} µs after {costs.facts:.1f} µs for its facts; {costs.same:.1f} µs on the same facts",
                 "≤ 10 µs",
-                costs.facts + costs.warm <= 10,
+                costs.alike <= 10,
             ),
-            Row("the same, never made before (plain sets)", f"{costs.cold:.0f} µs", ""),
             Row(
-                f"redaction of a {name}, {costs.fields} fields", f"{costs.redact:.1f} µs", "≤ 10 µs", costs.redact <= 10
+                "the same, never made before",
+                f"{costs.cold:.0f} µs; {costs.reference:.0f} µs by the reference evaluator",
+                "≤ 60 µs",
+                costs.cold <= 60,
             ),
+            Row(
+                "Cedar, one category of one of the two rulebooks, policies parsed before",
+                f"{costs.cedar:,.0f} µs: {times:,.0f}x that decision, {costs.cedar / costs.cold:,.0f}x one never made",
+                "≥ 50x",
+                times >= 50,
+            ),
+            Row(
+                "Cedar, every category of both, as a decision tells",
+                f"{costs.cedar_all / 1e3:,.1f} ms: {costs.cedar_all / costs.alike:,.0f}x",
+                "",
+            ),
+            Row("redaction", f"{costs.redact:.1f} µs", "≤ 10 µs", costs.redact <= 10),
         ]
-    return rows
+    return [
+        *rows,
+        Row(
+            f"{costs.rules} rules compiled, and checked value by value against the reference",
+            f"{costs.compile_ms:.0f} ms",
+            "≤ 50 ms",
+            costs.compile_ms <= 50,
+        ),
+    ]
 
 
 def _ledger(folder: Path) -> list[Row]:
