@@ -20,7 +20,7 @@ from node.policy.facts import Facts
 from node.policy.vocabulary import CATEGORIES, NEVER_LAWFUL, PURPOSES, UNKNOWN
 from node.store.database import Database
 from node.store.entries import Entries
-from node.wire.codes_pb2 import Outcome, Purpose, UnitType, Urgency
+from node.wire.codes_pb2 import PURPOSE_EVIDENCE_MLA, URGENCY_ROUTINE, Outcome, Purpose, UnitType
 from node.wire.entry_pb2 import Entry
 from node.wire.exchange_pb2 import Asker, Query
 
@@ -111,9 +111,9 @@ def situations(standing: Standing, entry: Entry, peer: str, now_us: int) -> Iter
             query = Query(
                 purpose=purpose,
                 crimes=entry.crimes,
-                urgency=Urgency.URGENCY_ROUTINE,
+                urgency=URGENCY_ROUTINE,
                 instrument=instrument.id,
-                asker=_EVIDENCE if purpose == Purpose.PURPOSE_EVIDENCE_MLA else _POLICE,
+                asker=_EVIDENCE if purpose == PURPOSE_EVIDENCE_MLA else _POLICE,
             )
             request = derive_request(
                 recipient=peer,
