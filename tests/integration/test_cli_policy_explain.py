@@ -61,7 +61,7 @@ def test_what_if(focal: Desk, exchange: str) -> None:
     assert text.startswith("If GT asked now:")
     assert f"Entry {seen}, revision 1: ENTRY" in text
     assert ": INVISIBLE" in focal.run(*asking, "--purpose", "trend", wide=True)
-    assert ": INVISIBLE" in focal.run(*asking, "--purpose", "investigate", "--fact", "victim=yes", wide=True)
+    assert ": INVISIBLE" in focal.run(*asking, "--purpose", "investigate", "--fact", "role=victim,suspect", wide=True)
     assert focal.last_reasons(1) == [("READ", "WHAT_IF GT")]
 
 
