@@ -1,15 +1,17 @@
 """Where rules let leave what a red line says never leaves, or never without approval."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import msgspec
 import z3
 
 from node.policy.prove import words
 from node.policy.prove.model import EXISTENCE, crossing
-from node.policy.prove.ranges import solution
+from node.policy.prove.ranges import Range, solution
 from node.policy.prove.search import Counterexample, Search, is_true, most_telling
+from node.policy.prove.variables import ACCEPTED
 from node.policy.rules import RedLine, Rule
-from node.policy.vocabulary import Category, Outcome
+from node.policy.vocabulary import OBLIGATIONS, Category, Outcome
 
 
 def find_crossing(search: Search, line: RedLine) -> Counterexample | None:
@@ -42,7 +44,7 @@ def find_crossing(search: Search, line: RedLine) -> Counterexample | None:
     named = list(search.named(rules))
     verb = "could be approved to" if is_true(found, model.held) else "would"
     how = " without anybody's approval" if line.kind == "never_without_approval" else ""
-    asked, received = words.asking(box[0], search.variables), _receive(category, others, level)
+    asked, received = words.asking(_told(box[0], rules), search.variables), _receive(category, others, level)
     return Counterexample(
         sentence=f"{asked} {verb} {received}{how}{_by(named)}",
         facts=facts,
@@ -68,6 +70,19 @@ def _granting(search: Search, rules: Sequence[Rule], category: Category, level: 
     """The first rule that by itself lets the category leave so, where its layer does."""
     allows = [rule for rule in rules if rule.effect == "allow"]
     return next(rule for rule in allows if is_true(found, search.model.grants(rule, category, level)))
+
+
+def _told(ranges: Mapping[str, Range], rules: Sequence[Rule]) -> dict[str, Range]:
+    """Ranges without what goes without saying: that the recipient accepted what the granting rules ask of it."""
+    told = dict(ranges)
+    if ACCEPTED in told:
+        asked = {OBLIGATIONS[each] for rule in rules for each in rule.obligations}
+        accepted = msgspec.structs.replace(
+            told.pop(ACCEPTED), has=tuple(group for group in ranges[ACCEPTED].has if asked.isdisjoint(group))
+        )
+        if accepted.has or accepted.lacks:
+            told[ACCEPTED] = accepted
+    return told
 
 
 def _receive(category: Category, others: Sequence[Category], level: Outcome) -> str:

@@ -8,11 +8,12 @@ import z3
 
 from node.policy.facts import Facts
 from node.policy.prove.model import EXISTENCE, REFERENCE, Model
-from node.policy.prove.ranges import Box, Widening, new_solver, solution
+from node.policy.prove.ranges import Box, new_solver, solution
 from node.policy.prove.replay import Replay
-from node.policy.prove.variables import Variables
+from node.policy.prove.variables import ACCEPTED, SETS, Variables
+from node.policy.prove.widening import Widening
 from node.policy.rules import Conjunction, Rule, Rulebook
-from node.policy.vocabulary import OBLIGATION_NUMBERS, Category, Obligation, tier
+from node.policy.vocabulary import OBLIGATION_NUMBERS, UNKNOWN, Category, Obligation, tier
 
 
 class Counterexample(msgspec.Struct, frozen=True):
@@ -73,9 +74,10 @@ class Search:
             yield from ((book.layer, rule.id) for rule in rules if any(rule is each for each in book.rules))
 
     def plainest(self, claim: z3.BoolRef) -> z3.ModelRef:
-        """A situation that is plain to tell, where there is one: about a person, all obligations accepted."""
+        """A situation that is plain to tell, if there is one: of a person, all accepted, no set half known."""
         wishes = [self.variables.has("kind", "PERSON")]
         wishes += [self.variables.accepts([each]) for each in OBLIGATION_NUMBERS.values()]
+        wishes += [z3.Not(self.variables.has(name, UNKNOWN)) for name in sorted(SETS - {ACCEPTED})]
         for wish in wishes:
             if solution(self.solver, claim, wish) is not None:
                 claim = z3.And(claim, wish)

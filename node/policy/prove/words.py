@@ -106,10 +106,10 @@ def data(categories: Sequence[Category], level: Outcome) -> str:
 
 
 def beside(others: Sequence[Category]) -> str:
-    """What else crosses the line: " (and TELECOM, EVENT and 3 more categories)"; that it exists goes without saying."""
+    """What else crosses the line: " (and TELECOM, EVENT and 3 more)"; that it exists goes without saying."""
     words = [CATEGORIES[each] for each in others if tier(each)]
     if len(words) > _MOST_NAMED:
-        words = [*words[: _MOST_NAMED - 1], f"{len(words) - _MOST_NAMED + 1} more categories"]
+        words = [*words[: _MOST_NAMED - 1], f"{len(words) - _MOST_NAMED + 1} more"]
     return f" (and {_joined(words, 'and')})" if words else ""
 
 
@@ -156,7 +156,7 @@ def _request(ranges: Ranges) -> Iterable[str]:
     if "emergency" in ranges:
         yield "in a declared emergency" if "DECLARED" in ranges["emergency"].values else "without a declared emergency"
     if ACCEPTED in ranges:
-        yield f"after accepting {_set_words(ranges[ACCEPTED])}"
+        yield f"having accepted {_set_words(ranges[ACCEPTED])}"
 
 
 # --- the entry -------------------------------------------------------------------------------------------------------
@@ -171,8 +171,12 @@ def _entry(ranges: Ranges) -> str:
     clauses = list(_subject(ranges))
     if not clauses:
         return " ".join(parts)
-    is_person = "kind" in ranges and ranges["kind"].values == ("PERSON",)
-    return f"{' '.join(parts)} {'who' if is_person else 'whose subject'} {' and '.join(clauses)}"
+    whose = "whose subject"
+    if "kind" in ranges and ranges["kind"].values == ("PERSON",):
+        whose = "who"
+    elif any(NOT_APPLICABLE in ranges[name].values for name in _SUBJECTS if name in ranges):
+        whose = "whose subject, if it has one,"
+    return f"{' '.join(parts)} {whose} {' and '.join(clauses)}"
 
 
 def _kind(ranges: Ranges) -> str:
@@ -186,18 +190,18 @@ def _kind(ranges: Ranges) -> str:
 
 def _subject(ranges: Ranges) -> Iterable[str]:
     for name, words in _SUBJECTS.items():
-        if name in ranges:
-            yield _joined([words.get(value, "is nobody") for value in ranges[name].values], "or")
+        values = _unknown_last(ranges[name].values) if name in ranges else []
+        if values:
+            yield _joined([words[value] for value in values if value in words] or ["is nobody"], "or")
     if "role" in ranges:
-        has = [each for each in ranges["role"].has if each != NOT_APPLICABLE]
-        lacks = [each for each in ranges["role"].lacks if each not in {UNKNOWN, NOT_APPLICABLE}]
-        if has:
-            yield f"is recorded as {_joined(map(str, has), 'and')}"
-        elif ranges["role"].has:
-            yield "has no role"
+        roles = ranges["role"]
+        if roles.has:
+            groups = [["nothing" if each == NOT_APPLICABLE else each for each in group] for group in roles.has]
+            yield f"is recorded as {' and as '.join([_named(group) for group in groups])}"
+        lacks = [str(each) for each in roles.lacks if each not in {UNKNOWN, NOT_APPLICABLE}]
         if lacks:
-            yield f"is not recorded as {_joined(map(str, lacks), 'or')}"
-        elif not ranges["role"].has:
+            yield f"is not recorded as {_joined(lacks, 'or')}"
+        elif not roles.has:
             yield "has roles that are known"
 
 
@@ -224,18 +228,29 @@ def _listed(narrow: Range, title: str) -> str:
         return f"{title} {_set_words(narrow)}"
     if len(narrow.excluded) < len(narrow.values):
         return f"{title} any but {_joined(map(str, narrow.excluded), 'and')}"
-    values = sorted(map(str, narrow.values), key=lambda value: value == UNKNOWN)
-    return f"{title} {_joined(values, 'or')}"
+    return f"{title} {_named(narrow.values)}"
 
 
 def _set_words(narrow: Range) -> str:
-    has = _joined(map(str, narrow.has), "and")
+    has = " and ".join([_named(group) for group in narrow.has])
     lacks = [str(each) for each in narrow.lacks if each != UNKNOWN]
     if not lacks:
         # What is known leaves UNKNOWN out, which goes without saying.
         return has or "none that is UNKNOWN"
     without = f"not {_joined(lacks, 'or')}"
     return f"{has} but {without}" if has else without
+
+
+def _named(values: Sequence[Value]) -> str:
+    """Values of which one will do; of many, some."""
+    words = list(map(str, _unknown_last(values)))
+    if len(words) > _MOST_NAMED + 1:
+        words = [*words[:_MOST_NAMED], f"{len(words) - _MOST_NAMED} more"]
+    return _joined(words, "or")
+
+
+def _unknown_last(values: Sequence[Value]) -> list[Value]:
+    return sorted(values, key=lambda value: value == UNKNOWN)
 
 
 def _joined(words: Iterable[str], last: str) -> str:
