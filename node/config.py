@@ -53,13 +53,6 @@ class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     signing_key: Path  # PEM, PKCS #8, Ed25519
 
 
-class Rulebooks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The country's own rulebooks; the multilateral floor comes with the directory."""
-
-    release: Path
-    outbound: Path
-
-
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Bounds on what a peer may cost, and on waiting."""
 
@@ -79,7 +72,6 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tls: Tls
     store: Store
     trust: Trust
-    rulebooks: Rulebooks
     limits: Limits = Limits()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -35,8 +35,10 @@ from node.wire.desk_pb2 import OfficerRole
 from node.wire.directory_pb2 import Instrument, MemberRecord, Node, NodeKey, SignedMember
 from node.wire.entry_pb2 import Case, Entry
 from tests.pki import FEDERATION, Country, Holder, country, desk_certificate, node_certificate
+from tests.rulebooks import enact
 
 RULEBOOKS = Path(__file__).parent.parent / "node" / "policy" / "rulebooks"
+FLOOR = (RULEBOOKS / "floor.yaml").read_bytes()
 DAY_US = 86_400_000_000
 STEWARDS = ("ana", "bea", "carlos")
 ROLES = {
@@ -71,6 +73,7 @@ class Place:
     since_us: int = field(default_factory=now_us)  # so that the record stays the same until something in it changes
     database: str = ""  # URL; empty: SQLite in the home
     more_nodes: tuple[Node, ...] = ()  # of the member's record, besides the one on disk
+    rulebooks: Mapping[str, bytes] = field(default_factory=dict)  # text by layer, instead of what ships; empty: none
     accepted: tuple[Obligation.ValueType, ...] = tuple(value for value in Obligation.values() if value)
 
     @property
@@ -126,7 +129,6 @@ federation = "{FEDERATION}"
 name = "{self.name}"
 log_level = "{log_level}"
 listen = {{ peer = "{self.peer}", desk = "{self.desk}", metrics = "{self.metrics}" }}
-rulebooks = {{ release = "rulebooks/release.yaml", outbound = "rulebooks/outbound.yaml" }}
 [tls]
 certificate = "tls/node.pem"
 key = "tls/node.key"
@@ -190,6 +192,7 @@ class World:
         paired: bool = True,
         databases: Mapping[str, str] | None = None,
         more_nodes: Mapping[str, tuple[Node, ...]] | None = None,
+        rulebooks: Mapping[str, Mapping[str, bytes]] | None = None,
     ) -> "World":
         """Lay countries out; `databases` are URLs of empty databases, for those that don't have SQLite."""
         stewards = {name: generate_private_key() for name in STEWARDS}
@@ -204,6 +207,8 @@ class World:
             world[code].database = url
         for code, nodes in (more_nodes or {}).items():
             world[code].more_nodes = nodes
+        for code, texts in (rulebooks or {}).items():
+            world[code].rulebooks = texts
         world.compose()
         for place in world.places.values():
             world.found(place, paired=paired)
@@ -243,7 +248,7 @@ class World:
             version=version,
             issued_us=issued_us or now_us() - 1_000_000,
             members=[self.places[code].member() for code in parties] if members is None else members,
-            floor_rulebook=(RULEBOOKS / "floor.yaml").read_bytes(),
+            floor_rulebook=FLOOR,
             instruments=[instrument] if members is None else [],
             demonstration=True,
             lifetime_us=lifetime_us,
@@ -261,7 +266,7 @@ class World:
             Database.open(config.store.database, create=True) as database,
             KeyStore.open(config.store.keystore, create=True) as keystore,
         ):
-            Vault(keystore, read_key_file(config.store.key_encryption_key), create=True)
+            vault = Vault(keystore, read_key_file(config.store.key_encryption_key), create=True)
             with database.engine.begin() as connection:
                 directories.put_directory(connection, trusted, now_us())
                 names = ("focal-1", "focal-2")
@@ -273,6 +278,12 @@ class World:
                 focal_points.found(
                     connection, (countersign(enrolments[0], second), countersign(enrolments[1], first)), now_us()
                 )
+                focal = {name: public_key(key) for name, key in zip(names, place.focal_keys, strict=True)}
+                for layer in ("release", "outbound"):
+                    text = place.rulebooks.get(layer, _shipped(place.code, layer))
+                    if text:
+                        at_us = now_us() - 1_000_000
+                        enact(connection, vault, text, focal=focal, keys=place.focal_keys, floor=FLOOR, at_us=at_us)
                 for name, role in ROLES.items():
                     identity = SpiffeId(place.code, FEDERATION, "desk", name).uri
                     unit_type = UnitType.UNIT_TYPE_POLICE_INTELLIGENCE
@@ -307,18 +318,24 @@ def _place(folder: Path, code: str) -> Place:
     return Place(code, Home(folder), peer, desk, metrics, ca, node_certificate(ca, name, dns_names=(server_name,)))
 
 
+def _shipped(code: str, layer: str) -> bytes:
+    """The text of the country's own rulebook; of one that ships none, Mexico's in its name."""
+    suffix = "" if layer == "release" else f"-{layer}"
+    own = RULEBOOKS / f"{code.lower()}{suffix}.yaml"
+    if own.exists():
+        return own.read_bytes()
+    return (RULEBOOKS / f"mx{suffix}.yaml").read_bytes().replace(b"\ncountry: MX\n", b"\ncountry: %b\n" % code.encode())
+
+
 def _write_files(place: Place, root: bytes) -> None:
     home = place.home
-    for folder in (home.tls, home.keys, home.rulebooks, home.trust, home.data):
+    for folder in (home.tls, home.keys, home.trust, home.data):
         folder.mkdir(parents=True)
     write_identity(place)
     (home.tls / "roots.pem").write_bytes(place.ca.roots_pem)
     (home.keys / "signing.pem").write_bytes(private_key_pem(place.signing_key, None))
     create_key_file(home.keys / "key-encryption.key")
     (home.trust / "root.bin").write_bytes(root)
-    starter = place.code.lower() if (RULEBOOKS / f"{place.code.lower()}.yaml").exists() else "mx"
-    (home.rulebooks / "release.yaml").write_bytes((RULEBOOKS / f"{starter}.yaml").read_bytes())
-    (home.rulebooks / "outbound.yaml").write_bytes((RULEBOOKS / f"{starter}-outbound.yaml").read_bytes())
     place.configure()
 
 

@@ -94,7 +94,8 @@ def _peers_of_node(status: GetStatusResponse) -> Iterator[Finding]:
             yield Finding(f"peer {peer.peer}", "red", f"does not answer ({peer.detail}): telephone its duty officer")
     for book in status.rulebooks:
         if not book.in_force:
-            yield Finding(f"{book.layer} rulebook", "red", f"{book.name} is not in force in the running node")
+            says = f"the running node has none in force, and so denies everything: {book.detail}"
+            yield Finding(f"{book.layer} rulebook", "red", says)
 
 
 def _peers_from_here(config: Config, held: Stored) -> Iterator[Finding]:

@@ -2,19 +2,22 @@
 
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
 from cryptography import x509
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from node.cli.home import Home
+from node.cli.output import time_text
 from node.cli.pki_folder import Folder
 from node.config import Config
 from node.errors import EnlaceError
+from node.federation.enacting import schedules
+from node.federation.standing import OWN_LAYERS
 from node.federation.tls import load_own_identity
 from node.identity.approvals import verify_pairing
 from node.identity.certificates import parse_chain, verify_chain
@@ -22,11 +25,13 @@ from node.identity.directory import ALARM_US, DAY_US, TrustedDirectory
 from node.identity.keys import parse_private_key
 from node.ledger.leaf import parse_leaf
 from node.policy.rulebook import parse_rulebook
+from node.policy.rules import Layer
 from node.store import directories, focal_points, pairings
 from node.store.database import Database
 from node.store.engines import is_sqlite, parse_url, sqlite_path
 from node.store.keystore import KeyStore
 from node.store.lines import ledger_lines
+from node.store.rulebook_steps import Schedule
 from node.store.vault import CREDENTIAL_MODE, Vault, read_key_file
 
 State = Literal["green", "yellow", "red", "hint"]
@@ -36,6 +41,7 @@ RULEBOOK_ALARM_DAYS: Final = 30
 LOW_DISK: Final = 5 * 2**30
 NO_DISK: Final = 2**30
 CLOCK_SLACK_US: Final = 120_000_000
+_NOTHING: Final[Mapping[Layer, str]] = {"release": "nothing is released", "outbound": "nobody is asked"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,7 @@ class Stored:
     revoked: frozenset[int]
     last_logged_us: int
     ledger_size: int
+    schedules: Mapping[Layer, Schedule]  # of the country's own rulebooks
 
 
 def examine_files(home: Home, config: Config, now_us: int) -> Iterator[Finding]:
@@ -69,7 +76,9 @@ def examine_store(config: Config, now_us: int) -> tuple[Stored | None, list[Find
     """Look at database and key store, read-only, and return what they hold, if they can be read."""
     findings = [_said("key store", "opens with the key-encryption key", lambda: _open_vault(config))]
     stored: list[Stored] = []
-    read = _said("database", "opens, and has the tables of this version", lambda: stored.append(_stored(config)))
+    read = _said(
+        "database", "opens, and has the tables of this version", lambda: stored.append(_stored(config, now_us))
+    )
     if not stored:
         return None, [*findings, read]
     held = stored[0]
@@ -87,7 +96,7 @@ def examine_trust(config: Config, held: Stored, now_us: int) -> Iterator[Finding
     """Look at directory, own standing in it, rulebooks and pairings."""
     directory = held.directory
     yield _directory(directory, now_us)
-    yield from _rulebooks(config, directory, now_us)
+    yield from _rulebooks(held, now_us)
     if not directory.version:
         return
     if config.country not in {record.country for record in directory.members()}:
@@ -189,7 +198,7 @@ def _open_vault(config: Config) -> None:
         Vault(keystore, read_key_file(config.store.key_encryption_key))
 
 
-def _stored(config: Config) -> Stored:
+def _stored(config: Config, now_us: int) -> Stored:
     root = config.trust.root.read_bytes()
     with Database.open_read_only(config.store.database) as database, database.reading() as connection:
         directory = TrustedDirectory.restored(root, directories.accepted(connection))
@@ -198,6 +207,7 @@ def _stored(config: Config) -> Stored:
             select(ledger_lines.c.idx, ledger_lines.c.leaf).order_by(ledger_lines.c.idx.desc()).limit(1)
         ).one_or_none()
         revoked = directories.revoked(connection).get(config.country, frozenset())
+        scheduled = _schedules(config, connection, now_us)
     others = [record.country for record in directory.members() if record.country != config.country]
     return Stored(
         directory=directory,
@@ -205,7 +215,17 @@ def _stored(config: Config) -> Stored:
         revoked=revoked,
         last_logged_us=parse_leaf(last.leaf).logged_us if last else 0,
         ledger_size=last.idx + 1 if last else 0,
+        schedules=scheduled,
     )
+
+
+def _schedules(config: Config, connection: Connection, now_us: int) -> Mapping[Layer, Schedule]:
+    try:
+        with KeyStore.open(config.store.keystore) as keystore:
+            vault = Vault(keystore, read_key_file(config.store.key_encryption_key))
+            return schedules(connection, vault, config.country, now_us)
+    except EnlaceError as error:
+        return dict.fromkeys(OWN_LAYERS, Schedule((), f"whose they are can't be told: {error}"))
 
 
 def _why_unpaired(
@@ -235,15 +255,23 @@ def _directory(directory: TrustedDirectory, now_us: int) -> Finding:
     return Finding("directory", "green", says)
 
 
-def _rulebooks(config: Config, directory: TrustedDirectory, now_us: int) -> Iterator[Finding]:
-    texts = {"release": config.rulebooks.release, "outbound": config.rulebooks.outbound}
-    if directory.version:
-        yield _rulebook("floor", directory.floor_rulebook, directory, now_us)
-    for layer, path in texts.items():
-        try:
-            yield _rulebook(layer, path.read_bytes(), directory, now_us)
-        except OSError as error:
-            yield Finding(f"{layer} rulebook", "red", f"{path}: {error.strerror}")
+def _rulebooks(held: Stored, now_us: int) -> Iterator[Finding]:
+    if held.directory.version:
+        yield _rulebook("floor", held.directory.floor_rulebook, held.directory, now_us)
+    for layer in OWN_LAYERS:
+        schedule = held.schedules[layer]
+        begun = [term for term in schedule.terms if term.begins_us <= now_us]
+        if begun and not begun[-1].fault:
+            yield _rulebook(layer, begun[-1].text, held.directory, now_us)
+        else:
+            fault = schedule.fault or (begun[-1].fault if begun else "none was approved and scheduled")
+            yield Finding(f"{layer} rulebook", "red", f"{fault}: {_NOTHING[layer]}; see `enlace policy history`")
+        for term in schedule.terms[len(begun) :]:
+            when = time_text(term.begins_us)
+            if term.fault:
+                yield Finding(f"next {layer} rulebook", "red", f"{term.fault}: from {when} {_NOTHING[layer]}")
+            else:
+                yield Finding(f"next {layer} rulebook", "green", f"comes into force at {when}")
 
 
 def _rulebook(layer: str, text: bytes, directory: TrustedDirectory, now_us: int) -> Finding:

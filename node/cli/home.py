@@ -8,7 +8,7 @@ tls/                   the node's certificate chain (certificate.pem) and key (k
 keys/                  signing-key.pem, key-encryption-key, member-root.pem (offline in production)
 officers/NAME/         a certificate and key for each officer, handed over in person
 focal/NAME.pem         a focal point's own signing key, likewise; NAME.pem.pub beside it
-rulebooks/             release.yaml and outbound.yaml of the country
+rulebooks/             release.yaml and outbound.yaml: texts for people to review and to propose; the node reads none
 pairings/PEER.bin      a pairing that waits for its second signature; PEER.txt is the rehearsal that signers read
 trust/root.bin         the stewards' root, pinned
 data/                  enlace.db and keys.db, where database and key store are SQLite
@@ -57,7 +57,7 @@ class Home:
 
     @property
     def rulebooks(self) -> Path:
-        """The country's rulebooks."""
+        """Texts of rulebooks to propose."""
         return self.path / "rulebooks"
 
     @property

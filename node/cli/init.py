@@ -86,7 +86,8 @@ def _next(plan: Plan) -> list[str]:
         f"2. Hand {plan.home.officer(plan.administrator)} and each key in {plan.home.focal} to its owner, in person.",
         f"3. Take {plan.home.authority} and {plan.home.keys / 'member-root.pem'} to a machine that is never connected.",
         f"4. Complete {home / 'member.yaml'}; sign it with `enlace directory member-record`; bring it to the stewards.",
-        f"5. Have national counsel review {plan.home.rulebooks}: what lies there is an illustration.",
-        f"6. `enlace serve --home {home}`; then `enlace directory import`, `officer enrol`, `pairing sign`.",
+        f"5. `enlace serve --home {home}`; then `enlace directory import`, `officer enrol`, `pairing sign`.",
+        f"6. Have national counsel review {plan.home.rulebooks}: what lies there is an illustration. No rulebook is in",
+        "   force yet, so nothing is released or asked: `policy propose`, `policy approve` by two, `policy activate`.",
         f"`enlace doctor --home {home}` says what is missing.",
     ]

@@ -23,9 +23,11 @@ from node.desk.explaining import Explaining
 from node.desk.freezes import Freezes
 from node.desk.importing import Importing
 from node.desk.officers import Officers
+from node.desk.proposing import Proposing
 from node.desk.recording import Recording
 from node.desk.rehearsing import Rehearsing
 from node.desk.replaying import Replaying
+from node.desk.rulebooks import Rulebooks
 from node.desk.searching import Searching
 from node.desk.servicer import DeskServicer
 from node.errors import ConfigError, EnlaceError, StoreError
@@ -35,7 +37,7 @@ from node.federation.asking import Asking
 from node.federation.channels import Channels
 from node.federation.determining import Determining
 from node.federation.distribution import Distribution
-from node.federation.enacting import Enacting
+from node.federation.enacting import Enacting, schedules
 from node.federation.envelope import Signer
 from node.federation.finding import Finding
 from node.federation.freezing import Freezing
@@ -114,10 +116,10 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
     vault = Vault(keystore, read_key_file(config.store.key_encryption_key))
     writer = stack.enter_context(Writer(database.engine, vault))
     own = load_own_identity(config.tls.certificate, config.tls.key)
-    standing = _standing(config, database)
+    standing = _standing(config, database, vault)
     window_us = int(config.limits.clock_window_s * 1_000_000)
     channels = Channels(own)
-    enacting = Enacting(standing, database, writer, now_us)
+    enacting = Enacting(standing, database, vault, writer, now_us)
     distribution = Distribution(standing, channels, writer, database, enacting, now_us)
     acknowledging = Acknowledging(standing, channels, writer, now_us, window_us)
     asking = Asking(standing, channels, writer, now_us, window_us)
@@ -135,6 +137,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
     roots = _country_roots(config.tls.country_roots)
     recording = Recording(standing, database, vault, writer, now_us, freezing)
     rehearsing = Rehearsing(standing, database, entries, now_us)
+    replaying = Replaying(standing, database, vault, entries, writer, now_us)
     desk = DeskServicer(
         officers=Officers(standing, roots, database, writer, now_us),
         searching=Searching(standing, asking),
@@ -142,8 +145,9 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         importing=Importing(standing, recording, writer, now_us),
         approving=Approving(standing, database, writer, acknowledging, rehearsing, now_us),
         auditing=Auditing(standing, database, vault, writer, now_us),
+        rulebooks=Rulebooks(enacting, Proposing(enacting, replaying)),
         explaining=Explaining(standing, database, vault, entries, writer, now_us),
-        replaying=Replaying(standing, database, vault, entries, writer, now_us),
+        replaying=replaying,
         administration=Administration(
             standing, database, writer, distribution, channels, _data_folder(database), now_us
         ),
@@ -172,17 +176,17 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
     return parts
 
 
-def _standing(config: Config, database: Database) -> Standing:
+def _standing(config: Config, database: Database, vault: Vault) -> Standing:
     root, private = _root(config.trust.root), _signing_key(config.trust.signing_key)
     with database.reading() as connection:
         directory = TrustedDirectory.restored(root, directories.accepted(connection))
         revoked = directories.revoked(connection)
         paired = paired_peers(config.country, directory, pairings.in_force(connection), focal_points.keys(connection))
+        in_force = schedules(connection, vault, config.country, now_us())
     return Standing(
         signer=Signer(config.country, config.name, key_id(public_key(private)), private),
         trust=Trust(config.country, directory, revoked, paired),
-        release_text=_read(config.rulebooks.release),
-        outbound_text=_read(config.rulebooks.outbound),
+        schedules=in_force,
     )
 
 

@@ -1,4 +1,4 @@
-"""The texts that a new node begins with: configuration, the country's description of itself, and rulebooks."""
+"""The texts that a new node begins with: configuration, what the country says of itself, rulebooks to propose."""
 
 from importlib.resources import files
 from string import Template
@@ -30,10 +30,6 @@ key_encryption_key = "keys/key-encryption-key"
 [trust]
 root = "trust/root.bin"
 signing_key = "keys/signing-key.pem"
-
-[rulebooks]
-release = "rulebooks/release.yaml"
-outbound = "rulebooks/outbound.yaml"
 """
 )
 
@@ -79,7 +75,7 @@ rules:
 
 
 def starter_rulebook(country: str, layer: str) -> bytes:
-    """Return the rulebook that a new node of a country begins with; `layer` is "release" or "outbound".
+    """Return a rulebook for a country to begin with, and to propose; `layer` is "release" or "outbound".
 
     It is an illustration, to be reviewed by national counsel; where none is shipped, one that denies everything.
     """

@@ -39,6 +39,8 @@ async def keep_up(parts: Parts) -> None:
                 seen = marks
             if not parts.database.is_sqlite:
                 await _follow_others(parts)
+            await parts.distribution.enacting.enact()
+            parts.distribution.enacting.tell()
             parts.peer_tls.replace(parts.channels.own, parts.peer_roots())
             if last_fetch is None or time.monotonic() - last_fetch > FETCH_S:
                 last_fetch = time.monotonic()
@@ -90,6 +92,7 @@ def _set_gauges(parts: Parts) -> None:
     for layer in LAYERS:
         book = standing.rulebook(layer, now_us())
         metrics.RULEBOOK_IN_FORCE.labels(layer).set(book is not None and book.is_valid_at(now_us()))
+        metrics.RULEBOOK_EXPIRES.labels(layer).set(book.valid_until_us / 1e6 if book else 0)
 
 
 def paired_peers(

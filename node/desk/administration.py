@@ -166,13 +166,13 @@ class Administration:
     def _rulebooks(self, now_us: int) -> Sequence[RulebookStatus]:
         return [
             RulebookStatus(
-                layer=book.layer,
-                name=book.name,
-                version=book.version,
-                sha256=book.sha256,
-                valid_until_us=book.valid_until_us,
-                in_force=book.is_valid_at(now_us),
+                layer=layer,
+                name=book.name if book else "",
+                version=book.version if book else 0,
+                sha256=book.sha256 if book else b"",
+                valid_until_us=book.valid_until_us if book else 0,
+                in_force=book is not None and book.is_valid_at(now_us),
+                detail=self.standing.fault(layer, now_us),
             )
-            for book in [self.standing.rulebook(layer, now_us) for layer in LAYERS]
-            if book is not None
+            for layer, book in [(layer, self.standing.rulebook(layer, now_us)) for layer in LAYERS]
         ]

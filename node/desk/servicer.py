@@ -13,18 +13,21 @@ from node.desk.importing import Importing
 from node.desk.officers import Officers
 from node.desk.recording import Recording
 from node.desk.replaying import Replaying
+from node.desk.rulebooks import Rulebooks
 from node.desk.searching import Searching
 from node.errors import (
+    ApprovalError,
     DirectoryError,
     MalformedError,
     NotFoundError,
     NotPairedError,
     RecordError,
+    RulebookError,
     UnansweredError,
     UsageError,
 )
 from node.federation.boundary import Context
-from node.wire import desk_pb2, explaining_pb2, safeguard_pb2
+from node.wire import desk_pb2, explaining_pb2, rulebook_pb2, safeguard_pb2
 from node.wire.desk_pb2 import OfficerRole
 from node.wire.desk_pb2_grpc import DeskServicer as GeneratedServicer
 
@@ -34,7 +37,17 @@ FOCAL_POINT = OfficerRole.OFFICER_ROLE_FOCAL_POINT
 AUDITOR = OfficerRole.OFFICER_ROLE_AUDITOR
 ADMINISTRATOR = OfficerRole.OFFICER_ROLE_ADMINISTRATOR
 # What an officer can mend, and is told in full: these texts name fields, peers and what to do, never a record's value.
-IN_FULL = (UsageError, NotFoundError, RecordError, MalformedError, NotPairedError, DirectoryError, UnansweredError)
+IN_FULL = (
+    UsageError,
+    NotFoundError,
+    RecordError,
+    MalformedError,
+    NotPairedError,
+    DirectoryError,
+    UnansweredError,
+    RulebookError,
+    ApprovalError,
+)
 ANYBODY = (UNIT, SUPERVISOR, FOCAL_POINT, AUDITOR, ADMINISTRATOR)
 
 
@@ -47,6 +60,7 @@ class DeskServicer(GeneratedServicer):
     recording: Recording
     importing: Importing
     approving: Approving
+    rulebooks: Rulebooks
     auditing: Auditing
     explaining: Explaining
     replaying: Replaying
@@ -174,6 +188,45 @@ class DeskServicer(GeneratedServicer):
         del request
         await self.officers.officer(context, FOCAL_POINT, AUDITOR, ADMINISTRATOR)
         return desk_pb2.ListPairingsResponse(pairings=await self.approving.list_pairings())
+
+    async def ProposeRulebook(
+        self, request: rulebook_pb2.ProposeRulebookRequest, context: Context
+    ) -> rulebook_pb2.ProposeRulebookResponse:
+        officer = await self.officers.officer(context, FOCAL_POINT)
+        return await self.rulebooks.propose(request.text, officer)
+
+    async def ListRulebooks(
+        self, request: rulebook_pb2.ListRulebooksRequest, context: Context
+    ) -> rulebook_pb2.ListRulebooksResponse:
+        await self.officers.officer(context, FOCAL_POINT, AUDITOR)
+        return rulebook_pb2.ListRulebooksResponse(rulebooks=await self.rulebooks.list_rulebooks(request.layer))
+
+    async def GetRulebook(
+        self, request: rulebook_pb2.GetRulebookRequest, context: Context
+    ) -> rulebook_pb2.GetRulebookResponse:
+        await self.officers.officer(context, FOCAL_POINT, AUDITOR)
+        return await self.rulebooks.get_rulebook(request.sha256)
+
+    async def SignRulebook(
+        self, request: rulebook_pb2.SignRulebookRequest, context: Context
+    ) -> rulebook_pb2.SignRulebookResponse:
+        officer = await self.officers.officer(context, FOCAL_POINT)
+        state = await self.rulebooks.sign(request.signed_approval, request.signed_removal, officer)
+        return rulebook_pb2.SignRulebookResponse(rulebook=state)
+
+    async def ScheduleRulebook(
+        self, request: rulebook_pb2.ScheduleRulebookRequest, context: Context
+    ) -> rulebook_pb2.ScheduleRulebookResponse:
+        officer = await self.officers.officer(context, FOCAL_POINT)
+        activates_us = await self.rulebooks.schedule(request.sha256, request.activates_at_us, officer)
+        return rulebook_pb2.ScheduleRulebookResponse(activates_us=activates_us)
+
+    async def RevokeRulebook(
+        self, request: rulebook_pb2.RevokeRulebookRequest, context: Context
+    ) -> rulebook_pb2.RevokeRulebookResponse:
+        officer = await self.officers.officer(context, FOCAL_POINT)
+        await self.rulebooks.revoke(request.sha256, request.reason, officer)
+        return rulebook_pb2.RevokeRulebookResponse()
 
     async def Explain(
         self, request: explaining_pb2.ExplainRequest, context: Context

@@ -1,7 +1,12 @@
-"""What is in force in this node at the moment: trust, rulebooks, and the facts of the country itself."""
+"""What is in force in this node at a time: trust, rulebooks, and the facts of the country itself.
+
+Which rulebook decides is a function of the decision's time: every process of the node holds the same approved schedule,
+so all of them switch at the stated instant, in the middle of whatever they do.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -13,28 +18,43 @@ from node.policy.decide import Policy
 from node.policy.rulebook import parse_rulebook
 from node.policy.rules import Layer, Rulebook
 from node.policy.vocabulary import UNKNOWN
+from node.store.rulebook_steps import Schedule
 from node.wire.directory_pb2 import Instrument
 
 log = structlog.get_logger()
 
+OWN_LAYERS: Final[tuple[Layer, ...]] = ("release", "outbound")
+"""Layers that this country approves itself; the floor comes with the directory."""
+
+_NEVER_US: Final = 2**63
+
+
+class _Span(NamedTuple):
+    """A stretch of time in which no rulebook changes, and the policies that answered in it, by recipient."""
+
+    begins_us: int
+    ends_us: int
+    release: Rulebook | None
+    outbound: Rulebook | None
+    policies: dict[str, Policy]
+
 
 @dataclass(slots=True)
 class Standing:
-    """Each change makes a new `Trust` or rulebook and takes its place at once, for calls on open connections too.
+    """Each change makes a new `Trust` or schedule and takes its place at once, for calls on open connections too.
 
     A layer whose rulebook can't be used is None, and denies everything.
     """
 
     signer: Signer
     trust: Trust
-    release_text: bytes
-    outbound_text: bytes
-    floor: Rulebook | None = None
-    release: Rulebook | None = None
-    outbound: Rulebook | None = None
+    schedules: Mapping[Layer, Schedule]  # of the country's own layers
     reciprocity: Mapping[str, str] = field(default_factory=dict)  # by peer, as of the day's snapshot
     emergencies: Mapping[str, int] = field(default_factory=dict)  # by peer, until when (UTC microseconds)
-    _policies: dict[str, Policy] = field(default_factory=dict)
+    _floor: Rulebook | None = None
+    _floor_withdrawn: str = ""  # why
+    _spans: tuple[_Span, ...] = ()
+    _books: dict[tuple[bytes, bool], Rulebook | None] = field(default_factory=dict)  # by text and demonstration
 
     def __post_init__(self) -> None:
         """Read the rulebooks under the directory in force."""
@@ -47,12 +67,22 @@ class Standing:
 
     def policy_for(self, recipient: str, now_us: int) -> Policy:
         """Return the two layers in force at the decision's time, bound to what this recipient has accepted."""
-        del now_us
-        policy = self._policies.get(recipient)
+        span = self._span(now_us)
+        policy = span.policies.get(recipient)
         if policy is None:
-            policy = Policy(self.floor, self.release, self.trust.directory.accepted(recipient))
-            self._policies[recipient] = policy
+            policy = Policy(self._floor, span.release, self.trust.directory.accepted(recipient))
+            span.policies[recipient] = policy
         return policy
+
+    def rulebook(self, layer: Layer, now_us: int) -> Rulebook | None:
+        """Return the rulebook that a layer has at a time (UTC microseconds); None denies everything.
+
+        Whether it is still valid then is for whoever decides to see.
+        """
+        if layer == "floor":
+            return self._floor
+        span = self._span(now_us)
+        return span.release if layer == "release" else span.outbound
 
     def reciprocity_of(self, peer: str) -> str:
         """Return whether the peer answers what this country asks: YES, NO or UNKNOWN."""
@@ -69,6 +99,18 @@ class Standing:
     def follow(self, directory: TrustedDirectory) -> None:
         """Put a newer directory in force, with its floor and acceptances."""
         self.trust = Trust(self.country, directory, self.trust.revoked, self.trust.pairings)
+        self._floor_withdrawn = ""
+        self._read_rulebooks()
+
+    def follow_schedules(self, schedules: Mapping[Layer, Schedule]) -> None:
+        """Go by another schedule of the country's own rulebooks, from the next decision on."""
+        if schedules != self.schedules:
+            self.schedules = schedules
+            self._read_rulebooks()
+
+    def withdraw_floor(self, reason: str) -> None:
+        """Go without a floor, which denies everything, until another directory brings one."""
+        self._floor_withdrawn = reason
         self._read_rulebooks()
 
     def revoke(self, country: str, serials: frozenset[int]) -> None:
@@ -86,40 +128,58 @@ class Standing:
         pairings = {country: key for country, key in self.trust.pairings.items() if country != peer}
         self.trust = Trust(self.country, self.trust.directory, self.trust.revoked, pairings)
 
-    def rulebook(self, layer: Layer, now_us: int) -> Rulebook | None:
-        """Return the rulebook of a layer that is in force at a time (UTC microseconds); None denies everything."""
-        del now_us
-        return {"floor": self.floor, "release": self.release, "outbound": self.outbound}[layer]
-
-    def text(self, layer: Layer) -> bytes:
-        """Return the text that the layer's rulebook was read from."""
-        texts = {"release": self.release_text, "outbound": self.outbound_text}
-        return texts.get(layer, self.trust.directory.floor_rulebook)
-
-    def drop(self, layer: Layer) -> None:
-        """Take a layer's rulebook out of force."""
+    def fault(self, layer: Layer, now_us: int) -> str:
+        """Return why a layer has no valid rulebook at a time; empty where it has."""
+        book = self.rulebook(layer, now_us)
+        if book is not None:
+            ended = f"{book.name} {book.version} is not valid at this time"
+            return "" if book.is_valid_at(now_us) else ended
         if layer == "floor":
-            self.floor = None
-        elif layer == "release":
-            self.release = None
-        else:
-            self.outbound = None
-        self._policies = {}
+            return self._floor_withdrawn or "the directory brings none that can be used"
+        schedule = self.schedules.get(layer)
+        if schedule is None or not (schedule.fault or schedule.terms):
+            return "none was approved and scheduled"
+        begun = [term for term in schedule.terms if term.begins_us <= now_us]
+        if schedule.fault or not begun:
+            return schedule.fault or "the first one is yet to come into force"
+        return begun[-1].fault or "its text can't be read here any more"
+
+    def _span(self, now_us: int) -> _Span:
+        for span in self._spans:
+            if span.begins_us <= now_us < span.ends_us:
+                return span
+        raise ValueError("a time before 1970 or after all time")
 
     def _read_rulebooks(self) -> None:
         # Whether illustrations may be used is the directory's to say, so a new directory reads all layers again.
-        directory = self.trust.directory
-        self.floor = _rulebook("floor", directory.floor_rulebook, demonstration=directory.demonstration)
-        self.release = _rulebook("release", self.release_text, demonstration=directory.demonstration)
-        self.outbound = _rulebook("outbound", self.outbound_text, demonstration=directory.demonstration)
-        self._policies = {}
+        floor = self.trust.directory.floor_rulebook
+        self._floor = None if self._floor_withdrawn or not floor else self._book("floor", floor)
+        begins: dict[Layer, list[tuple[int, Rulebook | None]]] = {}
+        for layer in OWN_LAYERS:
+            terms = self.schedules[layer].terms if layer in self.schedules else ()
+            begins[layer] = [(term.begins_us, self._book(layer, term.text)) for term in terms]
+        instants = sorted({0, *(at for terms in begins.values() for at, _ in terms)})
+        self._spans = tuple(
+            _Span(at, until, _at(begins["release"], at), _at(begins["outbound"], at), {})
+            for at, until in zip(instants, [*instants[1:], _NEVER_US], strict=True)
+        )
+
+    def _book(self, layer: Layer, text: bytes) -> Rulebook | None:
+        key = (text, self.trust.directory.demonstration)
+        if text and key not in self._books:
+            self._books[key] = _parsed(layer, *key)
+        return self._books.get(key)
 
 
-def _rulebook(layer: str, text: bytes, *, demonstration: bool) -> Rulebook | None:
-    if not text:
-        return None
+def _at(terms: list[tuple[int, Rulebook | None]], at_us: int) -> Rulebook | None:
+    begun = [book for begins_us, book in terms if begins_us <= at_us]
+    return begun[-1] if begun else None
+
+
+def _parsed(layer: Layer, text: bytes, demonstration: bool) -> Rulebook | None:  # noqa: FBT001 - as the key has it
     try:
-        return parse_rulebook(text, demonstration=demonstration)
+        book = parse_rulebook(text, demonstration=demonstration)
     except RulebookError as error:
         log.error("rulebook_not_usable", layer=layer, reason=str(error))  # noqa: TRY400 - its text says all
         return None
+    return book if book.layer == layer else None

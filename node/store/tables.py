@@ -19,6 +19,7 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
+    UniqueConstraint,
 )
 
 metadata = MetaData(
@@ -206,14 +207,50 @@ rulebooks = Table(
     Column("valid_from_us", BigInteger, nullable=False),
     Column("valid_until_us", BigInteger, nullable=False),
     Column("content", LargeBinary, nullable=False),
-    Column("activated_us", BigInteger, nullable=False),
+    Column("stored_us", BigInteger, nullable=False),
+    UniqueConstraint("layer", "name", "version"),
 )
-"""Every rulebook that ever was in force, since past decisions are replayed under theirs."""
+"""The text of every rulebook that was proposed or in force, floors too: past decisions are replayed under theirs."""
 
-active_rulebooks = Table(
-    "active_rulebooks",
+rulebook_proposals = Table(
+    "rulebook_proposals",
     metadata,
     Column("layer", String(16), primary_key=True),
-    Column("sha256", LargeBinary, nullable=False),
+    Column("sha256", LargeBinary, primary_key=True),
+    Column("author", PSEUDONYM, nullable=False),
+    Column("proposed_us", BigInteger, nullable=False),
+    Column("proof", LargeBinary, nullable=False),  # reports for people, UTF-8
+    Column("rehearsal", LargeBinary, nullable=False),
+    Column("approval", LargeBinary, nullable=False),  # RulebookApproval
+    Column("removal", LargeBinary, nullable=False),  # RedLineRemoval, or empty
     ForeignKeyConstraint(["layer", "sha256"], ["rulebooks.layer", "rulebooks.sha256"]),
+    UniqueConstraint("layer", "sha256", "author"),
+)
+
+rulebook_signatures = Table(
+    "rulebook_signatures",
+    metadata,
+    Column("layer", String(16), primary_key=True),
+    Column("sha256", LargeBinary, primary_key=True),
+    Column("document", SmallInteger, primary_key=True, autoincrement=False),  # 1: approval, 2: removal of red lines
+    Column("key_id", LargeBinary, primary_key=True),
+    Column("focal_point", PSEUDONYM, nullable=False),
+    Column("author", PSEUDONYM, nullable=False),  # of the rulebook, so that the database itself keeps the two apart
+    Column("signature", LargeBinary, nullable=False),
+    Column("signed_us", BigInteger, nullable=False),
+    ForeignKeyConstraint(
+        ["layer", "sha256", "author"],
+        ["rulebook_proposals.layer", "rulebook_proposals.sha256", "rulebook_proposals.author"],
+    ),
+    UniqueConstraint("layer", "sha256", "document", "focal_point"),
+    CheckConstraint("focal_point <> author", name="not_the_author"),
+)
+
+rulebook_steps = Table(
+    "rulebook_steps",
+    metadata,
+    Column("layer", String(16), primary_key=True),
+    Column("place", BigInteger, primary_key=True, autoincrement=False),
+    Column("step", LargeBinary, nullable=False),  # RulebookStep
+    Column("tag", LargeBinary, nullable=False),  # see `node.store.rulebook_steps`
 )

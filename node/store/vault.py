@@ -218,6 +218,12 @@ class Vault:
         """Return the keys of every epoch whose tokens are stored: so far, the first."""
         return (self.lookup_key(FIRST_EPOCH),)
 
+    # --- what the node itself wrote ----------------------------------------------------------------------------------
+
+    def tag(self, purpose: str, data: bytes) -> bytes:
+        """Return HMAC-SHA-256 of data in the clear, by which the node knows for its own what SQL could write."""
+        return hmac.digest(self._derived(f"tag/{purpose}"), data, "sha256")
+
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _key(self, key_id: bytes) -> bytes:

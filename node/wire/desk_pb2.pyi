@@ -1429,12 +1429,15 @@ class RulebookStatus(_message.Message):
     SHA256_FIELD_NUMBER: _builtins.int
     VALID_UNTIL_US_FIELD_NUMBER: _builtins.int
     IN_FORCE_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
     layer: _builtins.str
     name: _builtins.str
     version: _builtins.int
     sha256: _builtins.bytes
     valid_until_us: _builtins.int
     in_force: _builtins.bool
+    detail: _builtins.str
+    """why not"""
     def __init__(
         self,
         *,
@@ -1444,10 +1447,11 @@ class RulebookStatus(_message.Message):
         sha256: _builtins.bytes = ...,
         valid_until_us: _builtins.int = ...,
         in_force: _builtins.bool = ...,
+        detail: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["in_force", b"in_force", "layer", b"layer", "name", b"name", "sha256", b"sha256", "valid_until_us", b"valid_until_us", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "in_force", b"in_force", "layer", b"layer", "name", b"name", "sha256", b"sha256", "valid_until_us", b"valid_until_us", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,10 +19,10 @@ from node.cli.client import desk
 from node.cli.demo.federation import free_ports
 from node.cli.directory_files import public_path, read_public_key
 from node.cli.home import Home
-from node.config import load_config
 from node.errors import ConfigError, DirectoryError, EnlaceError, ForbiddenError, UsageError
 from node.identity.keys import generate_private_key, public_key
 from node.identity.stewards import build_root
+from node.policy.rulebook import parse_rulebook
 from node.wire.desk_pb2 import GetStatusRequest
 
 SECRET = "drawn-by-lot-0123456789"
@@ -133,7 +134,7 @@ def test_a_node_is_made_whole_and_its_secrets_are_its_owners_alone(root: Path) -
         assert stat.S_IMODE((home.path / name).stat().st_mode) & 0o077 == 0, name
     for name in ("ca/root.key", "keys/member-root.pem"):
         assert b"ENCRYPTED" in (home.path / name).read_bytes()
-    assert load_config(home.config).rulebooks.release.read_bytes() == (RULEBOOKS / "gt.yaml").read_bytes()
+    assert (home.rulebooks / "release.yaml").read_bytes() == (RULEBOOKS / "gt.yaml").read_bytes()
     verified = run("ledger", "verify", "--home", home.path)
     assert (verified["verified"], verified["lines"]) == (True, 3)
     kept = root.parent / "checkpoint"
@@ -209,13 +210,24 @@ def test_an_authority_that_exists_issues_and_stays_where_it_is(root: Path) -> No
         init(root, "MX", "--authority", authority)
 
 
-def test_a_country_without_shipped_rules_begins_with_silence(root: Path) -> None:
+def test_a_node_begins_with_silence_and_the_doctor_says_so(root: Path) -> None:
     home = init(root, "BR")
     directory = compose(root, home, init(root, "GT"))
     run("directory", "import", directory, "--home", home.path, "--as", "administrator")
-    found = states(run("doctor", "--home", home.path, status=1))
-    assert (found["release rulebook"], found["outbound rulebook"]) == ("green", "green")
-    assert "denied" not in found
+    findings = run("doctor", "--home", home.path, status=1)
+    found = {each["what"]: (each["state"], each["finding"]) for each in findings}
+    assert found["floor rulebook"][0] == "green"
+    nothing = "none was approved and scheduled: {}; see `enlace policy history`"
+    assert found["release rulebook"] == ("red", nothing.format("nothing is released"))
+    assert found["outbound rulebook"] == ("red", nothing.format("nobody is asked"))
+
+
+def test_who_has_no_shipped_rules_gets_ones_to_propose_that_deny_everything(root: Path) -> None:
+    home = init(root, "HN")
+    for layer in ("release", "outbound"):
+        book = parse_rulebook((home.rulebooks / f"{layer}.yaml").read_bytes(), demonstration=True)
+        assert (book.layer, book.country) == (layer, "HN")
+        assert [rule.effect for rule in book.rules] == ["deny"]
 
 
 def test_the_doctor_names_what_is_missing_while_the_node_is_down(root: Path) -> None:
@@ -263,6 +275,7 @@ def test_a_node_is_staffed_paired_and_examined_while_it_runs(root: Path) -> None
     with serving(home):
         assert run("directory", "import", directory, *admin) == {"directory_version": 1, "accepted_by": "running node"}
         enrol_everybody(admin)
+        put_rulebooks_in_force(home, here)
         sign_by_two(home, here)
         end_and_sign_anew(home, here)
         enrol_a_third_focal_point(home, here)
@@ -357,6 +370,38 @@ def enrol_a_third_focal_point(home: Home, here: tuple[object, ...]) -> None:
     assert run("pairing", "sign", "MX", "--key", new, *here, "--as", "p1")["in_force"] is False
     assert run("pairing", "list", *here, "--as", "p1")[0]["in_force"] is True
     assert run("pairing", "sign", "MX", "--key", own, *here, "--as", "p2")["in_force"] is True
+
+
+def put_rulebooks_in_force(home: Home, here: tuple[object, ...]) -> None:
+    author, reader = (*here, "--as", "p1"), (*here, "--as", "p2")
+    assert run("policy", "history", *author) == []
+    for layer in ("release", "outbound"):
+        proposed = run("policy", "propose", home.rulebooks / f"{layer}.yaml", *author)
+        assert (proposed["layer"], proposed["stage"], proposed["author"]) == (layer, "rehearsed", "p1")
+        sha = proposed["sha256"]
+        with pytest.raises(EnlaceError, match="it is signed by 0 focal points, not by 2"):
+            run("policy", "activate", sha, *author)
+        keys = [home.focal / f"focal-{n}.pem" for n in (1, 2)]
+        assert run("policy", "approve", sha[:8], "--key", keys[0], *reader)["stage"] == "rehearsed"
+        with pytest.raises(EnlaceError, match="focal-1 has signed it before, and nobody counts twice"):
+            run("policy", "approve", sha, "--key", keys[0], *reader)
+        with pytest.raises(UsageError, match="removes no red line"):
+            run("policy", "approve", sha, "--key", keys[1], "--remove-red-lines", *reader)
+        approved = run("policy", "approve", sha, "--key", keys[1], *reader)
+        assert (approved["stage"], approved["signed_by"]) == ("approved", ["focal-1", "focal-2"])
+        with pytest.raises(EnlaceError, match="in the past"):
+            run("policy", "schedule", sha, "--at", "2026-02-01", *reader)
+        assert run("policy", "activate", sha, *reader)["stage"] == "scheduled"
+    shown = run("policy", "show", sha[:12], *reader)
+    assert shown["text"] == (home.rulebooks / "outbound.yaml").read_text()
+    with pytest.raises(UsageError, match="no rulebook begins with 'abcd'"):
+        run("policy", "show", "abcd", *reader)
+    with pytest.raises(UsageError, match="layer: is release or outbound"):
+        run("policy", "history", "--layer", "floor", *reader)
+    deadline = time.monotonic() + 15
+    while {each["stage"] for each in run("policy", "history", *reader)} != {"active"}:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def sign_by_two(home: Home, here: tuple[object, ...]) -> None:

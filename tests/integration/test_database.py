@@ -21,7 +21,7 @@ ROW = {
     "valid_from_us": 1,
     "valid_until_us": 2**62,
     "content": b"\x00\xff'%s",
-    "activated_us": 1,
+    "stored_us": 1,
 }
 BY_DIGEST = select(rulebooks.c.name, rulebooks.c.content).where(
     rulebooks.c.sha256.in_([bindparam("first", type_=LargeBinary), bindparam("second", type_=LargeBinary)]),
@@ -59,7 +59,8 @@ async def test_a_prepared_statement_finds_what_was_committed_just_before(databas
 
 async def test_a_database_that_fails_is_a_deliberate_error(database: Database) -> None:
     with database.engine.begin() as connection:
-        connection.execute(text("DROP TABLE active_rulebooks"))
+        connection.execute(text("DROP TABLE rulebook_signatures"))
+        connection.execute(text("DROP TABLE rulebook_proposals"))
         connection.execute(text("DROP TABLE rulebooks"))
     with pytest.raises(StoreError, match="can't be read"):
         await database.look_up(names, database)

@@ -113,6 +113,7 @@ def test_counters_move_and_tell_nothing_about_anybody(world: World, tmp_path: Pa
         assert value_of(text, "enlace_certificate_expires_seconds") > 1.7e9
         for layer in ("floor", "release", "outbound"):
             assert value_of(text, "enlace_rulebook_in_force", layer=layer) == 1.0
+            assert value_of(text, "enlace_rulebook_expires_seconds", layer=layer) > 1.7e9
         assert [value for value in PERSONAL if value in text] == []
 
 
@@ -265,7 +266,11 @@ SPOILT: dict[str, tuple[Callable[[Place], None], int, str]] = {
     "garbled roots": (garbled("tls/roots.pem"), 2, r"roots\.pem is not a PEM bundle"),
     "garbled signing key": (garbled("keys/signing.pem"), 2, r"signing\.pem: .*not PKCS #8 PEM"),
     "garbled root": (garbled("trust/root.bin"), 2, r"root\.bin: .*not a message of the contract"),
-    "no rulebook": (without("rulebooks/release.yaml"), 2, r"release\.yaml: No such file"),
+    "rulebooks by file": (
+        rewritten("[tls]", '[rulebooks]\nrelease = "release.yaml"\n[tls]'),
+        2,
+        r"enlace\.toml: .*unknown field `rulebooks`",
+    ),
     "no database": (without("data/enlace.db"), 1, r"enlace\.db does not exist: .*enlace init"),
     "garbled database": (garbled("data/enlace.db"), 1, r"enlace\.db can't be opened: file is not a database"),
     "no key store": (without("data/keys.db"), 1, r"keys\.db does not exist: restore"),

@@ -1,12 +1,10 @@
-"""What waits for a person: holds and LIFE queries. And rulebooks."""
-
-from hashlib import sha256
+"""What waits for a person: holds and LIFE queries."""
 
 import pytest
 from sqlalchemy import Connection
 
-from node.errors import NotFoundError, RulebookError
-from node.store import holds, life, rulebooks
+from node.errors import NotFoundError
+from node.store import holds, life
 from node.store.entries import Entries
 from node.wire.desk_pb2 import Hold, LifeNotice
 from node.wire.entry_pb2 import Case, Entry, Telecom
@@ -82,39 +80,3 @@ def test_nobody_acknowledges_what_was_asked_of_another(
     life.expect(connection, exchange_id=EXCHANGE, peer="MX", direction=SENT, due_us=10)
     with pytest.raises(NotFoundError):
         life.acknowledge(connection, EXCHANGE, peer, direction, officer="eve", telephone="", now_us=7)
-
-
-def activate(connection: Connection, version: int, content: bytes, layer: rulebooks.Layer = "release") -> bytes:
-    return rulebooks.activate(
-        connection,
-        layer,
-        content,
-        name="GT-RELEASE",
-        version=version,
-        valid_from_us=0,
-        valid_until_us=2**62,
-        now_us=START_US,
-    )
-
-
-def test_the_rulebook_in_force_is_the_last_one_and_earlier_ones_stay_for_replay(connection: Connection) -> None:
-    assert rulebooks.active(connection, "release") is None
-    first = activate(connection, 1, b"one")
-    assert first == sha256(b"one").digest()
-    assert activate(connection, 1, b"one") == first  # a restart with the same file
-    activate(connection, 2, b"two")
-    activate(connection, 1, b"out", layer="outbound")
-    assert rulebooks.active(connection, "release") == b"two"
-    assert rulebooks.active(connection, "outbound") == b"out"
-    assert rulebooks.by_digest(connection, "release", first) == b"one"
-    with pytest.raises(NotFoundError):
-        rulebooks.by_digest(connection, "outbound", first)
-
-
-@pytest.mark.parametrize(("version", "content"), [(1, b"one"), (2, b"altered"), (1, b"three")])
-def test_a_version_never_falls_and_never_stands_for_two(connection: Connection, version: int, content: bytes) -> None:
-    activate(connection, 1, b"one")
-    activate(connection, 2, b"two")
-    with pytest.raises(RulebookError, match="new version"):
-        activate(connection, version, content)
-    assert rulebooks.active(connection, "release") == b"two"

@@ -35,7 +35,7 @@ def put(name: str) -> Callable[[Connection], object]:
 
     def change(connection: Connection) -> str:
         row = {"layer": name, "sha256": b"", "name": name, "version": 1, "valid_from_us": 1, "valid_until_us": 2}
-        connection.execute(insert(rulebooks).values({**row, "content": b"", "activated_us": 1}))
+        connection.execute(insert(rulebooks).values({**row, "content": b"", "stored_us": 1}))
         return name
 
     return change

@@ -11,7 +11,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from node.cli.demo import proving, tour
-from node.cli.demo.federation import COUNTRIES, enrol, make_countries, pair
+from node.cli.demo.federation import COUNTRIES, enact, enrol, make_countries, pair
 from node.cli.demo.processes import running
 from node.cli.demo.records import import_into, read_incidents, read_invented
 from node.cli.demo.telling import Teller
@@ -70,16 +70,22 @@ def _tour(teller: Teller, folder: Path, *, once: bool) -> None:
             for country in countries:
                 enrol(country)
                 import_into(country, invented.cases[country.code])
-                pair(country)
-        teller.done(
-            "Guatemala, Mexico and the United States run here: each has its own authority, keys, database and process. "
-            "Two of three stewards signed the directory; two focal points of each country signed every pairing, after "
-            "rehearsing what would leave."
-        )
+        with teller.waiting("Proving and rehearsing their rulebooks …"), ThreadPoolExecutor(len(countries)) as threads:
+            in_force_us = max(threads.map(enact, countries))
         with teller.waiting("Importing what they know …"):
             incidents, file = read_incidents(COUNTRIES)
             with ThreadPoolExecutor(len(countries)) as threads:  # the nodes write at the same time
                 list(threads.map(lambda each: import_into(each, incidents[each.code]), countries))
+        with teller.waiting("Waiting for the instant from which their rulebooks are in force …"):
+            time.sleep(max(0.0, in_force_us / 1e6 - time.time()))
+            for country in countries:
+                pair(country)
+        teller.done(
+            "Guatemala, Mexico and the United States run here: each has its own authority, keys, database and process. "
+            "Two of three stewards signed the directory. In each country two focal points, neither of them the author, "
+            "approved its rulebooks, every red line proved; and they signed every pairing, after rehearsing what would "
+            "leave."
+        )
         own = sum(len(entries) for cases in invented.cases.values() for _, entries in cases)
         count = sum(map(len, incidents.values()))
         teller.done(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from node.cli.client import desk
-from node.cli.directory_files import parse_time, private_key, read_record
+from node.cli.directory_files import parse_time, private_key, read, read_record
 from node.cli.distributing import accept_directory
 from node.cli.founding import Plan, make_node
 from node.cli.home import Home
@@ -26,6 +26,7 @@ from node.identity.approvals import build_pairing, sign_pairing
 from node.identity.directory import build_directory, sign_directory
 from node.identity.keys import generate_private_key, public_key
 from node.identity.members import sign_member
+from node.identity.rulebook_approvals import parse_signed_approval, sign_approval
 from node.identity.spiffe import TrustDomain
 from node.identity.stewards import build_root
 from node.policy.rulebook import parse_rulebook
@@ -39,12 +40,19 @@ from node.wire.desk_pb2 import (
     SignPairingRequest,
 )
 from node.wire.directory_pb2 import Instrument, SignedMember
+from node.wire.rulebook_pb2 import (
+    GetRulebookRequest,
+    ProposeRulebookRequest,
+    ScheduleRulebookRequest,
+    SignRulebookRequest,
+)
 
 FEDERATION: Final = "demo.example"
 STEWARDS: Final = ("steward-1", "steward-2", "steward-3")
 THRESHOLD: Final = 2
 FOCAL: Final = ("focal-1", "focal-2")
 ADMINISTRATOR: Final = "administrator"
+COUNSEL: Final = "counsel"
 
 # Reserved for fiction or not assigned; nobody is called by the demonstration.
 COUNTRIES: Final[Mapping[str, tuple[str, str]]] = {
@@ -58,6 +66,7 @@ OFFICERS: Final = {
     "analyst": (_POLICE, OfficerRole.OFFICER_ROLE_UNIT),
     "second": (_POLICE, OfficerRole.OFFICER_ROLE_UNIT),
     "supervisor": (_POLICE, OfficerRole.OFFICER_ROLE_SUPERVISOR),
+    COUNSEL: (UnitType.UNIT_TYPE_CENTRAL_AUTHORITY, OfficerRole.OFFICER_ROLE_FOCAL_POINT),  # has no key to sign with
     "focal-1": (UnitType.UNIT_TYPE_CENTRAL_AUTHORITY, OfficerRole.OFFICER_ROLE_FOCAL_POINT),
     "focal-2": (UnitType.UNIT_TYPE_CENTRAL_AUTHORITY, OfficerRole.OFFICER_ROLE_FOCAL_POINT),
     "auditor": (UnitType.UNIT_TYPE_OVERSIGHT, OfficerRole.OFFICER_ROLE_AUDITOR),
@@ -135,6 +144,29 @@ def enrol(country: Country) -> None:
         for name, (unit_type, role) in OFFICERS.items():
             unit = country.unit if unit_type == _POLICE else "Central authority (demo)"
             stub.EnrolOfficer(EnrolOfficerRequest(officer=name, unit=unit, unit_type=unit_type, roles=[role]))
+
+
+def enact(country: Country) -> int:
+    """Have counsel of a running node propose its rulebooks, and the two focal points approve them.
+
+    Returns:
+        When they come into force, in UTC microseconds: a few seconds from now.
+    """
+    in_force_us = 0
+    with ExitStack() as stack:
+        stubs = {name: stack.enter_context(desk(country.home, name)) for name in (COUNSEL, *FOCAL)}
+        for layer in ("release", "outbound"):
+            text = read(country.home.rulebooks / f"{layer}.yaml")
+            digest = stubs[COUNSEL].ProposeRulebook(ProposeRulebookRequest(text=text)).rulebook.sha256
+            for name in FOCAL:
+                # Each signs what the node holds; in earnest they read it first: `enlace policy approve`.
+                held = stubs[name].GetRulebook(GetRulebookRequest(sha256=digest))
+                signed, _ = parse_signed_approval(held.signed_approval)
+                signed = sign_approval(signed, private_key(country.home.focal / f"{name}.pem", None))
+                stubs[name].SignRulebook(SignRulebookRequest(signed_approval=signed.SerializeToString()))
+            scheduled = stubs[COUNSEL].ScheduleRulebook(ScheduleRulebookRequest(sha256=digest))
+            in_force_us = max(in_force_us, scheduled.activates_us)
+    return in_force_us
 
 
 def pair(country: Country) -> None:

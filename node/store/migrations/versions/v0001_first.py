@@ -209,17 +209,58 @@ def _policy() -> None:
         sa.Column("valid_from_us", sa.BigInteger(), nullable=False),
         sa.Column("valid_until_us", sa.BigInteger(), nullable=False),
         sa.Column("content", sa.LargeBinary(), nullable=False),
-        sa.Column("activated_us", sa.BigInteger(), nullable=False),
+        sa.Column("stored_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("layer", "sha256", name="pk_rulebooks"),
+        sa.UniqueConstraint("layer", "name", "version", name="uq_rulebooks_layer_name_version"),
     )
     op.create_table(
-        "active_rulebooks",
+        "rulebook_proposals",
         sa.Column("layer", sa.String(16), nullable=False),
         sa.Column("sha256", sa.LargeBinary(), nullable=False),
+        sa.Column("author", sa.String(64), nullable=False),
+        sa.Column("proposed_us", sa.BigInteger(), nullable=False),
+        sa.Column("proof", sa.LargeBinary(), nullable=False),
+        sa.Column("rehearsal", sa.LargeBinary(), nullable=False),
+        sa.Column("approval", sa.LargeBinary(), nullable=False),
+        sa.Column("removal", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(
-            ["layer", "sha256"], ["rulebooks.layer", "rulebooks.sha256"], name="fk_active_rulebooks_layer_sha256"
+            ["layer", "sha256"], ["rulebooks.layer", "rulebooks.sha256"], name="fk_rulebook_proposals_layer_sha256"
         ),
-        sa.PrimaryKeyConstraint("layer", name="pk_active_rulebooks"),
+        sa.PrimaryKeyConstraint("layer", "sha256", name="pk_rulebook_proposals"),
+        sa.UniqueConstraint("layer", "sha256", "author", name="uq_rulebook_proposals_layer_sha256_author"),
+    )
+    op.create_table(
+        "rulebook_signatures",
+        sa.Column("layer", sa.String(16), nullable=False),
+        sa.Column("sha256", sa.LargeBinary(), nullable=False),
+        sa.Column("document", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("key_id", sa.LargeBinary(), nullable=False),
+        sa.Column("focal_point", sa.String(64), nullable=False),
+        sa.Column("author", sa.String(64), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("signed_us", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("focal_point <> author", name="not_the_author"),
+        sa.ForeignKeyConstraint(
+            ["layer", "sha256", "author"],
+            ["rulebook_proposals.layer", "rulebook_proposals.sha256", "rulebook_proposals.author"],
+            name="fk_rulebook_signatures_layer_sha256_author",
+        ),
+        sa.PrimaryKeyConstraint("layer", "sha256", "document", "key_id", name="pk_rulebook_signatures"),
+        sa.UniqueConstraint(
+            "layer",
+            "sha256",
+            "document",
+            "focal_point",
+            name="uq_rulebook_signatures_layer_sha256_document_focal_point",
+        ),
+    )
+    op.create_table(
+        "rulebook_steps",
+        sa.Column("layer", sa.String(16), nullable=False),
+        sa.Column("place", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("step", sa.LargeBinary(), nullable=False),
+        sa.Column("tag", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("layer", "place", name="pk_rulebook_steps"),
     )
 
 
