@@ -16,10 +16,11 @@ RULES = 100
 
 @dataclass(frozen=True)
 class Proving:
-    """Seconds for the model and all proofs, of how many red lines and rules; and for one whose rules break a line."""
+    """Seconds for model and proofs of red lines that hold, and of the same without the rules that keep them."""
 
     seconds: float
     broken: float
+    violated: int
     lines: int
     rules: int
 
@@ -28,21 +29,18 @@ def measure(folder: Path = RULEBOOKS) -> Proving:
     """Prove the floor and a national rulebook that was filled up to a hundred rules."""
     floor = parse_rulebook((folder / "floor.yaml").read_bytes(), demonstration=True)
     release = _filled(parse_rulebook((folder / "gt.yaml").read_bytes(), demonstration=True), RULES - len(floor.rules))
-    seconds, proof = min((_timed(floor, release) for _ in range(3)), key=lambda found: found[0])
-    if not proof:
+    seconds, violated = min(_timed(floor, release) for _ in range(3))
+    if violated:
         raise AssertionError("the rulebooks that ship break a red line")
-    # Without what restricts, lines are broken: each is widened, replayed and told in words.
-    broken, proof = _timed(_allowing(floor), _allowing(release))
-    if proof:
-        raise AssertionError("rules that only allow keep the red lines")
+    broken, violated = _timed(_allowing(floor), _allowing(release))
     lines = sum(line.kind != "structural" for book in (floor, release) for line in book.red_lines)
-    return Proving(seconds, broken, lines, len(floor.rules) + len(release.rules))
+    return Proving(seconds, broken, violated, lines, len(floor.rules) + len(release.rules))
 
 
-def _timed(floor: Rulebook, release: Rulebook) -> tuple[float, bool]:
+def _timed(floor: Rulebook, release: Rulebook) -> tuple[float, int]:
     started = time.perf_counter()
     proof = prove(floor, release)
-    return time.perf_counter() - started, proof.is_kept()
+    return time.perf_counter() - started, sum(each.verdict == "violated" for each in proof.verdicts)
 
 
 def _allowing(book: Rulebook) -> Rulebook:

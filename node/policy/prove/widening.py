@@ -57,8 +57,8 @@ class Widening:
         for variables, ranges in zip(self._tellings, box, strict=True):
             for name, each in ranges.items():
                 for value in [*each.values, *[value for group in each.has for value in group]]:
-                    assert is_possible(self._solver, [inside, variables.has(name, value)])  # or it would not be named
-                    yield self._solver.model()
+                    if is_possible(self._solver, [inside, variables.has(name, value)]):
+                        yield self._solver.model()
 
     def is_throughout(self, claim: z3.BoolRef, box: Box) -> bool:
         """Whether a claim holds everywhere in a box."""

@@ -70,7 +70,7 @@ def cases(draw: st.DrawFn) -> tuple[Rulebook, Rulebook, list[tuple[Facts, frozen
     return floor, release, draw(several)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(cases())
 def test_model_and_evaluator_agree(case: tuple[Rulebook, Rulebook, list[tuple[Facts, frozenset[Obligation]]]]) -> None:
     floor, release, asked = case
@@ -97,7 +97,7 @@ def test_model_and_evaluator_agree(case: tuple[Rulebook, Rulebook, list[tuple[Fa
             assert not any(isinstance(key, tuple) and key[0] in {"owes", "retains"} for key in said)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(rulebooks("release", most=6), st.data())
 def test_a_layer_that_is_not_there_caps_nothing(release: Rulebook, data: st.DataObject) -> None:
     facts, accepted = data.draw(situations(release)), data.draw(acceptances())

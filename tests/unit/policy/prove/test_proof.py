@@ -1,6 +1,10 @@
 """Verdicts against the evaluator, on any rulebooks; and what is signed of them."""
 
+import ast
 import itertools
+import subprocess
+import sys
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -8,6 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from node.errors import ProverError, UsageError
+from node.policy import prove as prover
 from node.policy.evaluate import RELEASE, categories_of, is_met
 from node.policy.facts import Facts
 from node.policy.prove.proof import Proof, prove
@@ -31,7 +36,7 @@ def is_well_formed(facts: Facts) -> bool:
     return solution(SOLVER, *pins) is not None
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_what_the_evaluator_sees_crossed_is_never_proved(data: st.DataObject) -> None:
     floor, release = data.draw(rulebooks("floor", most=5)), data.draw(rulebooks("release", most=5))
@@ -53,7 +58,7 @@ def test_what_the_evaluator_sees_crossed_is_never_proved(data: st.DataObject) ->
                 assert verdicts[line.id] == "violated"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.data())
 def test_two_tellings_that_differ_in_their_limits_are_never_proved(data: st.DataObject) -> None:
     limits = data.draw(st.lists(rules("floor", ("limit", "hold")), min_size=1, max_size=4))
@@ -158,3 +163,24 @@ def test_a_lifting_that_the_evaluator_does_not_share_is_not_shown() -> None:
         Replay(book(OPEN, layer="floor"), book(ALLOW)).verify_lifting(
             line, min(line.data), SUSPECT_PHONE, but(purpose="TREND")
         )
+
+
+@pytest.mark.parametrize("module", ["model", "variables"])
+def test_the_model_is_built_from_the_rulebook_alone(module: str) -> None:
+    """Prover and evaluators share words and numbers, and no line that says what a rule means."""
+    tree = ast.parse((Path(prover.__file__).parent / f"{module}.py").read_text())
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {each for each in imported if each and each.startswith("node.")} <= {
+        "node.policy.facts",
+        "node.policy.prove.anything",
+        "node.policy.prove.variables",
+        "node.policy.rules",
+        "node.policy.vocabulary",
+        "node.schema",
+        "node.wire",
+    }
+
+
+def test_a_node_that_serves_loads_no_solver() -> None:
+    code = "import sys, node.main, node.cli.serving; assert 'z3' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

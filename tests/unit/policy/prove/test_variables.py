@@ -104,7 +104,7 @@ def pins(facts: Facts) -> list[z3.BoolRef]:
     return [variable == value for variable, value in VARIABLES.pinned(facts, OBLIGATION_NUMBERS.values())]
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(derived())
 def test_derived_facts_are_well_formed(facts: Facts) -> None:
     assert solution(SOLVER, *pins(facts)) is not None
