@@ -1,0 +1,192 @@
+"""Finds what differs between two versions, as boxes that are as large as they can be.
+
+A solver finds one situation that differs and lies in no box yet; the reference evaluator replays it. Then what holds of
+it is given up, dimension by dimension, as long as the solver proves that the same change takes place throughout. No
+clock is read: what bounds the work is the number of questions to the solver, so that the result is always the same.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from node.errors import ProverError
+from node.policy.diff_causes import Cause, rules_behind
+from node.policy.diff_model import HIDDEN_IN_A_HIT, Topic, Versions
+from node.policy.diff_ranges import (
+    NARROWING,
+    WIDENING,
+    WITHHELD,
+    Change,
+    Kind,
+    Pair,
+    Range,
+    Situation,
+    changes_between,
+    outcomes_in,
+)
+from node.policy.diff_space import Atom, Space
+from node.policy.evaluate import is_firing
+from node.policy.prove.anything import anything
+from node.policy.vocabulary import CATEGORY_NUMBERS, OUTCOMES, Category, Outcome
+
+
+class Box(msgspec.Struct, frozen=True):
+    """Situations in all of which the same changes take place.
+
+    Attributes:
+        where: In the order of the vocabulary; what is not named may be anything.
+        changes: Of one kind, those of categories in the order of the vocabulary.
+        causes: Of each change, in the same order.
+        example: One of the situations.
+    """
+
+    kind: Kind
+    where: tuple[Range, ...]
+    changes: tuple[Change, ...]
+    causes: tuple[tuple[Cause, ...], ...]
+    example: Situation
+
+    def has(self, situation: Situation) -> bool:
+        """Whether a situation lies in the box."""
+        return all(each.has(situation.words(each.dimension)) for each in self.where)
+
+
+class Found(NamedTuple):
+    """What a search found.
+
+    Attributes:
+        unfinished: Kinds of changes that also take place outside the boxes, because the search was stopped.
+        widens: Somewhere more may leave, or with less care, whatever the boxes show.
+        narrows: Somewhere less may leave, or with more care.
+    """
+
+    boxes: tuple[Box, ...]
+    unfinished: tuple[Kind, ...]
+    widens: bool
+    narrows: bool
+
+
+class Search:
+    """The search for all that differs between two versions."""
+
+    def __init__(self, old: Pair, new: Pair, *, most_boxes: int, most_questions: int) -> None:
+        """Bind both versions and the bounds of the work."""
+        self._pairs: Final = (old, new)
+        self._versions: Final = Versions(old, new)
+        self._space: Final = Space(self._versions)
+        self._most_boxes: Final = most_boxes
+        self._most_questions: Final = most_questions
+
+    @property
+    def questions(self) -> int:
+        """How often the solver was asked."""
+        return self._space.questions
+
+    def run(self) -> Found:
+        """Find the boxes, what widens first.
+
+        Raises:
+            ProverError: the solver gave up, or it and the evaluator disagree.
+        """
+        topics = self._versions.topics()
+        boxes: list[Box] = []
+        unfinished: dict[Kind, None] = {}
+        for topic in topics:
+            if topic[0] not in unfinished and not self._exhaust(topic, boxes):
+                unfinished[topic[0]] = None
+        return Found(
+            boxes=tuple(boxes),
+            unfinished=tuple(unfinished),
+            widens=self._space.is_any(claim for (kind, _), claim in topics.items() if kind in WIDENING),
+            narrows=self._space.is_any(
+                [*(claim for (kind, _), claim in topics.items() if kind in NARROWING), *self._versions.stricter()]
+            ),
+        )
+
+    def _exhaust(self, topic: Topic, boxes: list[Box]) -> bool:
+        """Add boxes until they cover a topic; False where the search stops before."""
+        while example := self._space.find(topic):
+            if len(boxes) >= self._most_boxes or self.questions >= self._most_questions:
+                return False
+            boxes.append(self._box(topic, example))
+        return True
+
+    def _box(self, topic: Topic, example: Situation) -> Box:
+        """The largest box around a situation, and all that changes throughout."""
+        space = self._space
+        changes = self._changes(topic, example)
+        first = next((each for each in changes if each.subject == topic[1] and space.is_spoken_of(each, example)), None)
+        if first is None:
+            raise ProverError(f"prover and evaluator disagree on whether {topic[1]} is {topic[0]} for {example}")
+        atoms = space.enlarged(example, first)
+        found = {first.subject: first}
+        for each in [*changes, *_alike(first, changes)]:
+            if each.subject not in found and space.is_throughout(each, atoms):
+                found[each.subject] = each
+        for each in found.values():
+            space.cover(each, atoms)
+        order = list(CATEGORY_NUMBERS)
+        told = sorted(found.values(), key=lambda each: order.index(each.subject) if each.subject in order else 0)
+        return Box(
+            kind=topic[0],
+            where=space.ranges(space.trimmed(atoms, told)),
+            changes=tuple(told),
+            causes=tuple(tuple(self._causes(each, example, atoms)) for each in told),
+            example=example,
+        )
+
+    def _causes(self, change: Change, example: Situation, atoms: Sequence[Atom]) -> Iterator[Cause]:
+        """The rules that bring a change about in the example, those first that do so throughout the box."""
+        place = 1 if self._versions.has_floor else 0
+        old, new = (outcomes_in(example, pair).layers[place] for pair in self._pairs)
+        found = []
+        for says, rule, is_new in rules_behind(change, old, new):
+            version = self._versions.new if is_new else self._versions.old
+            throughout = self._space.is_firing_throughout(version.model.fires(rule), change, atoms)
+            found.append(Cause(says, rule.id, rule.law, throughout))
+        yield from sorted(found, key=lambda each: not each.throughout)
+
+    def _changes(self, topic: Topic, example: Situation) -> list[Change]:
+        """What changes in a situation, in all the ways in which it may be told; what tells most of the rules first."""
+        real = self._changes_under(self._pairs, example)
+        found: list[Change] = []
+        if self._versions.has_floor:
+            alone = [(anything("floor"), release) for _, release in self._pairs]
+            told = self._changes_under(alone, example)
+            found += [
+                msgspec.structs.replace(each, kind=real[name].kind, within_floor=True)
+                for name, each in told.items()
+                if name in real
+            ]
+            levels = [outcomes_in(example, pair).levels for pair in alone]
+            found += [each for change in real.values() for each in _following(change, *levels)]
+        return [each for each in (*found, *real.values()) if each.kind == topic[0]]
+
+    def _changes_under(self, pairs: Sequence[Pair], example: Situation) -> dict[str, Change]:
+        old, new = (outcomes_in(example, pair) for pair in pairs)
+        found = changes_between(old, new, example.facts.kind)
+        if any(is_firing(rule, example.facts) for rule in self._versions.shared.holds):
+            # Where both versions wait for a focal point alike, waiting is no part of the change.
+            found = {name: msgspec.structs.replace(each, on_approval=False) for name, each in found.items()}
+        return found
+
+
+def _alike(first: Change, changes: Sequence[Change]) -> list[Change]:
+    """The same change of categories that this kind of entry does not have."""
+    if first.subject not in CATEGORY_NUMBERS:
+        return []
+    seen = {each.subject for each in changes}
+    return [msgspec.structs.replace(first, subject=word) for word in CATEGORY_NUMBERS if word not in seen]
+
+
+def _following(change: Change, old: Mapping[Category, Outcome], new: Mapping[Category, Outcome]) -> Iterator[Change]:
+    """A change told as one that the rest of the entry brings about, with the levels that the release rulebooks give."""
+    category = CATEGORY_NUMBERS.get(change.subject)
+    if category not in HIDDEN_IN_A_HIT:
+        return
+    told = msgspec.structs.replace(change, within_floor=True, follows=True)
+    if change.after == WITHHELD and category in old:
+        yield msgspec.structs.replace(told, before=OUTCOMES[old[category]].lower())
+    if change.before == WITHHELD and category in new:
+        yield msgspec.structs.replace(told, after=OUTCOMES[new[category]].lower())
