@@ -4,7 +4,7 @@ Counts alone: the text says nothing of a single record. The same records and the
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
@@ -105,11 +105,11 @@ class Tally:
     _levels: Counter[_Level] = field(default_factory=Counter)
     _purposes: dict[_Level, set[str]] = field(default_factory=dict)
 
-    def add(self, peer: str, changes: Mapping[str, Change]) -> None:
-        """Count one record or decision, by the purposes for which something changes."""
-        self._kinds.update((peer, kind) for kind in {kind for each in changes.values() for kind in each.kinds})
+    def add(self, peer: str, changes: Sequence[tuple[str, Change]]) -> None:
+        """Count one record or decision, by each purpose for which something changes."""
+        self._kinds.update((peer, kind) for kind in {kind for _, each in changes for kind in each.kinds})
         found: dict[_Level, set[str]] = {}
-        for purpose, change in changes.items():
+        for purpose, change in changes:
             for category, before, after in change.categories:
                 found.setdefault((peer, category, before, after), set()).add(purpose)
         self._levels.update(found.keys())

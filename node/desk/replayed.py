@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from node.desk.differences import Change, Tally, change_between
-from node.desk.rehearsing import MOST_ENTRIES, situations
+from node.desk.rehearsing import situations
 from node.errors import PolicyError
 from node.federation.answering import VISIBLE
 from node.federation.standing import Standing
@@ -19,6 +19,9 @@ from node.wire.codes_pb2 import Purpose
 from node.wire.entry_pb2 import Entry
 from node.wire.explaining_pb2 import ChangedCategory, ChangedEntry
 
+MOST_RECORDS: Final = 100_000
+"""Records that a rehearsal reads, the newest first; each costs some 40 µs and 10 more for each paired peer."""
+
 MOST_LISTED: Final = 2_000
 """Single entries that a rehearsal names at the most; how many there are, it says."""
 
@@ -26,26 +29,29 @@ _PURPOSE_NUMBERS: Final = {word: Purpose.ValueType(number) for number, word in P
 _Again: TypeAlias = tuple[Facts, Change | None]
 
 
+class Asked(NamedTuple):
+    """Everything that one peer may ask about records that are alike to the rules.
+
+    `missing` are the facts whose being UNKNOWN alone keeps them from this peer, before and after; None where something
+    is visible.
+    """
+
+    changes: Sequence[tuple[Facts, Change]]
+    missing: tuple[frozenset[str] | None, frozenset[str] | None]
+
+
 @dataclass(slots=True)
 class Blocked:
-    """Records of which UNKNOWN alone lets nobody see anything: how many, and by which facts."""
+    """Records of which UNKNOWN alone lets no peer see anything: how many, and by which facts."""
 
     records: int = 0
     facts: Counter[str] = field(default_factory=Counter)
-    _known: dict[Facts, frozenset[str]] = field(default_factory=dict)
 
-    def take(self, asked: Sequence[Facts], policies: dict[str, Policy], at_us: int) -> None:
-        """Count one record, by all that may be asked about it."""
-        if any(policies[each.recipient].decide(each, at_us).outcome in VISIBLE for each in asked):
-            return
-        for each in asked:
-            missing = self._known.get(each)
-            if missing is None:
-                missing = self._known[each] = blocked_by_unknown(policies[each.recipient], each, at_us)
-            if missing:
-                self.records += 1
-                self.facts.update(missing)
-                return
+    def add(self, missing: Sequence[frozenset[str] | None]) -> None:
+        """Count one record, by what is missing for each peer."""
+        if None not in missing and any(missing):
+            self.records += 1
+            self.facts.update(next(each for each in missing if each) or ())
 
 
 @dataclass(slots=True)
@@ -59,6 +65,9 @@ class Replayed:
         old: What is in force, by peer, for every other member.
         new: The same with the other rulebook.
         peers: Those that are paired, in the order of their codes.
+        records_total: How many records there are, also where not all are read.
+        changed: Single entries that are treated otherwise, at most `MOST_LISTED`.
+        changed_total: How many there are.
     """
 
     standing: Standing
@@ -67,6 +76,7 @@ class Replayed:
     old: dict[str, Policy]
     new: dict[str, Policy]
     peers: Sequence[str]
+    records_total: int = 0
     changed: list[ChangedEntry] = field(default_factory=list)
     changed_total: int = 0
     _read: int = 0
@@ -76,53 +86,74 @@ class Replayed:
     _past: Tally = field(default_factory=lambda: Tally("decisions"))
     _past_peers: set[str] = field(default_factory=set)
     _set_aside: Counter[str] = field(default_factory=Counter)
-    _blocked_before: Blocked = field(default_factory=Blocked)
-    _blocked_after: Blocked = field(default_factory=Blocked)
-    _changes: dict[Facts, Change | None] = field(default_factory=dict)  # situations recur
-    _by_bytes: dict[bytes, _Again | str] = field(default_factory=dict)
+    _blocked: tuple[Blocked, Blocked] = field(default_factory=lambda: (Blocked(), Blocked()))  # before and after
+    _asked: dict[tuple[str, Facts], Asked] = field(default_factory=dict)  # situations recur
+    _by_bytes: dict[tuple[str, bytes], _Again | str] = field(default_factory=dict)
 
     def take_record(self, entry: Entry) -> None:
         """Ask about a record as every paired peer might."""
         self._read += 1
-        asked: list[Facts] = []
-        for peer in self.peers:
-            changes = {}
-            for facts in situations(self.standing, entry, peer, self.now_us):
-                asked.append(facts)
-                change = self._change(facts)
-                if change is not None:
-                    changes[facts.purpose] = change
-                    self._name(entry.entry_id, b"", facts, change)
-            if changes:
-                self._records.add(peer, changes)
-        self._blocked_before.take(asked, self.old, self.now_us)
-        self._blocked_after.take(asked, self.new, self.at_us)
+        every = [(peer, self._asked_by(peer, entry)) for peer in self.peers]
+        for peer, asked in every:
+            if asked.changes:
+                self._records.add(peer, [(facts.purpose, change) for facts, change in asked.changes])
+            for facts, change in asked.changes:
+                self._name(entry.entry_id, b"", peer, facts, change)
+        for which, blocked in enumerate(self._blocked):
+            blocked.add([asked.missing[which] for _, asked in every])
+
+    def _asked_by(self, peer: str, entry: Entry) -> Asked:
+        """Return what comes of all that a peer may ask, remembered by the facts of the first question.
+
+        Of the record itself no other fact depends on the question, but whether there is consent to its purpose.
+        """
+        questions = situations(self.standing, entry, peer, self.now_us)
+        first = next(questions, None)
+        if first is None:
+            return Asked((), (frozenset(), frozenset()))
+        if entry.protection.consents or entry.inherited.consents:
+            return self._answered(peer, [first, *questions])
+        found = self._asked.get((peer, first))
+        if found is None:
+            found = self._asked[peer, first] = self._answered(peer, [first, *questions])
+        return found
+
+    def _answered(self, peer: str, questions: Sequence[Facts]) -> Asked:
+        changes = [(facts, self._change(peer, facts)) for facts in questions]
+        return Asked(
+            [(facts, change) for facts, change in changes if change is not None],
+            (
+                _missing(self.old[peer], questions, self.now_us),
+                _missing(self.new[peer], questions, self.at_us),
+            ),
+        )
 
     def take_answer(self, answer: Decided) -> None:
         """Decide again on every entry of a past answer, from the facts that were kept."""
         self._answers += 1
         for each in answer.entries:
             self._decisions += 1
-            again = self._by_bytes.get(each.facts)
+            again = self._by_bytes.get((answer.peer, each.facts))
             if again is None:
-                again = self._by_bytes[each.facts] = self._again(each.facts)
+                again = self._by_bytes[answer.peer, each.facts] = self._again(answer.peer, each.facts)
             if isinstance(again, str):
                 self._set_aside[again] += 1
                 continue
             facts, change = again
-            self._past_peers.add(facts.recipient)
+            self._past_peers.add(answer.peer)
             if change is not None:
-                self._past.add(facts.recipient, {facts.purpose: change})
-                self._name(each.entry_id, answer.exchange_id, facts, change)
+                self._past.add(answer.peer, [(facts.purpose, change)])
+                self._name(each.entry_id, answer.exchange_id, answer.peer, facts, change)
 
     def lines(self) -> Iterator[str]:
         """Yield the report's lines on what was found."""
         yield ""
         yield "Records as they are, asked about by each paired peer's police intelligence (for evidence by its central"
         yield "authority), for the record's own crimes, for each lawful purpose and under each instrument in force"
-        yield f"records read: {self._read:,}{' (of more)' if self._read == MOST_ENTRIES else ''}"
+        left = f", the newest of {self.records_total:,}" if self._read == MOST_RECORDS < self.records_total else ""
+        yield f"records read: {self._read:,}{left}"
         yield from self._records.lines(self.peers)
-        for blocked, when in ((self._blocked_before, "in force"), (self._blocked_after, "proposed")):
+        for blocked, when in zip(self._blocked, ("in force", "proposed"), strict=True):
             share = 100 * blocked.records / self._read if self._read else 0
             yield (
                 f"records that UNKNOWN alone keeps from every paired peer, under the rulebook {when}: "
@@ -137,23 +168,20 @@ class Replayed:
             yield f"decisions {why}, which can't be made again: {number:,}"
         yield from self._past.lines(sorted(self._past_peers))
 
-    def _change(self, facts: Facts) -> Change | None:
-        if facts not in self._changes:
-            peer = facts.recipient
-            old, new = self.old[peer].decide(facts, self.now_us), self.new[peer].decide(facts, self.at_us)
-            self._changes[facts] = change_between(old, new)
-        return self._changes[facts]
+    def _change(self, peer: str, facts: Facts) -> Change | None:
+        old, new = self.old[peer].decide(facts, self.now_us), self.new[peer].decide(facts, self.at_us)
+        return change_between(old, new)
 
-    def _again(self, data: bytes) -> _Again | str:
+    def _again(self, peer: str, data: bytes) -> _Again | str:
         try:
             facts = parse_facts(data)
         except PolicyError:
             return "whose facts are of another vocabulary"
-        if facts.recipient not in self.old:
+        if peer not in self.old:
             return "for countries that are no members any more"
-        return facts, self._change(facts)
+        return facts, self._change(peer, facts)
 
-    def _name(self, entry_id: bytes, exchange_id: bytes, facts: Facts, change: Change) -> None:
+    def _name(self, entry_id: bytes, exchange_id: bytes, peer: str, facts: Facts, change: Change) -> None:
         self.changed_total += 1
         if len(self.changed) == MOST_LISTED:
             return
@@ -161,7 +189,7 @@ class Replayed:
             ChangedEntry(
                 entry_id=entry_id,
                 exchange_id=exchange_id,
-                peer=facts.recipient,
+                peer=peer,
                 purpose=_PURPOSE_NUMBERS[facts.purpose],
                 before=change.before,
                 after=change.after,
@@ -171,3 +199,10 @@ class Replayed:
                 ],
             )
         )
+
+
+def _missing(policy: Policy, questions: Sequence[Facts], at_us: int) -> frozenset[str] | None:
+    """Facts whose being UNKNOWN alone keeps a record from a peer, whatever it asks; None where it sees something."""
+    if any(policy.decide(each, at_us).outcome in VISIBLE for each in questions):
+        return None
+    return next((found for each in questions if (found := blocked_by_unknown(policy, each, at_us))), frozenset())

@@ -13,8 +13,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection
 
 from node.desk.officers import private_of_officer
-from node.desk.rehearsing import MOST_ENTRIES
-from node.desk.replayed import Replayed
+from node.desk.replayed import MOST_RECORDS, Replayed
 from node.desk.replayed_queries import ReplayedQueries
 from node.errors import RulebookError, UsageError
 from node.federation.lines import QUERY_BODY, local_line
@@ -163,12 +162,12 @@ class Replaying:
     # --- reading -----------------------------------------------------------------------------------------------------
 
     async def _records(self, run: Replayed) -> AsyncIterator[Progress]:
-        total = min(await self.database.read(self.entries.count_active, run.now_us), MOST_ENTRIES)
+        run.records_total = await self.database.read(self.entries.count_active, run.now_us)
         done, stopped = 0, False
 
         def read(connection: Connection) -> None:
             nonlocal done
-            for entry in self.entries.active(connection, run.now_us, MOST_ENTRIES):
+            for entry in self.entries.active(connection, run.now_us, MOST_RECORDS):
                 if stopped:
                     return
                 run.take_record(entry)
@@ -178,7 +177,7 @@ class Replaying:
         try:
             while not reading.done():
                 await asyncio.wait({reading}, timeout=_TOLD_S)
-                yield Progress("records", done, total)
+                yield Progress("records", done, min(run.records_total, MOST_RECORDS))
             await reading
         finally:
             stopped = True  # also where nobody waits for the report any more

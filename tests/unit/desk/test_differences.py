@@ -67,8 +67,8 @@ def test_levels_are_counted_once_for_a_record_with_all_purposes() -> None:
     change = change_between(HIDDEN, decision())
     assert change is not None
     tally = Tally("records")
-    tally.add("MX", {"DISRUPT": change, "INVESTIGATE": change})
-    tally.add("MX", {"PREVENT": change})
+    tally.add("MX", [("DISRUPT", change), ("INVESTIGATE", change)])
+    tally.add("MX", [("PREVENT", change)])
     assert list(tally.lines(["MX", "US"])) == [
         "MX: records newly leaving: 2",
         "MX: EXISTENCE, withheld before, release then: 2, for DISRUPT, INVESTIGATE, PREVENT",
