@@ -4,13 +4,14 @@ import typer
 
 from node.cli import policy_lifecycle
 from node.cli.policy_explain import explain
-from node.cli.policy_files import check, prove
+from node.cli.policy_files import check, diff, prove
 from node.cli.policy_rehearse import rehearse
 
 app = typer.Typer(help="Read, prove, rehearse and approve rulebooks, and see why they decided.", no_args_is_help=True)
 
 app.command("check")(check)
 app.command("prove")(prove)
+app.command("diff")(diff)
 app.command("rehearse")(rehearse)
 app.command("propose")(policy_lifecycle.propose)
 app.command("approve")(policy_lifecycle.approve)

@@ -1,16 +1,18 @@
-"""`enlace policy check` and `prove`: what can be said of a rulebook from its text, before anybody approves it."""
+"""`enlace policy check`, `prove` and `diff`: what can be said of a rulebook from its text, before it is approved."""
 
 import json
 import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import typer
+from rich.console import Console
 from rich.text import Text
 
 from node.cli.examining import examine_store
@@ -174,6 +176,43 @@ def _because(row: Mapping[str, Any]) -> Iterator[str]:
     elif row["verdict"] == "structural":
         yield f"held by {row['test']}"
     yield from row.get("remarks", ())
+
+
+# --- diff ------------------------------------------------------------------------------------------------------------
+
+
+def diff(
+    old: Annotated[Path, typer.Argument(help="The version to compare with.")],
+    new: Annotated[Path, typer.Argument(help="The version to be judged, of the same layer.")],
+    *,
+    floor: FloorOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell in which situations more leaves than before, or less, or waits for a focal point, and on which terms.
+
+    Outcomes are compared, never texts: of two release rulebooks within the floor, or of two floors. A red line that is
+    gone or changed is named; it needs an approval of its own.
+    """
+    from node.policy.diff import diff as compare  # noqa: PLC0415 -- likewise
+
+    before, after = read_book(old), read_book(new)
+    within = floor_of(floor, home) if before.layer != "floor" or floor is not None else None
+    with _waiting("Comparing every situation …"):
+        difference = compare(before, after, floor=within)
+    if as_json:
+        typer.echo(json.dumps(difference.to_json(), ensure_ascii=False))
+    else:
+        for line in difference.text.splitlines():
+            console().print(printable(line), soft_wrap=True)
+
+
+@contextmanager
+def _waiting(sentence: str) -> Iterator[None]:
+    """Show on standard error that something is under way, where that is a terminal."""
+    err = Console(stderr=True)
+    with err.status(sentence) if err.is_terminal else nullcontext():
+        yield
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

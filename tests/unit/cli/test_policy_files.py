@@ -137,6 +137,32 @@ def test_titles_are_in_the_officers_language() -> None:
     assert "Un niño jamás es identificado" in text
 
 
+# --- diff ------------------------------------------------------------------------------------------------------------
+
+
+def test_diff_tells_what_newly_leaves_and_what_no_longer_waits(tmp_path: Path) -> None:
+    newer = changed(tmp_path, "gt", ("LOCATION: generalise\n  obligations", "LOCATION: release\n  obligations"))
+    status, found = run_json("diff", FOLDER / "gt.yaml", newer)
+    assert status == 0
+    assert found["verdict"] == "widens only"
+    assert found["floor"]["rulebook"] == "FLOOR"
+    assert found["ranges"]
+    status, text = run("diff", newer, FOLDER / "gt.yaml")
+    assert status == 0
+    assert "narrows only" in text.splitlines()[0]
+    assert "Newly withheld" in text
+
+
+def test_diff_of_two_floors_names_the_red_line_that_is_gone(tmp_path: Path) -> None:
+    text = (FOLDER / "floor.yaml").read_text()
+    start = text.index("- id: R-9\n")
+    newer = tmp_path / "floor.yaml"
+    newer.write_text(text[:start] + text[text.index("- id: R-9a\n") :])
+    status, found = run_json("diff", FOLDER / "floor.yaml", newer)
+    assert status == 0
+    assert (found["verdict"], found["red_lines"]["removed"]) == ("same", ["R-9"])
+
+
 # --- wrong use -------------------------------------------------------------------------------------------------------
 
 
@@ -147,6 +173,8 @@ def test_titles_are_in_the_officers_language() -> None:
         (("prove", FOLDER), "Is a directory"),
         (("prove", FOLDER / "gt-outbound.yaml"), "an outbound one has none"),
         (("prove", FOLDER / "gt.yaml", "--floor", FOLDER / "mx.yaml"), "mx.yaml is of layer release, not a floor"),
+        (("diff", FOLDER / "gt.yaml", FOLDER / "floor.yaml"), "compare two release rulebooks, or two floors"),
+        (("diff", FOLDER / "gt-outbound.yaml", FOLDER / "mx-outbound.yaml"), "compare two release rulebooks"),
         (("prove", FOLDER / "gt.yaml", "--home", "/nowhere"), "there is no node in /nowhere"),
     ],
 )

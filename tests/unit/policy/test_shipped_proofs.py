@@ -116,3 +116,24 @@ def test_a_limit_that_asks_what_the_asker_says_breaks_red_lines(asserted: str) -
     book = parse_rulebook((text + limit % asserted).encode(), demonstration=True)
     violated = {each.line for each in prove(load("floor"), book).verdicts if each.verdict == "violated"}
     assert violated == {"R-14", "R-14a"}
+
+
+# --- what is said of them --------------------------------------------------------------------------------------------
+
+
+def test_the_page_of_red_lines_is_the_floors() -> None:
+    page = (FOLDER.parents[2] / "docs/red-lines.md").read_text()
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in page.splitlines() if row.startswith("| R-")]
+    lines = load("floor").red_lines
+    assert [row[:4] for row in rows] == [[x.id, x.titles["en"], x.law, x.kind.replace("_", " ")] for x in lines]
+    kept = {row[0]: row[4] for row in rows}
+    assert all(kept[line].startswith(f"{rule} ") for rule, line in KEEPS.items())
+    assert all(x.test.rpartition("/")[2] in kept[x.id] for x in lines if x.test)
+
+
+def test_the_guides_rulebook_is_sound_and_keeps_every_red_line() -> None:
+    guide = (FOLDER.parents[2] / "docs/guides/focal-point.md").read_text()
+    text = guide.partition("```yaml\n")[2].partition("```")[0].encode()
+    remarks = check_rulebook(text, load("floor"))
+    assert [each.weight for each in remarks] == ["warning"]  # of the illustration
+    assert prove(load("floor"), parse_rulebook(text, demonstration=True)).is_kept()

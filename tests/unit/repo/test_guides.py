@@ -46,5 +46,5 @@ def test_the_rulebook_of_the_guide_is_valid() -> None:
     guide = ROOT.joinpath("docs/guides/focal-point.md").read_text("utf-8")
     (text,) = re.findall(r"^```yaml\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
     rulebook = parse_rulebook(text.encode(), demonstration=True)
-    assert [rule.effect for rule in rulebook.rules] == ["allow", "limit"]
+    assert [rule.effect for rule in rulebook.rules] == ["allow", "allow", "limit", "hold", "attach"]
     assert [line.id for line in rulebook.red_lines] == ["R1"]
