@@ -1,6 +1,6 @@
 """Where rules let leave what a red line says never leaves, or never without approval."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 import z3
@@ -10,7 +10,7 @@ from node.policy.prove.model import EXISTENCE, crossing
 from node.policy.prove.ranges import Range, solution
 from node.policy.prove.search import Counterexample, Search, is_true, most_telling
 from node.policy.prove.variables import ACCEPTED
-from node.policy.rules import RedLine, Rule
+from node.policy.rules import Layer, RedLine, Rule
 from node.policy.vocabulary import OBLIGATIONS, Category, Outcome
 
 
@@ -35,16 +35,18 @@ def find_crossing(search: Search, line: RedLine) -> Counterexample | None:
     facts, accepted = search.variables.situation_of(found)
     search.replay.verify_crossing(line, category, level, facts, accepted)
 
-    rules = [_granting(search, rules, category, level, found) for rules in (model.floor.rules, model.release.rules)]
+    rules = {layer: _granting(search, layer, category, level, found) for layer in model.books}
     widening = search.widening(model)
-    box = widening.box(z3.And(claim, *[model.grants(rule, category, level) for rule in rules]), found)
+    box = widening.box(
+        z3.And(claim, *[model.grants(layer, rule, category, level) for layer, rule in rules.items()]), found
+    )
     for sample in widening.samples(box):
         search.replay.verify_crossing(line, category, level, *search.variables.situation_of(sample))
     others = [each for each in crosses if each != category and widening.is_throughout(crosses[each], box)]
-    named = list(search.named(rules))
+    named = {layer: rule.id for layer, rule in rules.items() if layer in search.given}
     verb = "could be approved to" if is_true(found, model.held) else "would"
     how = " without anybody's approval" if line.kind == "never_without_approval" else ""
-    asked, received = words.asking(_told(box[0], rules), search.variables), _receive(category, others, level)
+    asked, received = words.asking(_told(box[0], rules.values()), search.variables), _receive(category, others, level)
     return Counterexample(
         sentence=f"{asked} {verb} {received}{how}{_by(named)}",
         facts=facts,
@@ -52,7 +54,7 @@ def find_crossing(search: Search, line: RedLine) -> Counterexample | None:
         accepted=accepted,
         box=box,
         categories=(category, *others),
-        rules=tuple(rule for _, rule in named),
+        rules=tuple(named.values()),
     )
 
 
@@ -66,13 +68,13 @@ def _least_strict(search: Search, base: z3.BoolRef, category: Category, at_most:
     raise AssertionError("what crosses leaves at some level")
 
 
-def _granting(search: Search, rules: Sequence[Rule], category: Category, level: Outcome, found: z3.ModelRef) -> Rule:
+def _granting(search: Search, layer: Layer, category: Category, level: Outcome, found: z3.ModelRef) -> Rule:
     """The first rule that by itself lets the category leave so, where its layer does."""
-    allows = [rule for rule in rules if rule.effect == "allow"]
-    return next(rule for rule in allows if is_true(found, search.model.grants(rule, category, level)))
+    allows = [rule for rule in search.model.books[layer].rules if rule.effect == "allow"]
+    return next(rule for rule in allows if is_true(found, search.model.grants(layer, rule, category, level)))
 
 
-def _told(ranges: Mapping[str, Range], rules: Sequence[Rule]) -> dict[str, Range]:
+def _told(ranges: Mapping[str, Range], rules: Iterable[Rule]) -> dict[str, Range]:
     """Ranges without what goes without saying: that the recipient accepted what the granting rules ask of it."""
     told = dict(ranges)
     if ACCEPTED in told:
@@ -91,8 +93,7 @@ def _receive(category: Category, others: Sequence[Category], level: Outcome) -> 
     return f"receive {words.data([category], level)}{words.beside(others)}"
 
 
-def _by(named: Sequence[tuple[str, str]]) -> str:
-    rules = dict(named)
+def _by(rules: Mapping[Layer, str]) -> str:
     if len(rules) > 1:
         return f", by rule {rules['release']} within {rules['floor']} of the floor"
     if "floor" in rules:

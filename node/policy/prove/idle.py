@@ -68,7 +68,7 @@ def _idle(search: Search, book: Rulebook) -> Iterator[Idle]:
             yield Idle(book.layer, rule.id, rule.place, "never fires", _conflict(search, rule))
         elif not _can_be(search, model.applies(rule), decided):
             yield Idle(book.layer, rule.id, rule.place, "fires only where the node itself refuses")
-        elif rule.effect == "allow" and not _can_be(search, model.leaves(EXISTENCE), model.gains(rule)):
+        elif rule.effect == "allow" and not _can_be(search, model.leaves(EXISTENCE), model.gains(book.layer, rule)):
             yield Idle(book.layer, rule.id, rule.place, "lets nothing leave that would not leave without it")
 
 

@@ -1,13 +1,13 @@
 """What two rulebooks let leave, as z3 expressions over the variables of one situation.
 
-Written from the published semantics (the numbered list in `node.policy.decide`), rule by rule, from the rulebook as it
-was read. Levels are told by one Boolean for each category and level, "at most this strict": by the lattice's law, a
+Written from the published semantics (the numbered list in `node.policy.reference`), rule by rule, from the rulebook as
+it was read. Levels are told by one Boolean for each category and level, "at most this strict": by the lattice's law, a
 join is at most g exactly where both its sides are, so that joins become conjunctions.
 
 Red lines withhold nothing here: the rules alone must keep them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import z3
@@ -15,7 +15,7 @@ import z3
 from node.policy.facts import UNKNOWN_AGE
 from node.policy.prove.anything import anything
 from node.policy.prove.variables import SETS, Variables
-from node.policy.rules import Condition, Conjunction, Rule, Rulebook
+from node.policy.rules import Condition, Conjunction, Layer, Rule, Rulebook
 from node.policy.vocabulary import (
     AGE_BOUNDS,
     CATEGORIES_BY_KIND,
@@ -68,7 +68,7 @@ def is_at_most(level: Outcome, other: Outcome) -> bool:
 
 
 class LayerModel(NamedTuple):
-    """What one rulebook says; see `node.policy.decide` for the words.
+    """What one rulebook says; see `node.policy.reference` for the words.
 
     Attributes:
         limits: How far its limits cap each category, whatever is granted.
@@ -97,14 +97,15 @@ class Model:
         """Tell both rulebooks in these variables, which must have been made for them; None is `anything`."""
         self.floor: Final = floor or anything("floor")
         self.release: Final = release or anything("release")
+        self.books: Final[Mapping[Layer, Rulebook]] = {"floor": self.floor, "release": self.release}
         self.variables: Final = variables
         self.well_formed: Final = variables.well_formed()
         self.refused: Final = self._refused()
         self.silent: Final = self._silent()
         self._firing: dict[int, z3.BoolRef] = {}
-        self._layers: Final = [self._layer(book) for book in (self.floor, self.release)]
-        self.held: Final = variables.any_of(layer.held for layer in self._layers)
-        self.denied: Final = variables.any_of(layer.denied for layer in self._layers)
+        self._layers: Final = {layer: self._layer(book) for layer, book in self.books.items()}
+        self.held: Final = variables.any_of(layer.held for layer in self._layers.values())
+        self.denied: Final = variables.any_of(layer.denied for layer in self._layers.values())
         self._levels: Final = self._combined()
 
     # --- what may be asked -------------------------------------------------------------------------------------------
@@ -117,31 +118,27 @@ class Model:
         """Whether a category leaves at a level not at least as strict as `at_most`."""
         return self._any(self._levels[category, level] for level in crossing(at_most))
 
-    def grants(self, rule: Rule, category: Category, level: Outcome) -> z3.BoolRef:
+    def grants(self, layer: Layer, rule: Rule, category: Category, level: Outcome) -> z3.BoolRef:
         """Whether an `allow` that fires would by itself, under the limits of its rulebook, let a category leave so."""
-        place = 0 if any(rule is each for each in self.floor.rules) else 1
-        granted = {g: self._any(self._granting([rule], category, g)) for g in LEVELS}
-        return _first(granted, {g: self._layers[place].limits[category, g] for g in LEVELS})[level]
+        return self._results([rule], category, self._layers[layer].limits)[level]
 
-    def gains(self, rule: Rule) -> z3.BoolRef:
+    def gains(self, layer: Layer, rule: Rule) -> z3.BoolRef:
         """Whether levels of both layers, joined, are others than they would be without an `allow`."""
-        place = 0 if any(rule is each for each in self.floor.rules) else 1
-        layer, other = self._layers[place], self._layers[1 - place]
-        rules = [each for each in (self.floor, self.release)[place].rules if each is not rule]
+        own, other = self._layers[layer], self._layers["release" if layer == "floor" else "floor"]
+        rules = [each for each in self.books[layer].rules if each is not rule]
         changes = []
-        for category in {*rule.data, *_TOLD_OF_A_HIT}:
-            granted = {g: self._any(self._granting(rules, category, g)) for g in LEVELS}
-            without = _first(granted, {g: layer.limits[category, g] for g in LEVELS})
-            allowed = z3.And(self.is_of_kind(category), z3.Not(layer.denied))
+        for category in sorted({*rule.data, *_TOLD_OF_A_HIT}):
+            without = self._results(rules, category, own.limits)
+            allowed = z3.And(self.is_of_kind(category), z3.Not(own.denied))
             changes += [
-                z3.And(other.levels[category, g], layer.levels[category, g] != z3.And(allowed, without[g]))
+                z3.And(other.levels[category, g], own.levels[category, g] != z3.And(allowed, without[g]))
                 for g in LEVELS
             ]
         return self._any(changes)
 
     def limited(self, category: Category, level: Outcome) -> z3.BoolRef:
         """Whether the limits of both layers, joined, are at most as strict on a category."""
-        return self._all(layer.limits[category, level] for layer in self._layers)
+        return self._all(layer.limits[category, level] for layer in self._layers.values())
 
     def is_of_kind(self, category: Category) -> z3.BoolRef:
         """Whether it is decided on a category for this kind of entry."""
@@ -153,7 +150,7 @@ class Model:
         """Whether the entry's outcome is this one."""
         silent = z3.And(z3.Not(self.refused), z3.Or(self.silent, z3.And(self.held, z3.Not(self.leaves(EXISTENCE)))))
         told = self.leaves(EXISTENCE)  # neither refused nor silent
-        own = self._any(self._own_leaves())
+        own = self._any(_own(self._levels, self.variables))
         return {
             ledger_pb2.ENTRY_OUTCOME_INVISIBLE: z3.Not(z3.Or(told, silent)),
             ledger_pb2.ENTRY_OUTCOME_HELD_SILENTLY: silent,
@@ -164,12 +161,12 @@ class Model:
 
     def owes(self, obligation: Obligation) -> z3.BoolRef:
         """Whether an obligation goes with what leaves at once."""
-        rules = [rule for book in (self.floor, self.release) for rule in book.rules if obligation in rule.obligations]
+        rules = [rule for book in self.books.values() for rule in book.rules if obligation in rule.obligations]
         return z3.And(self.leaves(EXISTENCE), z3.Not(self.held), self._any(map(self.fires, rules)))
 
     def retains(self, days: int) -> z3.BoolRef:
         """Whether what leaves at once must be deleted after so many days, or sooner."""
-        rules = [r for book in (self.floor, self.release) for r in book.rules if 0 < r.retention_days <= days]
+        rules = [r for book in self.books.values() for r in book.rules if 0 < r.retention_days <= days]
         return z3.And(self.leaves(EXISTENCE), z3.Not(self.held), self._any(map(self.fires, rules)))
 
     def applies(self, rule: Rule) -> z3.BoolRef:
@@ -244,9 +241,7 @@ class Model:
             for level in LEVELS:
                 over = [rule for rule in restricting if not is_at_most(rule.data.get(category, RELEASE), level)]
                 limits[category, level] = z3.Not(self._any(map(self.fires, over)))
-            grants = {level: self._any(self._granting(book.rules, category, level)) for level in LEVELS}
-            results = _first(grants, {level: limits[category, level] for level in LEVELS})
-            for level, at_most in results.items():
+            for level, at_most in self._results(book.rules, category, limits).items():
                 levels[category, level] = z3.And(self.is_of_kind(category), z3.Not(denied), at_most)
         held = self._any(self.fires(rule) for rule in book.rules if rule.effect == "hold")
         return LayerModel(limits, levels, held, denied)
@@ -254,7 +249,12 @@ class Model:
     def _unaccepted(self, rule: Rule) -> z3.BoolRef:
         return z3.Not(self.variables.accepts(rule.obligations))
 
-    def _granting(self, rules: Iterable[Rule], category: Category, level: Outcome) -> Iterable[z3.BoolRef]:
+    def _results(self, rules: Sequence[Rule], category: Category, limits: Levels) -> dict[Outcome, z3.BoolRef]:
+        """What the grants of these rules come to under limits."""
+        grants = {level: self._any(self._granting(rules, category, level)) for level in LEVELS}
+        return _first(grants, {level: limits[category, level] for level in LEVELS})
+
+    def _granting(self, rules: Sequence[Rule], category: Category, level: Outcome) -> Iterable[z3.BoolRef]:
         for rule in rules:
             if rule.effect != "allow":
                 continue
@@ -270,7 +270,9 @@ class Model:
 
     def _combined(self) -> Levels:
         """Join the layers; nothing leaves where the node or a denial forbids, or where existence is withheld."""
-        joined = {key: self._all(layer.levels[key] for layer in self._layers) for key in self._layers[0].levels}
+        joined = {
+            key: self._all(layer.levels[key] for layer in self._layers.values()) for key in self._layers["floor"].levels
+        }
         told = z3.And(joined[EXISTENCE, MASK], z3.Not(z3.Or(self.refused, self.silent, self.denied)))
         levels = {
             (category, level): z3.And(told, at_most) if category != _ASYLUM else z3.BoolVal(False, told.ctx)
@@ -282,9 +284,6 @@ class Model:
             key: z3.And(shown, at_most) if key[0] in COMMON_CATEGORIES - {*_TOLD_OF_A_HIT} else at_most
             for key, at_most in levels.items()
         }
-
-    def _own_leaves(self) -> Iterable[z3.BoolRef]:
-        return _own(self._levels, self.variables)
 
     def _any(self, parts: Iterable[z3.BoolRef]) -> z3.BoolRef:
         return self.variables.any_of(parts)

@@ -1,6 +1,6 @@
 """What every search for a counterexample needs, and what it finds."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
@@ -12,7 +12,7 @@ from node.policy.prove.ranges import Box, new_solver, solution
 from node.policy.prove.replay import Replay
 from node.policy.prove.variables import ACCEPTED, SETS, Variables
 from node.policy.prove.widening import Widening
-from node.policy.rules import Conjunction, Rule, Rulebook
+from node.policy.rules import Conjunction, Rulebook
 from node.policy.vocabulary import OBLIGATION_NUMBERS, UNKNOWN, Category, Obligation, tier
 
 
@@ -40,12 +40,17 @@ class Counterexample(msgspec.Struct, frozen=True):
 
 
 class Search:
-    """One situation under two rulebooks, one of which may stand for all that there can be, and a solver."""
+    """One situation under two rulebooks, and a solver.
+
+    Attributes:
+        given: Layers whose rulebooks are there; another layer may say anything.
+    """
 
     def __init__(self, floor: Rulebook | None, release: Rulebook | None) -> None:
         """Build the model; None stands for whatever that layer may say."""
-        self._given: Final = [book for book in (floor, release) if book]
-        self.variables: Final = Variables(self._given)
+        books = [book for book in (floor, release) if book]
+        self.given: Final = {book.layer for book in books}
+        self.variables: Final = Variables(books)
         self.model: Final = Model(floor, release, self.variables)
         self.replay: Final = Replay(self.model.floor, self.model.release)
         self.solver: Final = new_solver(self.variables)
@@ -67,11 +72,6 @@ class Search:
     def any_of(self, claims: Collection[z3.BoolRef]) -> z3.BoolRef:
         """Whether one of the claims holds."""
         return self.variables.any_of(claims)
-
-    def named(self, rules: Sequence[Rule]) -> Iterator[tuple[str, str]]:
-        """Layer and id of the rules that somebody wrote."""
-        for book in self._given:
-            yield from ((book.layer, rule.id) for rule in rules if any(rule is each for each in book.rules))
 
     def plainest(self, claim: z3.BoolRef) -> z3.ModelRef:
         """A situation that is plain to tell, if there is one: of a person, all accepted, no set half known."""
