@@ -16,6 +16,7 @@ from node.federation.asking import Asking
 from node.federation.channels import Channels
 from node.federation.determining import Determining
 from node.federation.distribution import Distribution
+from node.federation.emergencies import Emergencies
 from node.federation.freezing import Freezing
 from node.federation.servicer import ExchangeServicer
 from node.federation.standing import Standing
@@ -43,6 +44,7 @@ class Parts:
     exchange: ExchangeServicer
     determining: Determining
     freezing: Freezing
+    emergencies: Emergencies
     desk: DeskServicer
     roots: tuple[x509.Certificate, ...]  # of this country
     peer_tls: ServerTls

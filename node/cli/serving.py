@@ -19,6 +19,7 @@ from node.desk.administration import Administration
 from node.desk.approving import Approving
 from node.desk.auditing import Auditing
 from node.desk.determinations import Determinations
+from node.desk.emergencies import Emergencies as EmergencyDesk
 from node.desk.explaining import Explaining
 from node.desk.freezes import Freezes
 from node.desk.importing import Importing
@@ -37,6 +38,7 @@ from node.federation.asking import Asking
 from node.federation.channels import Channels
 from node.federation.determining import Determining
 from node.federation.distribution import Distribution
+from node.federation.emergencies import Emergencies
 from node.federation.enacting import Enacting, schedules
 from node.federation.envelope import Signer
 from node.federation.finding import Finding
@@ -92,6 +94,7 @@ async def running(config: Config) -> AsyncIterator[Parts]:
         await parts.distribution.enacting.enact()
         await parts.exchange.answering.holding.restore()
         await parts.database.read(parts.freezing.frozen.load)
+        await parts.emergencies.follow()
         stack.enter_context(serving_metrics(parts))  # before the others start: what started has to be stopped in order
         await to_peers.start()
         await to_desk.start()
@@ -134,6 +137,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
     )
     determining = Determining(standing, database, vault, writer, entries, now_us)
     freezing = Freezing(standing, database, vault, writer, entries, frozen, now_us)
+    emergencies = Emergencies(standing, database, writer, now_us)
     roots = _country_roots(config.tls.country_roots)
     recording = Recording(standing, database, vault, writer, now_us, freezing)
     rehearsing = Rehearsing(standing, database, entries, now_us)
@@ -153,6 +157,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         ),
         determinations=Determinations(standing, writer, determining, now_us),
         freezes=Freezes(standing, database, writer, frozen, now_us),
+        emergencies=EmergencyDesk(standing, database, writer, emergencies, now_us),
     )
     own_roots = pem_of(roots)
     parts = Parts(
@@ -166,6 +171,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         exchange=exchange,
         determining=determining,
         freezing=freezing,
+        emergencies=emergencies,
         desk=desk,
         roots=roots,
         peer_tls=ServerTls(own, own_roots),

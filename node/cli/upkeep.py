@@ -48,6 +48,7 @@ async def keep_up(parts: Parts) -> None:
             await parts.channels.close_retired()
             await parts.determining.look()
             await parts.freezing.look()
+            await parts.emergencies.look()
             metrics.LEDGER_SIZE.set((await parts.database.read(read_head)).size)
         except (EnlaceError, OSError):
             log.exception("upkeep_failed")

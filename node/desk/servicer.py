@@ -7,6 +7,7 @@ from node.desk.administration import Administration
 from node.desk.approving import Approving
 from node.desk.auditing import Auditing
 from node.desk.determinations import Determinations
+from node.desk.emergencies import Emergencies
 from node.desk.explaining import Explaining
 from node.desk.freezes import Freezes
 from node.desk.importing import Importing
@@ -67,6 +68,7 @@ class DeskServicer(GeneratedServicer):
     administration: Administration
     determinations: Determinations
     freezes: Freezes
+    emergencies: Emergencies
 
     # --- units ---
 
@@ -157,6 +159,34 @@ class DeskServicer(GeneratedServicer):
     ) -> safeguard_pb2.DecideFreezeResponse:
         officer = await self.officers.officer(context, FOCAL_POINT)
         return safeguard_pb2.DecideFreezeResponse(freeze=await self.freezes.decide(request, officer))
+
+    async def DeclareEmergency(
+        self, request: safeguard_pb2.DeclareEmergencyRequest, context: Context
+    ) -> safeguard_pb2.DeclareEmergencyResponse:
+        officer = await self.officers.officer(context, FOCAL_POINT)
+        digest = await self.emergencies.declare(request.signed_emergency, officer)
+        return safeguard_pb2.DeclareEmergencyResponse(emergency_sha256=digest)
+
+    async def EndEmergency(
+        self, request: safeguard_pb2.EndEmergencyRequest, context: Context
+    ) -> safeguard_pb2.EndEmergencyResponse:
+        officer = await self.officers.officer(context, FOCAL_POINT)
+        await self.emergencies.end(request.peer, request.reason, officer)
+        return safeguard_pb2.EndEmergencyResponse()
+
+    async def ReviewEmergency(
+        self, request: safeguard_pb2.ReviewEmergencyRequest, context: Context
+    ) -> safeguard_pb2.ReviewEmergencyResponse:
+        officer = await self.officers.officer(context, FOCAL_POINT)
+        await self.emergencies.review(request.signed_review, officer)
+        return safeguard_pb2.ReviewEmergencyResponse()
+
+    async def ListEmergencies(
+        self, request: safeguard_pb2.ListEmergenciesRequest, context: Context
+    ) -> safeguard_pb2.ListEmergenciesResponse:
+        del request
+        officer = await self.officers.officer(context, FOCAL_POINT, AUDITOR)
+        return safeguard_pb2.ListEmergenciesResponse(emergencies=await self.emergencies.list_emergencies(officer))
 
     async def RehearsePairing(
         self, request: desk_pb2.RehearsePairingRequest, context: Context

@@ -17,5 +17,7 @@ DIRECTORY_EXPIRES = Gauge("enlace_directory_expires_seconds", "When the director
 CERTIFICATE_EXPIRES = Gauge("enlace_certificate_expires_seconds", "When the node's certificate ends, likewise")
 RULEBOOK_IN_FORCE = Gauge("enlace_rulebook_in_force", "1 where a valid rulebook is in force", ["layer"])
 RULEBOOK_EXPIRES = Gauge("enlace_rulebook_expires_seconds", "When its validity ends, likewise; 0: none", ["layer"])
+EMERGENCIES = Gauge("enlace_emergencies", "Emergencies in force")
+EMERGENCIES_UNREVIEWED = Gauge("enlace_emergencies_unreviewed", "Emergencies that nobody reviewed within 24 hours")
 FREEZES_WAITING = Gauge("enlace_freezes_waiting", "Views of peers that stay as they were until a focal point decides")
 UNDETERMINED = Gauge("enlace_life_undetermined", "Entries that unknown facts alone keep from LIFE queries", ["overdue"])

@@ -1,0 +1,124 @@
+"""Emergencies at the desk: one focal point declares or ends, another one reviews, each with a key of their own."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from node.desk.officers import private_of_officer
+from node.errors import UsageError
+from node.federation.emergencies import Emergencies as InForce
+from node.federation.lines import local_line
+from node.federation.standing import Standing
+from node.identity.emergencies import MAX_REASON, emergency_sha256, emergency_signer, review_signer
+from node.store import emergencies, focal_points
+from node.store.database import Database
+from node.store.lines import Line
+from node.store.officers import Officer
+from node.store.writer import Writer
+from node.wire.ledger_pb2 import LeafKind
+from node.wire.safeguard_pb2 import EmergencyState
+
+CLOCK_US = 300 * 1_000_000
+"""What is signed is brought within so much of the node's clock, or is signed anew."""
+
+
+@dataclass(slots=True)
+class Emergencies:
+    """Serves focal points."""
+
+    standing: Standing
+    database: Database
+    writer: Writer
+    in_force: InForce
+    clock: Callable[[], int]
+
+    async def declare(self, signed: bytes, officer: Officer) -> bytes:
+        """Put an emergency in force that a focal point has signed, and return its SHA-256.
+
+        It makes rules count that the approved rulebook marks for emergencies, and no others.
+
+        Raises:
+            MalformedError, SignatureError: it says too little, or none of this country's focal points has signed it.
+            UsageError: it is not of this country, towards another member, and of now; or one is in force, or the last
+                one towards this peer was not reviewed.
+        """
+        emergency, _ = emergency_signer(signed, await self.database.read(focal_points.keys))
+        now_us = self.clock()
+        others = {each.country for each in self.standing.trust.directory.members()} - {self.standing.country}
+        if emergency.country != self.standing.country or emergency.peer not in others:
+            raise UsageError(f"peer: is none of the other members, which are {', '.join(sorted(others)) or 'none'}")
+        if abs(emergency.time_us - now_us) > CLOCK_US:
+            raise UsageError("the emergency's time is not near this node's clock: sign another")
+        line = self._line(officer, emergency_sha256(signed), f"DECLARED {emergency.peer}: {emergency.reason}")
+
+        def change(connection: Connection) -> bytes:
+            return emergencies.put(connection, signed, officer=officer.name, now_us=now_us)
+
+        digest = await asyncio.wrap_future(self.writer.submit(change, [line]))
+        await self.in_force.follow()
+        return digest
+
+    async def end(self, peer: str, reason: str, officer: Officer) -> None:
+        """End the emergency towards a peer at once; any focal point may, since it only stops what leaves.
+
+        Raises:
+            UsageError: the reason is missing or too long.
+            NotFoundError: none is in force.
+        """
+        if not 0 < len(reason.encode()) <= MAX_REASON:
+            raise UsageError(f"say why, in up to {MAX_REASON} bytes")
+        now_us = self.clock()
+        line = self._line(officer, b"", f"ENDED {peer}: {reason}")
+
+        def change(connection: Connection) -> None:
+            emergencies.end(connection, peer, now_us)
+
+        await asyncio.wrap_future(self.writer.submit(change, [line]))
+        await self.in_force.follow()
+
+    async def review(self, signed: bytes, officer: Officer) -> None:
+        """Keep what another focal point says of an emergency; what is not upheld ends at once.
+
+        Raises:
+            MalformedError, SignatureError: it says too little, or none of this country's focal points has signed it.
+            UsageError: who declared it would review it, with the same key or as the same officer; a line says so. Or it
+                was reviewed already, or is not of now.
+            NotFoundError: no such emergency was declared.
+        """
+        focal_keys = await self.database.read(focal_points.keys)
+        review, reviewer = review_signer(signed, focal_keys)
+        digest, now_us = review.emergency_sha256, self.clock()
+        if abs(review.time_us - now_us) > CLOCK_US:
+            raise UsageError("the review's time is not near this node's clock: sign another")
+        declared, declared_by = await self.database.read(emergencies.get, digest)
+        emergency, declarer = emergency_signer(declared, focal_keys)
+        if reviewer == declarer or officer.name == declared_by:
+            await self.writer.append(self._line(officer, digest, "SECOND_FOCAL_POINT", LeafKind.LEAF_KIND_DENIED))
+            raise UsageError("another focal point than the one who declared it reviews it, with a key of their own")
+        said = "UPHELD" if review.upheld else "NOT_UPHELD"
+        line = self._line(officer, digest, f"{said} {emergency.peer}: {review.reason}")
+
+        def change(connection: Connection) -> None:
+            emergencies.review(connection, digest, signed, officer=officer.name, now_us=now_us, upheld=review.upheld)
+
+        await asyncio.wrap_future(self.writer.submit(change, [line]))
+        await self.in_force.follow()
+
+    async def list_emergencies(self, officer: Officer) -> list[EmergencyState]:
+        """Return all emergencies, the newest first."""
+        found = await self.database.read(lambda connection: list(emergencies.list_emergencies(connection)))
+        await self.writer.append(self._line(officer, b"", "EMERGENCIES", LeafKind.LEAF_KIND_READ))
+        return found
+
+    def _line(
+        self,
+        officer: Officer,
+        digest: bytes,
+        reason: str,
+        kind: LeafKind.ValueType = LeafKind.LEAF_KIND_EMERGENCY,
+    ) -> Line:
+        # Towards whom is in the private part: the shared one is in a tree that others may copy.
+        private = private_of_officer(officer, subject=digest[:16], reason=reason)
+        return local_line(kind, private, self.standing.signer, self.clock())
