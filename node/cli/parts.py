@@ -18,6 +18,7 @@ from node.federation.determining import Determining
 from node.federation.distribution import Distribution
 from node.federation.emergencies import Emergencies
 from node.federation.freezing import Freezing
+from node.federation.reciprocating import Reciprocating
 from node.federation.servicer import ExchangeServicer
 from node.federation.standing import Standing
 from node.federation.tls import ServerTls, https_context, load_own_identity, pem_bundle
@@ -45,6 +46,7 @@ class Parts:
     determining: Determining
     freezing: Freezing
     emergencies: Emergencies
+    reciprocating: Reciprocating
     desk: DeskServicer
     roots: tuple[x509.Certificate, ...]  # of this country
     peer_tls: ServerTls

@@ -44,6 +44,7 @@ from node.federation.envelope import Signer
 from node.federation.finding import Finding
 from node.federation.freezing import Freezing
 from node.federation.holding import Holding
+from node.federation.reciprocating import Reciprocating
 from node.federation.servicer import ExchangeServicer
 from node.federation.standing import Standing
 from node.federation.tls import ServerTls, https_context, load_own_identity
@@ -95,6 +96,7 @@ async def running(config: Config) -> AsyncIterator[Parts]:
         await parts.exchange.answering.holding.restore()
         await parts.database.read(parts.freezing.frozen.load)
         await parts.emergencies.follow()
+        await parts.reciprocating.resume()
         stack.enter_context(serving_metrics(parts))  # before the others start: what started has to be stopped in order
         await to_peers.start()
         await to_desk.start()
@@ -138,6 +140,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
     determining = Determining(standing, database, vault, writer, entries, now_us)
     freezing = Freezing(standing, database, vault, writer, entries, frozen, now_us)
     emergencies = Emergencies(standing, database, writer, now_us)
+    reciprocating = Reciprocating(standing, database, writer, freezing, now_us)
     roots = _country_roots(config.tls.country_roots)
     recording = Recording(standing, database, vault, writer, now_us, freezing)
     rehearsing = Rehearsing(standing, database, entries, now_us)
@@ -172,6 +175,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         determining=determining,
         freezing=freezing,
         emergencies=emergencies,
+        reciprocating=reciprocating,
         desk=desk,
         roots=roots,
         peer_tls=ServerTls(own, own_roots),

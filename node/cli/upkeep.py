@@ -49,6 +49,7 @@ async def keep_up(parts: Parts) -> None:
             await parts.determining.look()
             await parts.freezing.look()
             await parts.emergencies.look()
+            await parts.reciprocating.look()
             metrics.LEDGER_SIZE.set((await parts.database.read(read_head)).size)
         except (EnlaceError, OSError):
             log.exception("upkeep_failed")
