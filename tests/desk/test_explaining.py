@@ -9,9 +9,13 @@ import pytest
 from node.cli.parts import Parts
 from node.cli.serving import running
 from node.federation.lines import line_of
+from node.identity.keys import public_key
 from node.policy.decide import ENTRY, HELD_SILENTLY, INVISIBLE, PENDING
 from node.policy.explain_text import sentences
+from node.store.database import Database
+from node.store.keystore import KeyStore
 from node.store.lines import Line
+from node.store.vault import Vault, read_key_file
 from node.wire.codes_pb2 import (
     CRIME_TRAFFICKING,
     DATA_CATEGORY_EXISTENCE,
@@ -39,7 +43,8 @@ from node.wire.ledger_pb2 import (
 from tests.desk.support import Desks, Status, asserted, desks_of, lines_since, refused, search
 from tests.federation.support import SEEN, VICTIMS, altered, case_record, private_of, protection, telephone
 from tests.peer_simulator import telephone_query
-from tests.world import World, now_us
+from tests.rulebooks import enact
+from tests.world import RULEBOOKS, Place, World, now_us
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -217,6 +222,43 @@ async def test_what_was_accepted_then_counts_and_not_what_is_now(tmp_path_factor
         (now,) = (await explained(desks, ExplainRequest(what_if=asking))).entries
         assert now.explanation.outcome != ENTRY
         assert any("has not accepted" in text or "accepts" in text for text in sentences(now.explanation))
+
+
+async def test_the_rulebook_of_then_counts_and_not_the_one_of_now(tmp_path_factory: pytest.TempPathFactory) -> None:
+    world = World.make(tmp_path_factory.mktemp("superseded"), ("GT", "MX"))
+    place = world["MX"]
+    place.write((case_record(), [asserted(telephone(SEEN))]))
+    async with desks_of(world) as desks:
+        exchange_id = await asked(desks, SEEN)
+    supersede(place)
+    async with desks_of(world, "MX") as desks:
+        (entry,) = (await explained(desks, ExplainRequest(exchange_id=exchange_id))).entries
+        assert (entry.remark, entry.explanation.outcome) == ("", ENTRY)
+        assert entry.explanation.rulebooks[1] == "MX-RELEASE 1"
+        (now,) = (await what_if(desks, entry_id=entry.entry_id)).entries
+        assert (now.explanation.outcome, now.explanation.rulebooks[1]) == (INVISIBLE, "MX-RELEASE 2")
+        assert [each.rule for each in now.explanation.denials] == ["MX-98"]
+
+
+def supersede(place: Place) -> None:
+    """Put a rulebook in force that denies what is of suspects, while the node is down."""
+    denial = "- {id: MX-98, title: Planted, law: UNTOC art. 27(1), effect: deny, when: {role: [SUSPECT]}}\n"
+    text = (RULEBOOKS / "mx.yaml").read_text().replace("\nversion: 1\n", "\nversion: 2\n", 1)
+    text = text.replace("\nrules:\n", f"\nrules:\n{denial}", 1)
+    store = place.config.store
+    with Database.open(store.database) as database, KeyStore.open(store.keystore) as keys:
+        vault = Vault(keys, read_key_file(store.key_encryption_key))
+        focal = {f"focal-{n}": public_key(key) for n, key in enumerate(place.focal_keys, 1)}
+        with database.engine.begin() as connection:
+            enact(
+                connection,
+                vault,
+                text.encode(),
+                focal=focal,
+                keys=place.focal_keys,
+                floor=(RULEBOOKS / "floor.yaml").read_bytes(),
+                at_us=now_us(),
+            )
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def everything_named(explanation: Explanation) -> str:
 
 
 @given(st.data(), rulebooks("floor"), rulebooks("release"), acceptances())
-def test_an_explanation_says_what_is_decided(
+def test_an_explanation_says_what_is_decided_and_gives_a_reason_for_what_is_withheld(
     data: st.DataObject, floor: Rulebook, release: Rulebook, accepted: frozenset[Obligation]
 ) -> None:
     facts = data.draw(situations(floor, release))
@@ -59,14 +59,10 @@ def test_an_explanation_says_what_is_decided(
         assert explanation.retention_days == decision.retention_days
     granting = {(each.category, by.rule.rule) for each in explanation.categories for by in each.granting}
     assert {(grant.category, grant.rule) for grant in decision.grants} <= granting
+    verify_reasons(explanation)
 
 
-@given(st.data(), rulebooks("floor"), rulebooks("release"), acceptances())
-def test_whatever_is_withheld_has_a_reason(
-    data: st.DataObject, floor: Rulebook, release: Rulebook, accepted: frozenset[Obligation]
-) -> None:
-    facts = data.draw(situations(floor, release))
-    explanation = explain(floor, release, facts, accepted, NOW_US)
+def verify_reasons(explanation: Explanation) -> None:
     of_all = explanation.refusals or explanation.denials or explanation.holds or explanation.red_lines
     hidden = of(explanation, EXISTENCE) if explanation.categories else ExplainedCategory()
     for category in explanation.categories:
