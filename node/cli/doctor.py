@@ -10,6 +10,7 @@ import typer
 
 from node.cli.client import desk
 from node.cli.examining import Finding, Stored, examine_files, examine_store, examine_trust
+from node.cli.examining_safeguards import examine_safeguards
 from node.cli.home import Home, home_of
 from node.cli.output import STYLES, HomeOption, JsonOption, show_rows
 from node.config import Config, load_config
@@ -56,6 +57,7 @@ def examine(home: Home, officer: str | None, backups: Path | None) -> Iterator[F
     yield from findings
     if held is not None:
         yield from examine_trust(config, held, now_us)
+        yield from examine_safeguards(config, now_us)
     name = officer or _any_officer(home)
     if name is None:
         yield Finding("node", "hint", "not asked: no officer's certificate lies here; see --as")

@@ -1,0 +1,52 @@
+"""What `enlace doctor` tells of what waits for people: facts for a life, frozen views, emergencies; of no record."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from sqlalchemy import Connection
+
+from node.cli.examining import Finding
+from node.cli.output import time_text
+from node.config import Config
+from node.store import determinations, emergencies, focal_points, freezes
+from node.store.database import Database
+
+
+def examine_safeguards(config: Config, now_us: int) -> Iterator[Finding]:
+    """Look at what waits, read-only; the database is one that can be read."""
+    with Database.open_read_only(config.store.database) as database, database.reading() as connection:
+        yield _determinations(connection, now_us)
+        yield _freezes(connection, now_us)
+        yield from _emergencies(connection, config.country, now_us)
+
+
+def _determinations(connection: Connection, now_us: int) -> Finding:
+    what, waiting = "facts for a life", determinations.waiting(connection)
+    if not waiting:
+        return Finding(what, "green", "none waits to be determined")
+    overdue = sum(notice.due_us <= now_us for notice in waiting)
+    do = "determine them, `enlace life facts`"
+    if overdue:
+        return Finding(what, "red", f"{overdue} of {len(waiting)} entries are overdue: {do}")
+    return Finding(what, "yellow", f"{len(waiting)} entries wait until {time_text(waiting[0].due_us)}: {do}")
+
+
+def _freezes(connection: Connection, now_us: int) -> Finding:
+    what, waiting = "frozen views", Counter(freezes.waiting(connection, now_us))
+    if not waiting:
+        return Finding(what, "green", "none waits for a focal point")
+    of_peers = ", ".join(f"{count} of {peer}" for peer, count in sorted(waiting.items()))
+    return Finding(what, "yellow", f"{of_peers}: a focal point decides how they end, `enlace freeze list`")
+
+
+def _emergencies(connection: Connection, country: str, now_us: int) -> Iterator[Finding]:
+    late = [peer for _, peer, _ in emergencies.unreviewed(connection, now_us)]
+    for peer in late:
+        says = "nobody reviewed it within 24 hours: another focal point does, `enlace emergency review`"
+        yield Finding(f"emergency {peer}", "red", says)
+    in_force = emergencies.in_force(connection, country, focal_points.keys(connection), now_us)
+    for peer, until_us in sorted(in_force.items()):
+        if peer not in late:
+            yield Finding(f"emergency {peer}", "yellow", f"in force until {time_text(until_us)}")
+    if not late and not in_force:
+        yield Finding("emergencies", "green", "none is in force, and none waits for its review beyond its time")
