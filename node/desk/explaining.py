@@ -24,7 +24,7 @@ from node.policy.rulebook import parse_rulebook
 from node.policy.rules import Layer, Rulebook
 from node.policy.vocabulary import Obligation
 from node.records.labels import LANGUAGES
-from node.store import directories, rulebooks
+from node.store import directories, freezes, rulebooks
 from node.store.database import Database
 from node.store.entries import Entries
 from node.store.ids import ID_BYTES
@@ -197,18 +197,31 @@ class Explaining:
 
     def _what_if(self, connection: Connection, asked: WhatIf, language: str) -> ExplainResponse:
         now_us, peer = self.clock(), asked.recipient
-        entry = self.entries.get(connection, asked.entry_id) if asked.entry_id else Entry()
+        entry, remark = self._seen(connection, asked, now_us) if asked.entry_id else (Entry(), "")
         in_force = self.standing.instruments_with(peer, now_us)
         query = query_of(asked, entry, in_force)
         facts = facts_of(asked, query, entry, self.standing, now_us)
         policy = self.standing.policy_for(peer, now_us)
         told = explain(policy.floor, policy.release, facts, policy.accepted, now_us, language=language)
         response = ExplainResponse(peer=peer, time_us=now_us)
-        response.entries.append(ExplainedEntry(entry_id=entry.entry_id, revision=entry.revision, explanation=told))
+        response.entries.append(
+            ExplainedEntry(entry_id=entry.entry_id, revision=entry.revision, explanation=told, remark=remark)
+        )
         if query.instrument not in {each.id for each in in_force}:
             names = ", ".join(each.id for each in in_force) or "none"
             response.remark = f"Such a query would be refused as a whole: in force with {peer} are {names}."
         return response
+
+    def _seen(self, connection: Connection, asked: WhatIf, now_us: int) -> tuple[Entry, str]:
+        """Return an entry as the peer would find it, and what is to be said of that."""
+        entry, until_us, remark = self.entries.get(connection, asked.entry_id), 0, ""
+        for each in freezes.list_freezes(connection):
+            if (each.entry_id, each.peer) == (asked.entry_id, asked.recipient):
+                entry, until_us = self.entries.revision(connection, asked.entry_id, each.revision), each.until_us
+                remark = f"{each.peer} goes on seeing revision {each.revision}, which is what is explained here."
+        if (until_us or entry.review_us) <= now_us:
+            remark = "It is past its review date, so that nobody finds it, whatever the rules say."
+        return entry, remark
 
 
 def _version_of(signed: bytes) -> int:

@@ -17,6 +17,7 @@ from node.store.keystore import KeyStore
 from node.store.lines import Line
 from node.store.vault import Vault, read_key_file
 from node.wire.codes_pb2 import (
+    ASYLUM_STATE_CLAIMED,
     CRIME_TRAFFICKING,
     DATA_CATEGORY_EXISTENCE,
     DATA_CATEGORY_IDENTITY,
@@ -29,7 +30,7 @@ from node.wire.codes_pb2 import (
     PURPOSE_TREND,
     DataCategory,
 )
-from node.wire.desk_pb2 import ImportDirectoryRequest
+from node.wire.desk_pb2 import GetEntryRequest, ImportDirectoryRequest, PutEntryRequest
 from node.wire.envelope_pb2 import Statement
 from node.wire.explaining_pb2 import ExplainedEntry, ExplainRequest, ExplainResponse, Fact, WhatIf
 from node.wire.ledger_pb2 import (
@@ -51,6 +52,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 REDACTED = "+12025550145"
 HELD = "+12025550146"
 EXPOSED = "+12025550147"
+FROZEN = "+12025550148"
 NOBODYS = "+12025550199"
 
 
@@ -59,6 +61,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """MX has telephones that are released, redacted, held, silently held and invisible."""
     world = World.make(tmp_path_factory.mktemp("explaining"), ("GT", "MX"))
     exposed = telephone(EXPOSED)
+    frozen = telephone(FROZEN)
+    frozen.protection.CopyFrom(protection(origins=["GT"]))
     exposed.protection.CopyFrom(protection(exposure=EXPOSURE_JOURNALIST, origins=["GT"]))
     world["MX"].write(
         (
@@ -69,6 +73,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
                 asserted(altered(telephone(HELD), handling=HANDLING_CODE_H3)),
                 asserted(telephone(VICTIMS, victim=True)),
                 asserted(exposed),
+                asserted(frozen),
             ],
         )
     )
@@ -353,6 +358,18 @@ async def test_facts_given_instead_of_those_known(desks: Desks) -> None:
     aged = [Fact(dimension="record_age", values=["400"])]
     (old,) = (await what_if(desks, entry_id=entry_id, facts=aged)).entries
     assert {each.dimension: list(each.values) for each in old.explanation.facts}["record_age"] == ["365"]
+
+
+async def test_what_a_peer_goes_on_seeing_is_what_is_explained(desks: Desks) -> None:
+    """GT, which may be the state of origin, has seen the entry before it was protected."""
+    entry_id = (await one(desks, FROZEN)).entry_id
+    unit = await desks("MX")
+    entry = (await unit.GetEntry(GetEntryRequest(entry_id=entry_id))).entry
+    entry.protection.asylum = ASYLUM_STATE_CLAIMED
+    await unit.PutEntry(PutEntryRequest(entry=entry))
+    (frozen,) = (await what_if(desks, entry_id=entry_id)).entries
+    assert (frozen.revision, frozen.explanation.outcome) == (1, ENTRY)
+    assert frozen.remark == "GT goes on seeing revision 1, which is what is explained here."
 
 
 async def test_an_instrument_that_is_not_in_force_is_remarked(desks: Desks) -> None:
