@@ -48,6 +48,12 @@ def caveats(*names: str) -> dict[str, Any]:
     return {"caveat": frozenset(names)}
 
 
+CONSENTING: dict[str, Any] = {
+    **roles("SUSPECT", "SMUGGLED_MIGRANT", "PRESUMED_VICTIM"),
+    "victim": "YES",
+    "consent": "RECORDED_BY_ORIGINATOR",
+}
+
 # A provision, a country whose rules answer, how the situation differs from a suspect's telephone, what comes of it, and
 # the rule that keeps the provision.
 LAW: list[tuple[str, str, dict[str, Any], int, str]] = [
@@ -61,6 +67,8 @@ LAW: list[tuple[str, str, dict[str, Any], int, str]] = [
     ("UNTOC art. 27(2)", "mx", {"instrument": frozenset()}, INVISIBLE, "F-20"),
     ("UNTOC art. 28(2)", "mx", {**ROUTE, "purpose": "TREND"}, ENTRY, "F-13"),
     ("Trafficking Protocol art. 6(1)", "ca", VICTIM, INVISIBLE, "F-30"),
+    ("Trafficking Protocol art. 6(1), consent", "gt", CONSENTING, PENDING, "F-43"),
+    ("Smuggling Protocol art. 5, consent", "gt", CONSENTING, PENDING, "F-44"),
     ("Trafficking Protocol art. 10(3), H3", "gt", {"handling": "H3"}, PENDING, "F-40"),
     ("Trafficking Protocol art. 10(3), named", "mx", caveats("NAMED_RECIPIENT"), PENDING, "F-41"),
     ("Trafficking Protocol art. 10(3), assurance", "mx", caveats("ASSURANCE_REQUIRED"), PENDING, "F-42"),

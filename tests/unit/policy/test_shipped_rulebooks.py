@@ -108,6 +108,8 @@ CHECKED = {
 def test_only_what_was_checked_is_verified_and_its_digest_is_of_a_sentence() -> None:
     cited = {each.law: each for file in FILES for rule in load(file.stem).rules for each in rule.citations}
     assert {each.law for each in cited.values() if each.verified} <= CHECKED
+    texts = [file.read_text() for file in FILES]
+    assert [text.count("status: verified") for text in texts] == [text.count("\n  text: >-\n") for text in texts]
     placeholders = {sha256(law.encode()).hexdigest() for law in CHECKED}
     for each in cited.values():
         assert not each.verified or (each.text_sha256 and each.text_sha256 not in placeholders), each.law
