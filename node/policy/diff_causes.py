@@ -69,7 +69,7 @@ def _restricting(layer: LayerResult, category: Category) -> list[Rule]:
     """The rules that keep a category from leaving whole."""
     return [
         rule
-        for rule in (*layer.fired, *layer.unaccepted)
+        for rule in layer.fired
         if rule.effect == "deny"
         or (rule.effect != "allow" and rule in layer.unaccepted)
         or (rule.effect == "limit" and rule.data.keys() & {category, EXISTENCE})

@@ -152,7 +152,8 @@ class Versions:
     def topics(self) -> dict[Topic, z3.BoolRef]:
         """All that may differ, and where it does."""
         found: dict[Topic, z3.BoolRef] = {}
-        for word, category in CATEGORY_NUMBERS.items():
+        # That an entry exists follows from all else, and is told last.
+        for word, category in sorted(CATEGORY_NUMBERS.items(), key=lambda each: each[1] in {EXISTENCE, REFERENCE}):
             released = self.is_laxer(category, self.new, self.old)
             found["newly released", word] = released
             found["newly withheld", word] = z3.And(self.is_laxer(category, self.old, self.new), z3.Not(released))

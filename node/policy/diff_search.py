@@ -67,6 +67,15 @@ class Found(NamedTuple):
     narrows: bool
 
 
+class _Draft(NamedTuple):
+    """A box as it is found."""
+
+    kind: Kind
+    atoms: list[Atom]
+    changes: list[Change]
+    example: Situation
+
+
 class Search:
     """The search for all that differs between two versions."""
 
@@ -90,13 +99,13 @@ class Search:
             ProverError: the solver gave up, or it and the evaluator disagree.
         """
         topics = self._versions.topics()
-        boxes: list[Box] = []
+        drafts: list[_Draft] = []
         unfinished: dict[Kind, None] = {}
         for topic in topics:
-            if topic[0] not in unfinished and not self._exhaust(topic, boxes):
+            if topic[0] not in unfinished and not self._exhaust(topic, drafts):
                 unfinished[topic[0]] = None
         return Found(
-            boxes=tuple(boxes),
+            boxes=tuple(self._box(each) for each in self._pruned(drafts)),
             unfinished=tuple(unfinished),
             widens=self._space.is_any(claim for (kind, _), claim in topics.items() if kind in WIDENING),
             narrows=self._space.is_any(
@@ -104,15 +113,15 @@ class Search:
             ),
         )
 
-    def _exhaust(self, topic: Topic, boxes: list[Box]) -> bool:
+    def _exhaust(self, topic: Topic, drafts: list[_Draft]) -> bool:
         """Add boxes until they cover a topic; False where the search stops before."""
         while example := self._space.find(topic):
-            if len(boxes) >= self._most_boxes or self.questions >= self._most_questions:
+            if len(drafts) >= self._most_boxes or self.questions >= self._most_questions:
                 return False
-            boxes.append(self._box(topic, example))
+            drafts.append(self._draft(topic, example))
         return True
 
-    def _box(self, topic: Topic, example: Situation) -> Box:
+    def _draft(self, topic: Topic, example: Situation) -> _Draft:
         """The largest box around a situation, and all that changes throughout."""
         space = self._space
         changes = self._changes(topic, example)
@@ -121,19 +130,35 @@ class Search:
             raise ProverError(f"prover and evaluator disagree on whether {topic[1]} is {topic[0]} for {example}")
         atoms = space.enlarged(example, first)
         found = {first.subject: first}
-        for each in [*changes, *_alike(first, changes)]:
-            if each.subject not in found and space.is_throughout(each, atoms):
-                found[each.subject] = each
+        for each in space.throughout([*changes, *_alike(first, changes)], atoms):
+            found.setdefault(each.subject, each)
         for each in found.values():
             space.cover(each, atoms)
+        return _Draft(topic[0], atoms, list(found.values()), example)
+
+    def _pruned(self, drafts: list[_Draft]) -> list[_Draft]:
+        """Without what is told of a box but takes place in others alike."""
+        for draft in drafts:
+            for change in list(draft.changes):
+                others = [
+                    (each, other.atoms)
+                    for other in drafts
+                    for each in other.changes
+                    if other is not draft and (each.kind, each.subject) == (change.kind, change.subject)
+                ]
+                if others and not self._space.is_left(change, draft.atoms, others):
+                    draft.changes.remove(change)
+        return [draft for draft in drafts if draft.changes]
+
+    def _box(self, draft: _Draft) -> Box:
         order = list(CATEGORY_NUMBERS)
-        told = sorted(found.values(), key=lambda each: order.index(each.subject) if each.subject in order else 0)
+        told = sorted(draft.changes, key=lambda each: order.index(each.subject) if each.subject in order else 0)
         return Box(
-            kind=topic[0],
-            where=space.ranges(space.trimmed(atoms, told)),
+            kind=draft.kind,
+            where=self._space.ranges(self._space.trimmed(draft.atoms, told)),
             changes=tuple(told),
-            causes=tuple(tuple(self._causes(each, example, atoms)) for each in told),
-            example=example,
+            causes=tuple(tuple(self._causes(each, draft.example, draft.atoms)) for each in told),
+            example=draft.example,
         )
 
     def _causes(self, change: Change, example: Situation, atoms: Sequence[Atom]) -> Iterator[Cause]:

@@ -10,6 +10,7 @@ from node.policy.diff_model import Topic, Versions
 from node.policy.diff_ranges import Change, Range, Situation, possible_words
 from node.policy.facts import UNKNOWN_AGE
 from node.policy.prove.ranges import new_solver
+from node.policy.prove.search import is_true
 from node.policy.prove.variables import ACCEPTED, SETS, Value
 from node.policy.vocabulary import DIMENSIONS, UNKNOWN
 
@@ -40,13 +41,13 @@ class Space:
         self._solver.add(versions.compared)
         self.questions = 0
         self._count = 0
-        self._open: dict[Topic, z3.BoolRef] = {}
-        self._differs: dict[Topic, z3.BoolRef] = {}
-        for topic, claim in versions.topics().items():
-            self._open[topic], self._differs[topic] = self._implying(claim), self._implying(claim)
+        self._topics: Final = versions.topics()
+        self._open: Final = {topic: self._implying(differs) for topic, differs in self._topics.items()}
         self._names: dict[Atom, z3.BoolRef] = {}
         self._atoms: dict[str, Atom] = {}
         self._claims: dict[Change, tuple[z3.BoolRef, z3.BoolRef]] = {}
+        self._broken: dict[Change, z3.BoolRef] = {}
+        self._real: dict[Change, z3.BoolRef] = {}
         # One country stands for all that no rule names.
         told_apart = self._variables.values["recipient"]
         self._words: Final = {name: possible_words(name) for name in (*DIMENSIONS, ACCEPTED)}
@@ -68,13 +69,28 @@ class Space:
         where, takes_place = self._claim(change)
         return self._is_possible(*map(self._name, self._told(situation)), where, takes_place)
 
-    def is_throughout(self, change: Change, atoms: Sequence[Atom]) -> bool:
-        """Whether a change takes place all over a box, and really differs somewhere in it."""
+    def throughout(self, changes: Sequence[Change], atoms: Sequence[Atom]) -> list[Change]:
+        """Those of some changes that take place all over a box, and really differ somewhere in it."""
         names = [self._name(atom) for atom in atoms]
-        where, takes_place = self._claim(change)
-        if self._is_possible(*names, where, z3.Not(takes_place)):
-            return False
-        return self._is_possible(*names, where, self._differs[change.kind, change.subject])
+        broken = {each: self._is_broken(each) for each in changes}
+        while self._is_possible(*names, self._implying(self._variables.any_of(broken.values()))):
+            found = self._solver.model()
+            broken = {each: name for each, name in broken.items() if not is_true(found, name)}
+        real = {each: self._is_real(each) for each in broken}
+        seen: set[Change] = set()
+        while self._is_possible(
+            *names, self._implying(self._variables.any_of(name for each, name in real.items() if each not in seen))
+        ):
+            found = self._solver.model()
+            seen |= {each for each, name in real.items() if is_true(found, name)}
+        return [each for each in changes if each in seen]
+
+    def is_left(self, change: Change, atoms: Sequence[Atom], others: Iterable[tuple[Change, Sequence[Atom]]]) -> bool:
+        """Whether a change really differs somewhere in a box where other boxes do not tell of it."""
+        outside = [z3.Not(z3.And(self._claim(other)[0], *map(self._name, box))) for other, box in others]
+        return self._is_possible(
+            *map(self._name, atoms), self._is_real(change), self._implying(self._variables.all_of(outside))
+        )
 
     def is_firing_throughout(self, fires: z3.BoolRef, change: Change, atoms: Sequence[Atom]) -> bool:
         """Whether a rule fires wherever a change takes place in a box."""
@@ -131,8 +147,7 @@ class Space:
 
     def trimmed(self, atoms: Sequence[Atom], changes: Iterable[Change]) -> list[Atom]:
         """The same box without words that occur in no situation of it in which something really differs."""
-        somewhere = [z3.And(self._claim(each)[0], self._differs[each.kind, each.subject]) for each in changes]
-        box = [*map(self._name, atoms), self._implying(z3.Or(*somewhere))]
+        box = [*map(self._name, atoms), self._implying(self._variables.any_of(map(self._is_real, changes)))]
         seen: dict[str, set[str]] = {}
         for atom in atoms:
             found = seen.setdefault(atom.dimension, set())
@@ -188,6 +203,23 @@ class Space:
             self._solver.add(names[0] == where, names[1] == takes_place)
             self._claims[change] = names
         return self._claims[change]
+
+    def _is_broken(self, change: Change) -> z3.BoolRef:
+        """Whether a change may be spoken of, but does not take place."""
+        if change not in self._broken:
+            where, takes_place = self._claim(change)
+            self._broken[change] = self._new()
+            self._solver.add(self._broken[change] == z3.And(where, z3.Not(takes_place)))
+        return self._broken[change]
+
+    def _is_real(self, change: Change) -> z3.BoolRef:
+        """Whether a change may be spoken of, and something really differs."""
+        if change not in self._real:
+            where = self._claim(change)[0]
+            self._real[change] = self._new()
+            differs = self._topics[change.kind, change.subject]
+            self._solver.add(self._real[change] == z3.And(where, differs))
+        return self._real[change]
 
     def _implying(self, claim: z3.BoolRef) -> z3.BoolRef:
         name = self._new()
