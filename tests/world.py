@@ -182,6 +182,7 @@ class World:
     root: bytes
     version: int = 0
     directory: bytes = b""
+    demonstration: bool = True
 
     @classmethod
     def make(
@@ -193,6 +194,7 @@ class World:
         databases: Mapping[str, str] | None = None,
         more_nodes: Mapping[str, tuple[Node, ...]] | None = None,
         rulebooks: Mapping[str, Mapping[str, bytes]] | None = None,
+        demonstration: bool = True,
     ) -> "World":
         """Lay countries out; `databases` are URLs of empty databases, for those that don't have SQLite."""
         stewards = {name: generate_private_key() for name in STEWARDS}
@@ -202,7 +204,8 @@ class World:
             threshold=2,
             stewards={name: public_key(key) for name, key in stewards.items()},
         )
-        world = cls(folder, {code: _place(folder / code, code) for code in codes}, stewards, root)
+        places = {code: _place(folder / code, code) for code in codes}
+        world = cls(folder, places, stewards, root, demonstration=demonstration)
         for code, url in (databases or {}).items():
             world[code].database = url
         for code, nodes in (more_nodes or {}).items():
@@ -250,7 +253,7 @@ class World:
             members=[self.places[code].member() for code in parties] if members is None else members,
             floor_rulebook=FLOOR,
             instruments=[instrument] if members is None else [],
-            demonstration=True,
+            demonstration=self.demonstration,
             lifetime_us=lifetime_us,
         )
         for key in (self.stewards["ana"], self.stewards["bea"]) if signers is None else signers:

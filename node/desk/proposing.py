@@ -47,7 +47,8 @@ class Proposing:
             approval = self._approval(book, proof, rehearsal, officer, removes=removal is not None)
 
             def change(connection: Connection) -> None:
-                if rulebook_steps.history(connection, self.enacting.vault, book.layer) != past:
+                now = rulebook_steps.history(connection, self.enacting.vault, book.layer)
+                if rulebook_steps.activations(now) != rulebook_steps.activations(past):
                     raise ApprovalError("another rulebook of this layer took a step meanwhile: propose this one again")
                 rulebooks.propose(
                     connection,

@@ -157,12 +157,22 @@ class Standing:
         begins: dict[Layer, list[tuple[int, Rulebook | None]]] = {}
         for layer in OWN_LAYERS:
             terms = self.schedules[layer].terms if layer in self.schedules else ()
-            begins[layer] = [(term.begins_us, self._book(layer, term.text)) for term in terms]
+            begins[layer] = [(term.begins_us, self._compiled(self._book(layer, term.text))) for term in terms]
         instants = sorted({0, *(at for terms in begins.values() for at, _ in terms)})
         self._spans = tuple(
             _Span(at, until, _at(begins["release"], at), _at(begins["outbound"], at), {})
             for at, until in zip(instants, [*instants[1:], _NEVER_US], strict=True)
         )
+
+    def _compiled(self, book: Rulebook | None) -> Rulebook | None:
+        """Compile ahead of the instant, not at it; what does not compile to what it says is not used."""
+        if book is not None and book.layer == "release" and self._floor is not None:
+            try:
+                Policy(self._floor, book, frozenset())
+            except RulebookError as error:
+                log.error("rulebook_not_usable", layer=book.layer, reason=str(error))  # noqa: TRY400 - its text says all
+                return None
+        return book
 
     def _book(self, layer: Layer, text: bytes) -> Rulebook | None:
         key = (text, self.trust.directory.demonstration)

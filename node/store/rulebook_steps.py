@@ -92,17 +92,17 @@ def history(connection: Connection, vault: Vault, layer: Layer) -> History:
     steps: list[RulebookStep] = []
     last = b""
     for row in connection.execute(query):
-        where = f"step {row.place} of layer {layer}"
-        if not hmac.compare_digest(row.tag, vault.tag(_TAGGED, row.step)):
+        where, data = f"step {row.place} of layer {layer}", rulebooks.as_bytes(row.step)
+        if not hmac.compare_digest(rulebooks.as_bytes(row.tag), vault.tag(_TAGGED, data)):
             raise ApprovalError(f"{where} was not written by this node")
         try:
-            step = RulebookStep.FromString(row.step)
+            step = RulebookStep.FromString(data)
         except DecodeError as error:
             raise ApprovalError(f"{where} is not a message of the contract") from error
         if (step.layer, step.place, step.previous_sha256) != (layer, len(steps), last) or row.place != step.place:
             raise ApprovalError(f"{where} does not follow the one before: a step was removed or swapped")
         steps.append(step)
-        last = sha256(row.step).digest()
+        last = sha256(data).digest()
     held = ledger_lines.c
     beyond = select(held.idx).where(held.exchange_id == line_id(layer, last), held.replay_key == REPLAY_KEY)
     if connection.execute(beyond.limit(1)).first() is not None:

@@ -214,9 +214,9 @@ def by_digest(connection: Connection, layer: Layer, digest: bytes) -> bytes:
         NotFoundError: none of this digest is kept.
     """
     query = select(rulebooks.c.content).where(rulebooks.c.layer == layer, rulebooks.c.sha256 == digest)
-    content: bytes | None = connection.execute(query).scalar_one_or_none()
-    if content is None:
-        raise NotFoundError("no rulebook of this digest was ever in force here")
+    content = as_bytes(connection.execute(query).scalar_one_or_none())
+    if sha256(content).digest() != digest:
+        raise NotFoundError("no rulebook of this digest is kept here, or its text was altered")
     return content
 
 
@@ -238,6 +238,11 @@ def removed(proposal: Proposal) -> tuple[bytes, Sequence[str]]:
     return removal.replaces_sha256, list(removal.red_lines)
 
 
+def as_bytes(value: object) -> bytes:
+    """Return what a column of bytes holds; on SQLite, SQL can put a value of any type there."""
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
 def _proposals(connection: Connection, digest: bytes | None) -> list[Proposal]:
     text, proposal = rulebooks.c, rulebook_proposals.c
     query = select(rulebooks, rulebook_proposals).join(
@@ -249,28 +254,29 @@ def _proposals(connection: Connection, digest: bytes | None) -> list[Proposal]:
         signatures = signatures.where(rulebook_signatures.c.sha256 == digest)
     made: dict[tuple[bytes, int], list[FocalSignature]] = {}
     for each in connection.execute(signatures):
-        signature = FocalSignature(key_id=each.key_id, signature=each.signature)
+        signature = FocalSignature(key_id=as_bytes(each.key_id), signature=as_bytes(each.signature))
         made.setdefault((each.sha256, each.document), []).append(signature)
     proposals = []
     for row in connection.execute(query.order_by(proposal.proposed_us, proposal.sha256)).mappings():
         which = row[text.sha256]
-        signed = SignedRulebookApproval(approval=row[proposal.approval], signatures=made.get((which, _APPROVAL)))
-        gone = SignedRedLineRemoval(removal=row[proposal.removal], signatures=made.get((which, _REMOVAL)))
+        approval, removal = as_bytes(row[proposal.approval]), as_bytes(row[proposal.removal])
+        signed = SignedRulebookApproval(approval=approval, signatures=made.get((which, _APPROVAL)))
+        gone = SignedRedLineRemoval(removal=removal, signatures=made.get((which, _REMOVAL)))
         proposals.append(
             Proposal(
                 layer=row[text.layer],
                 sha256=which,
                 name=row[text.name],
                 version=row[text.version],
-                author=row[proposal.author],
+                author=str(row[proposal.author]),
                 proposed_us=row[proposal.proposed_us],
                 valid_from_us=row[text.valid_from_us],
                 valid_until_us=row[text.valid_until_us],
-                text=row[text.content],
-                proof=row[proposal.proof].decode(errors="replace"),
-                rehearsal=row[proposal.rehearsal].decode(errors="replace"),
+                text=as_bytes(row[text.content]),
+                proof=as_bytes(row[proposal.proof]).decode(errors="replace"),
+                rehearsal=as_bytes(row[proposal.rehearsal]).decode(errors="replace"),
                 signed_approval=signed.SerializeToString(),
-                signed_removal=gone.SerializeToString() if row[proposal.removal] else b"",
+                signed_removal=gone.SerializeToString() if removal else b"",
             )
         )
     return proposals
