@@ -1,21 +1,12 @@
 """Focal points and auditors learn why something left, or did not; that they looked is a line."""
 
 import secrets
-from dataclasses import replace
 
 import grpc
 import pytest
 
-from node.cli.parts import Parts
-from node.cli.serving import running
-from node.federation.lines import line_of
-from node.identity.keys import public_key
 from node.policy.decide import ENTRY, HELD_SILENTLY, INVISIBLE, PENDING
 from node.policy.explain_text import sentences
-from node.store.database import Database
-from node.store.keystore import KeyStore
-from node.store.lines import Line
-from node.store.vault import Vault, read_key_file
 from node.wire.codes_pb2 import (
     ASYLUM_STATE_CLAIMED,
     CRIME_TRAFFICKING,
@@ -30,22 +21,18 @@ from node.wire.codes_pb2 import (
     PURPOSE_TREND,
     DataCategory,
 )
-from node.wire.desk_pb2 import GetEntryRequest, ImportDirectoryRequest, PutEntryRequest
-from node.wire.envelope_pb2 import Statement
-from node.wire.explaining_pb2 import ExplainedEntry, ExplainRequest, ExplainResponse, Fact, WhatIf
-from node.wire.ledger_pb2 import (
-    Decisions,
-    Direction,
-    EntryDecision,
-    LeafKind,
-    LeafPrivate,
-    LeafShared,
+from node.wire.desk_pb2 import GetEntryRequest, PutEntryRequest
+from node.wire.explaining_pb2 import (
+    ExplainedEntry,
+    ExplainRequest,
+    ExplainResponse,
+    Fact,
+    WhatIf,
 )
-from tests.desk.support import Desks, Status, asserted, desks_of, lines_since, refused, search
+from tests.desk.support import Desks, Status, asserted, lines_since, refused, search
 from tests.federation.support import SEEN, VICTIMS, altered, case_record, private_of, protection, telephone
-from tests.peer_simulator import telephone_query
-from tests.rulebooks import enact
-from tests.world import RULEBOOKS, Place, World, now_us
+from tests.peer_simulator import channel_to, opened_answer, request, sealed_query, send, telephone_query
+from tests.world import World
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -207,122 +194,16 @@ async def test_an_incomplete_request_is_refused(desks: Desks, request_: ExplainR
     await refused(explained(desks, request_), Status.INVALID_ARGUMENT)
 
 
-# --- what was known and in force then --------------------------------------------------------------------------------
-
-
-async def test_what_was_accepted_then_counts_and_not_what_is_now(tmp_path_factory: pytest.TempPathFactory) -> None:
-    world = World.make(tmp_path_factory.mktemp("accepted"), ("GT", "MX"))
-    world["MX"].write((case_record(), [asserted(telephone(SEEN))]))
-    async with desks_of(world) as desks:
-        exchange_id = await asked(desks, SEEN)
-        entry_id = (await explained(desks, ExplainRequest(exchange_id=exchange_id))).entries[0].entry_id
-        world["GT"].record_number += 1
-        world["GT"].accepted = ()
-        await (await desks("MX", "administrator")).ImportDirectory(
-            ImportDirectoryRequest(signed_directory=world.compose())
-        )
-        (entry,) = (await explained(desks, ExplainRequest(exchange_id=exchange_id))).entries
-        assert (entry.remark, entry.explanation.outcome) == ("", ENTRY)
-        asking = WhatIf(recipient="GT", purpose=PURPOSE_INVESTIGATE, crimes=[CRIME_TRAFFICKING], entry_id=entry_id)
-        (now,) = (await explained(desks, ExplainRequest(what_if=asking))).entries
-        assert now.explanation.outcome != ENTRY
-        assert any("has not accepted" in text or "accepts" in text for text in sentences(now.explanation))
-
-
-async def test_the_rulebook_of_then_counts_and_not_the_one_of_now(tmp_path_factory: pytest.TempPathFactory) -> None:
-    world = World.make(tmp_path_factory.mktemp("superseded"), ("GT", "MX"))
-    place = world["MX"]
-    place.write((case_record(), [asserted(telephone(SEEN))]))
-    async with desks_of(world) as desks:
-        exchange_id = await asked(desks, SEEN)
-    supersede(place)
-    async with desks_of(world, "MX") as desks:
-        (entry,) = (await explained(desks, ExplainRequest(exchange_id=exchange_id))).entries
-        assert (entry.remark, entry.explanation.outcome) == ("", ENTRY)
-        assert entry.explanation.rulebooks[1] == "MX-RELEASE 1"
-        (now,) = (await what_if(desks, entry_id=entry.entry_id)).entries
-        assert (now.explanation.outcome, now.explanation.rulebooks[1]) == (INVISIBLE, "MX-RELEASE 2")
-        assert [each.rule for each in now.explanation.denials] == ["MX-98"]
-
-
-def supersede(place: Place) -> None:
-    """Put a rulebook in force that denies what is of suspects, while the node is down."""
-    denial = "- {id: MX-98, title: Planted, law: UNTOC art. 27(1), effect: deny, when: {role: [SUSPECT]}}\n"
-    text = (RULEBOOKS / "mx.yaml").read_text().replace("\nversion: 1\n", "\nversion: 2\n", 1)
-    text = text.replace("\nrules:\n", f"\nrules:\n{denial}", 1)
-    store = place.config.store
-    with Database.open(store.database) as database, KeyStore.open(store.keystore) as keys:
-        vault = Vault(keys, read_key_file(store.key_encryption_key))
-        focal = {f"focal-{n}": public_key(key) for n, key in enumerate(place.focal_keys, 1)}
-        with database.engine.begin() as connection:
-            enact(
-                connection,
-                vault,
-                text.encode(),
-                focal=focal,
-                keys=place.focal_keys,
-                floor=(RULEBOOKS / "floor.yaml").read_bytes(),
-                at_us=now_us(),
-            )
-
-
-@pytest.mark.parametrize(
-    ("kept", "remark", "of_entry"),
-    [
-        (
-            True,
-            "",
-            "The facts kept with it are of another vocabulary than this node's. The rules that fired then: X-1.",
-        ),
-        (
-            False,
-            "It can't be replayed: no rulebook of this digest was ever in force here",
-            "The rules that fired then: X-1.",
-        ),
-    ],
-    ids=["facts", "rulebook"],
-)
-async def test_what_can_not_be_replayed_is_said_as_such(
-    tmp_path_factory: pytest.TempPathFactory, *, kept: bool, remark: str, of_entry: str
-) -> None:
-    world = World.make(tmp_path_factory.mktemp("old"), ("GT", "MX"))
-    exchange_id = secrets.token_bytes(16)
-    async with running(world["MX"].config) as parts:
-        await parts.writer.append(older_line(parts, exchange_id, kept=kept))
-    async with desks_of(world, "MX") as opened:
-        response = await explained(opened, ExplainRequest(exchange_id=exchange_id))
-    (entry,) = response.entries
-    assert (response.remark, entry.logged, entry.remark) == (remark, ENTRY, of_entry)
-    assert not entry.HasField("explanation")
-
-
-def older_line(parts: Parts, exchange_id: bytes, *, kept: bool) -> Line:
-    """A line as another version of the node may have written it: with facts that this one can't read."""
-    floor, release = parts.standing.rulebook("floor", now_us()), parts.standing.rulebook("release", now_us())
-    assert floor is not None
-    assert release is not None
-    shared = LeafShared(
-        kind=LeafKind.LEAF_KIND_ANSWERED,
-        direction=Direction.DIRECTION_SENT,
-        time_us=now_us(),
-        exchange_id=exchange_id,
-        node="MX/mx-1",
-        peer="GT",
+async def test_a_query_that_was_refused_as_a_whole_is_explained_as_such(desks: Desks) -> None:
+    gt, query = desks.world["GT"], telephone_query(SEEN, instrument="NOTHING")
+    async with channel_to(desks.world["MX"], gt.node) as channel:
+        sealed = sealed_query(gt, "MX", query)
+        opened = opened_answer(desks.world, "MX", "GT", sealed, await send(channel, request(sealed)))
+    response = await explained(desks, ExplainRequest(exchange_id=opened.statement.exchange_id))
+    assert response.remark == (
+        "The query was refused as a whole: the instrument that it named was not in force between the two countries."
     )
-    line = line_of(
-        shared.SerializeToString(),
-        LeafPrivate(floor_sha256=floor.sha256, release_sha256=release.sha256 if kept else secrets.token_bytes(32)),
-        exchange_id=exchange_id,
-        now_us=now_us(),
-        decisions=Decisions(
-            entries=[
-                EntryDecision(entry_id=secrets.token_bytes(16), revision=1, outcome=ENTRY, rules=["X-1"], facts=b"\x80")
-            ]
-        ),
-        replay_key=b"GT",
-    )
-    statement = Statement(directory_version=parts.standing.trust.directory.version).SerializeToString()
-    return replace(line, statement=statement, key_id=bytes(8), signature=bytes(64))
+    assert not response.entries
 
 
 # --- what if ---------------------------------------------------------------------------------------------------------
