@@ -3,6 +3,8 @@
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from node.policy.check import Remark, check_rulebook
 from node.policy.countries import AMERICAS
@@ -254,3 +256,15 @@ def test_lines_may_end_as_windows_ends_them() -> None:
     text = START + OPEN + f"- {{id: A, {GUARD}, law: l, effect: deny, when: {{rol: [VICTIM]}}}}\n"
     assert mistakes(text.replace("\n", "\r\n")) == mistakes(text)
     assert mistakes((START + OPEN).replace("\n", "\r\n")) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_damaged_text_is_judged_whatever_it_says(data: st.DataObject) -> None:
+    text = bytearray((START + OPEN).encode())
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(text) - 1))
+        text[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+    found = remarks(bytes(text))
+    assert found == sorted(found)
+    assert all(each.place.line >= 1 and each.place.column >= 1 and each.sentence for each in found)
