@@ -1,7 +1,7 @@
 """What one rehearsal of a rulebook has found so far."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
@@ -90,10 +90,14 @@ class Replayed:
     _asked: dict[tuple[str, Facts], Asked] = field(default_factory=dict)  # situations recur
     _by_bytes: dict[tuple[str, bytes], _Again | str] = field(default_factory=dict)
 
-    def take_record(self, entry: Entry) -> None:
-        """Ask about a record as every paired peer might."""
+    def take_record(self, entry: Entry, views: Mapping[str, Entry | None]) -> None:
+        """Ask about a record as every paired peer might.
+
+        `views` are what peers go on seeing instead of it, None where they find nothing any more.
+        """
         self._read += 1
-        every = [(peer, self._asked_by(peer, entry)) for peer in self.peers]
+        seen = [(peer, views.get(peer, entry)) for peer in self.peers]
+        every = [(peer, self._asked_by(peer, view)) for peer, view in seen if view is not None]
         for peer, asked in every:
             if asked.changes:
                 self._records.add(peer, [(facts.purpose, change) for facts, change in asked.changes])

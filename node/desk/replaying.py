@@ -7,6 +7,7 @@ digest approvals name: it is known afterwards what the signers read. Single entr
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -15,12 +16,13 @@ from sqlalchemy import Connection
 from node.desk.officers import private_of_officer
 from node.desk.replayed import MOST_RECORDS, Replayed
 from node.desk.replayed_queries import ReplayedQueries
-from node.errors import RulebookError, UsageError
+from node.errors import KeyErasedError, NotFoundError, RulebookError, UsageError
 from node.federation.lines import QUERY_BODY, local_line
 from node.federation.standing import Standing
 from node.policy.decide import Policy
 from node.policy.rulebook import parse_rulebook
 from node.policy.rules import Rulebook
+from node.store import freezes
 from node.store.database import Database
 from node.store.decided import asked, decided
 from node.store.entries import Entries
@@ -28,6 +30,7 @@ from node.store.listing import read_head
 from node.store.officers import Officer
 from node.store.vault import Vault
 from node.store.writer import Writer
+from node.wire.entry_pb2 import Entry
 from node.wire.explaining_pb2 import ChangedEntry, RehearseRulebookRequest, RehearseRulebookResponse
 from node.wire.ledger_pb2 import LeafKind
 
@@ -167,10 +170,11 @@ class Replaying:
 
         def read(connection: Connection) -> None:
             nonlocal done
+            views = self._views(connection, run.now_us)
             for entry in self.entries.active(connection, run.now_us, MOST_RECORDS):
                 if stopped:
                     return
-                run.take_record(entry)
+                run.take_record(entry, views.get(entry.entry_id, {}))
                 done += 1
 
         reading = asyncio.ensure_future(self.database.read(read))
@@ -181,6 +185,15 @@ class Replaying:
             await reading
         finally:
             stopped = True  # also where nobody waits for the report any more
+
+    def _views(self, connection: Connection, now_us: int) -> dict[bytes, dict[str, Entry | None]]:
+        """Return what peers go on seeing instead of entries as they stand, by entry and peer."""
+        views: dict[bytes, dict[str, Entry | None]] = {}
+        for each in freezes.list_freezes(connection):
+            with suppress(NotFoundError, KeyErasedError):
+                seen = self.entries.revision(connection, each.entry_id, each.revision)
+                views.setdefault(each.entry_id, {})[each.peer] = seen if each.until_us > now_us else None
+        return views
 
     async def _answers(self, run: Replayed) -> AsyncIterator[Progress]:
         def read(connection: Connection, start: int) -> None:

@@ -7,21 +7,24 @@ import pytest
 
 from node.policy.decide import ENTRY, INVISIBLE, PENDING
 from node.wire.codes_pb2 import (
+    ASYLUM_STATE_CLAIMED,
     DATA_CATEGORY_IDENTITY,
     OUTCOME_RELEASE,
     OUTCOME_WITHHOLD,
     PURPOSE_EVIDENCE_MLA,
     PURPOSE_INVESTIGATE,
 )
+from node.wire.desk_pb2 import PutEntryRequest
 from node.wire.entry_pb2 import Entry, Protection
 from node.wire.explaining_pb2 import RehearseRulebookRequest, RehearseRulebookResponse
 from tests.desk.support import Desks, Status, asserted, lines_since, refused, search
-from tests.federation.support import SEEN, VICTIMS, case_record, person, private_of, telephone
+from tests.federation.support import SEEN, VICTIMS, case_record, person, private_of, protection, telephone
 from tests.peer_simulator import telephone_query
 from tests.world import RULEBOOKS, World
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+ORIGIN = "+12025550148"
 TREATY = "when: {instrument: [TREATY], purpose: [EVIDENCE_MLA], role: [SUSPECT]}, data: {IDENTITY: release}"
 GRANT = f"- {{id: MX-99, title: Planted, law: UNTOC art. 27(1), effect: allow, {TREATY}}}\n"
 DENIAL = "- {id: MX-98, title: Planted, law: UNTOC art. 27(1), effect: deny, when: {role: [SUSPECT]}}\n"
@@ -64,8 +67,8 @@ async def rehearsed(desks: Desks, content: bytes) -> RehearseRulebookResponse:
     return whole
 
 
-async def asked(desks: Desks) -> bytes:
-    (response,) = await search(await desks("GT"), telephone_query(SEEN), "MX")
+async def asked(desks: Desks, number: str = SEEN) -> bytes:
+    (response,) = await search(await desks("GT"), telephone_query(number), "MX")
     return response.exchange_id
 
 
@@ -193,3 +196,17 @@ async def test_a_rulebook_whose_time_is_over_lets_nothing_leave(desks: Desks) ->
     whole = await rehearsed(desks, content.replace(b'valid_from: "2026', b'valid_from: "2025'))
     assert "It is not valid any more: with it, nothing would leave.\n" in whole.report
     assert "GT: records no longer leaving: 1\n" in whole.report
+
+
+async def test_what_a_peer_goes_on_seeing_is_what_is_asked_about(desks: Desks) -> None:
+    """The last of the module: GT, which may be the state of origin, has seen an entry before it was protected."""
+    unit = await desks("MX")
+    new = telephone(ORIGIN)
+    new.protection.CopyFrom(protection(origins=["GT"]))
+    new.case_id = (await entries_of(desks))[0].case_id
+    entry = (await unit.PutEntry(PutEntryRequest(entry=asserted(new)))).entry
+    await asked(desks, ORIGIN)
+    entry.protection.asylum = ASYLUM_STATE_CLAIMED
+    await unit.PutEntry(PutEntryRequest(entry=entry))
+    whole = await rehearsed(desks, proposed(GRANT))
+    assert entry.entry_id in {each.entry_id for each in whole.changed if not each.exchange_id}

@@ -65,9 +65,9 @@ async def test_records_that_are_alike_are_asked_about_once(
         together, alone = await fresh(), []
         for number, entry in enumerate(every):
             entry.entry_id = number.to_bytes(16, "big")
-            together.take_record(entry)
+            together.take_record(entry, {})
             one = await fresh()
-            one.take_record(entry)
+            one.take_record(entry, {})
             alone.append(one)
         assert together.changed == [each for one in alone for each in one.changed]
         assert together.changed
