@@ -26,7 +26,7 @@ from node.policy.diff_ranges import (
     outcomes_in,
 )
 from node.policy.diff_space import Atom, Space
-from node.policy.evaluate import is_firing
+from node.policy.evaluate import WITHHOLD, is_firing
 from node.policy.prove.anything import anything
 from node.policy.vocabulary import CATEGORY_NUMBERS, OUTCOMES, Category, Outcome
 
@@ -211,7 +211,7 @@ def _following(change: Change, old: Mapping[Category, Outcome], new: Mapping[Cat
     if category not in HIDDEN_IN_A_HIT:
         return
     told = msgspec.structs.replace(change, within_floor=True, follows=True)
-    if change.after == WITHHELD and category in old:
+    if change.after == WITHHELD and old.get(category, WITHHOLD) != WITHHOLD:
         yield msgspec.structs.replace(told, before=OUTCOMES[old[category]].lower())
-    if change.before == WITHHELD and category in new:
+    if change.before == WITHHELD and new.get(category, WITHHOLD) != WITHHOLD:
         yield msgspec.structs.replace(told, after=OUTCOMES[new[category]].lower())
