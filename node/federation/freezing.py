@@ -22,6 +22,9 @@ from node.wire.ledger_pb2 import LeafKind, LeafPrivate
 
 log = structlog.get_logger()
 
+MOST_LEFT = 50_000
+"""Lines; to catch up with as many takes some seconds, which an officer waits who adds protection."""
+
 
 @dataclass(slots=True)
 class Freezing:
@@ -34,13 +37,17 @@ class Freezing:
     entries: Entries
     frozen: Frozen
     clock: Callable[[], int]
+    _left: int = 0  # lines that were not followed yet, when it was looked last
 
     async def look(self) -> None:
         """Follow the ledger by one page, and tell of what was frozen since; to be called again and again.
 
-        One page each time is little work beside the answers. What is left of a busy hour is read in a quiet one.
+        What comes in a busy hour is read in a quiet one, so that it costs no answer, unless too much is left.
         """
-        await self._follow()
+        left = await self.database.read(disclosures.left)
+        if left - self._left <= disclosures.PAGE or left > MOST_LEFT:
+            await self._follow()
+        self._left = left
         if await self.database.read(freezes.read_mark) != self.frozen.mark:
             await self._write(self.frozen.load)
         for entry_id, peer in await self.database.read(freezes.untold):

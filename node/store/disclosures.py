@@ -57,11 +57,20 @@ class Told(NamedTuple):
     answered: Mapping[tuple[int, str], int]
 
 
+def left(connection: Connection) -> int:
+    """Return how many lines nobody has read."""
+    size = connection.execute(select(ledger_head.c.size)).scalar_one_or_none() or 0  # none before the first start
+    return size - _start(connection)
+
+
+def _start(connection: Connection) -> int:
+    return connection.execute(select(followed.c.size)).scalar_one_or_none() or 0
+
+
 def read_on(connection: Connection, vault: Vault) -> Told | None:
     """Read the next lines that nobody has read; None where there are none."""
-    start = connection.execute(select(followed.c.size)).scalar_one_or_none() or 0
-    size = connection.execute(select(ledger_head.c.size)).scalar_one_or_none() or 0  # none before the first start
-    if size <= start:
+    start = _start(connection)
+    if left(connection) <= 0:
         return None
     try:
         lines = list_lines(connection, start, PAGE, vault=vault)

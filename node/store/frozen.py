@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import structlog
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, Row, and_, select
 
 from node.errors import DecryptionError, KeyErasedError
 from node.records.lookup import LookupKey, entry_tokens
@@ -44,6 +44,7 @@ class _View(NamedTuple):
     context: bytes
     sealed: bytes  # the revision; opened each time, so that an erased case shows nothing
     until_us: int
+    tokens: frozenset[bytes]
 
 
 @dataclass(slots=True)
@@ -70,16 +71,21 @@ class Frozen:
         """Read all frozen views, also those of the transaction that is under way."""
         mark, peers = read_mark(connection), dict[str, _OfPeer]()
         for row in connection.execute(_VIEWS):
-            view = None
-            if row.state == EntryState.ACTIVE:
-                context = entry_context(row.entry_id, row.case_id, row.revision)
-                view = _View(row.case_id, context, row.sealed, row.until_us)
+            view = self._loaded(row) if row.state == EntryState.ACTIVE else None
             of_peer = peers.setdefault(row.peer, _OfPeer())
             of_peer.by_entry[row.entry_id] = view
-            entry = self._opened(view) if view else None
-            for token in entry_tokens(entry, self._keys) if entry else ():
+            for token in view.tokens if view else ():
                 of_peer.by_token[token].add(row.entry_id)
         self._peers, self.mark = peers, mark
+
+    def _loaded(self, row: Row[*tuple[object, ...]]) -> _View:
+        context = entry_context(row.entry_id, row.case_id, row.revision)
+        view = _View(row.case_id, context, row.sealed, row.until_us, frozenset())
+        known = self._peers[row.peer].by_entry.get(row.entry_id) if row.peer in self._peers else None
+        if known is not None and known.context == context:
+            return view._replace(tokens=known.tokens)
+        entry = self._opened(view)
+        return view._replace(tokens=frozenset(entry_tokens(entry, self._keys))) if entry else view
 
     def view(self, peer: str, found: list[Entry], tokens: Iterable[bytes], now_us: int, limit: int) -> list[Entry]:
         """Return what a peer finds: of what is frozen, the revision that it saw, by the selectors that it had then.

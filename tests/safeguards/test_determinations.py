@@ -1,5 +1,6 @@
 """A LIFE query that UNKNOWN alone blocks brings the fact before the duty officer, and nothing of it to the asker."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -102,10 +103,17 @@ async def test_the_log_tells_that_somebody_is_needed_and_nothing_of_whom(
 ) -> None:
     entry = await entry_of(desks, UNDECIDED)
     await examined(desks)
+    await asyncio.sleep(0.5)  # the log follows what is stored
     capsys.readouterr()
-    exchange_id = await life(desks, UNDECIDED)
-    told = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "life_blocked_by_unknown" in line]
-    (page,) = told
+    exchange_id, out = await life(desks, UNDECIDED), ""
+
+    async def pages() -> list[str]:
+        nonlocal out
+        out += capsys.readouterr().out
+        return [line for line in out.splitlines() if "life_blocked_by_unknown" in line]
+
+    (line,) = await until(pages, bool)
+    page = json.loads(line)
     assert page.keys() == {"event", "level", "peer", "entries", "due_us"}
     assert (page["level"], page["peer"], page["entries"]) == ("warning", "GT", 1)
     assert entry.entry_id.hex() not in str(page)
