@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from node.errors import LedgerError, ReplayError
-from node.federation.ticks import AFTER_S, LOGGED_BEFORE_S, TICK_S, Ticks
+from node.federation.ticks import AFTER_S, BEGINNINGS, TICK_S, Ticks
 from node.store.database import Database
 from node.store.listing import read_head
 from node.store.vault import Vault
@@ -36,9 +36,10 @@ async def after_a_tick() -> float:
     return loop.time()
 
 
-async def test_what_arrives_between_two_ticks_is_logged_once_and_leaves_together(
-    database: Database, writer: Writer
-) -> None:
+async def test_what_is_answered_together_is_logged_once_and_leaves_together(database: Database, writer: Writer) -> None:
+    batches: list[int] = []
+    append_all = writer.append_all
+    writer.append_all = lambda lines: batches.append(len(lines)) or append_all(lines)  # type: ignore[method-assign,func-returns-value]
     loop, ticks, told = asyncio.get_running_loop(), Ticks(writer), list[int]()
     left: list[float] = []
     arrived = await after_a_tick()
@@ -46,7 +47,6 @@ async def test_what_arrives_between_two_ticks_is_logged_once_and_leaves_together
     for future in futures:
         future.add_done_callback(lambda _: left.append(loop.time()))
     tick = (math.ceil(arrived / TICK_S) + 1) * TICK_S
-    await asyncio.sleep(tick - LOGGED_BEFORE_S - 0.005 - loop.time())
     assert (size(database), told) == (0, [])
     assert await asyncio.gather(*futures) == list(range(9))
     assert told == []
@@ -54,6 +54,26 @@ async def test_what_arrives_between_two_ticks_is_logged_once_and_leaves_together
     assert told == list(range(9))
     assert min(left) >= tick
     assert size(database) == 9
+    assert batches == [9]
+
+
+async def test_what_arrives_together_begins_together_and_never_while_answers_leave(writer: Writer) -> None:
+    loop, ticks = asyncio.get_running_loop(), Ticks(writer)
+    step = TICK_S / BEGINNINGS
+    arrived = await after_a_tick()
+    begun: list[tuple[str, float]] = []
+
+    async def work(name: str, at: float) -> None:
+        await ticks.begin(at)
+        for _ in range(2):
+            begun.append((name, loop.time()))
+            await asyncio.sleep(0)
+
+    at = [arrived, arrived + step / 4, arrived + 3.5 * step, arrived + 4.5 * step]
+    await asyncio.gather(*[work(name, each) for name, each in zip("abcd", at, strict=True)])
+    assert "".join(name for name, _ in begun) == "ababccdd"  # each step for all of them, then the next step
+    for (_, instant), instants_after in zip(begun[::2], (1, 1, 4, 6), strict=True):
+        assert instant >= math.floor(arrived / TICK_S) * TICK_S + instants_after * step
 
 
 async def test_what_took_longer_leaves_at_a_later_tick(database: Database, writer: Writer) -> None:
