@@ -194,6 +194,25 @@ def test_a_fact_outside_the_vocabulary_is_an_error() -> None:
             policy.decide(facts, NOW_US)
 
 
+class Slippery(frozenset[str]):
+    """Words that the reference, which looks through them, finds in no fact, though they are there."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __and__(self, _other: object) -> frozenset[str]:
+        return frozenset({"INVESTIGATE"})
+
+
+def test_rules_that_the_reference_reads_otherwise_decide_nothing() -> None:
+    (open_,) = OPEN_FLOOR.rules
+    condition = Condition("purpose", Slippery({"INVESTIGATE"}))
+    for changed in ({"when": (condition,)}, {"unless": ((condition,),)}):
+        release = book_of([msgspec.structs.replace(open_, **changed)])
+        with pytest.raises(RulebookError, match="differ where purpose is INVESTIGATE"):
+            Policy(OPEN_FLOOR, release, ACCEPTED)
+
+
 def test_tables_of_sets_forget() -> None:
     table = Masks([Box((Condition("crime", frozenset({"TRAFFICKING"})),), unknown=False)]).tables["crime"]
     assert isinstance(table, SetTable)
