@@ -29,7 +29,7 @@ from node.wire.codes_pb2 import Urgency
 from node.wire.desk_pb2 import PeerOutcome, SearchResponse
 from node.wire.envelope_pb2 import StatementType
 from node.wire.exchange_pb2 import Answer, Body, Query, QueryRequest, QueryResponse
-from node.wire.ledger_pb2 import Direction, LeafKind
+from node.wire.ledger_pb2 import Direction, LeafKind, LeafPrivate
 
 log = structlog.get_logger()
 
@@ -57,6 +57,7 @@ class Question:
     peer: str
     sealed: Sealed
     exchange_id: bytes
+    private: LeafPrivate  # of its line
     asked_us: int
     duty_telephone: str  # as it was when asking: the peer may leave the directory meanwhile
 
@@ -86,11 +87,12 @@ class Asking:
             raise
         questions: list[Question] = []
         for peer in peers:
-            refused = await self._refused(query, peer)
+            now_us = self.clock()  # of the decision, and of the question
+            refused = await self._refused(query, peer, now_us)
             if refused is not None:
                 yield refused
             else:
-                questions.append(self._question(query, peer))
+                questions.append(self._question(query, peer, now_us))
         # No log, no disclosure: all lines are durable before the first question leaves.
         await self._log_asked(query, questions)
         tasks = [asyncio.create_task(self._one(query, question, deadline_s, started)) for question in questions]
@@ -104,8 +106,7 @@ class Asking:
         """Wait until every exchange under way has ended and is logged."""
         await asyncio.gather(*self._under_way)
 
-    async def _refused(self, query: Query, peer: str) -> SearchResponse | None:
-        now_us = self.clock()
+    async def _refused(self, query: Query, peer: str, now_us: int) -> SearchResponse | None:
         try:
             self.standing.trust.directory.verify_in_force(now_us)
             self.standing.trust.verify_paired(peer)
@@ -134,8 +135,8 @@ class Asking:
         )
         await self.writer.append(line_of(shared, private, exchange_id=exchange_id, now_us=now_us))
 
-    def _question(self, query: Query, peer: str) -> Question:
-        exchange_id, now_us = secrets.token_bytes(16), self.clock()
+    def _question(self, query: Query, peer: str, now_us: int) -> Question:
+        exchange_id, book = secrets.token_bytes(16), self.standing.rulebook("outbound", now_us)
         sealed = seal(
             self.standing.signer,
             statement_type=StatementType.STATEMENT_TYPE_QUERY,
@@ -146,14 +147,16 @@ class Asking:
             directory_version=self.standing.trust.directory.version,
         )
         telephone = self.standing.trust.directory.member(peer).duty_telephone
-        return Question(peer, sealed, exchange_id, asked_us=now_us, duty_telephone=telephone)
+        private = private_of(query)
+        private.outbound_sha256 = book.sha256 if book else b""
+        return Question(peer, sealed, exchange_id, private, asked_us=now_us, duty_telephone=telephone)
 
     async def _log_asked(self, query: Query, questions: Sequence[Question]) -> None:
         """Log all questions in one transaction, and what a LIFE query waits for."""
         lines = [
             line_of(
                 each.sealed.shared,
-                private_of(query),
+                each.private,
                 exchange_id=each.exchange_id,
                 now_us=self.clock(),
                 sent=each.sealed,
