@@ -33,6 +33,7 @@ async def keep_up(parts: Parts) -> None:
         if not parts.writer.is_running:
             # Nothing can be logged any more, so nothing leaves; whoever balances load should look elsewhere.
             await set_health(parts, serving=False)
+        await _look_to_safeguards(parts)
         try:
             if seen != (marks := _marks(parts.config)):
                 parts.follow_files()
@@ -46,14 +47,19 @@ async def keep_up(parts: Parts) -> None:
                 last_fetch = time.monotonic()
                 await parts.distribution.fetch_directories()
             await parts.channels.close_retired()
-            await parts.determining.look()
-            await parts.freezing.look()
-            await parts.emergencies.look()
-            await parts.reciprocating.look()
             metrics.LEDGER_SIZE.set((await parts.database.read(read_head)).size)
         except (EnlaceError, OSError):
             log.exception("upkeep_failed")
         _set_gauges(parts)
+
+
+async def _look_to_safeguards(parts: Parts) -> None:
+    """Look to each, whatever hinders another: a life waits for the first, and an altered record must not hide it."""
+    for each in (parts.determining, parts.freezing, parts.emergencies, parts.reciprocating):
+        try:
+            await each.look()
+        except (EnlaceError, OSError):
+            log.exception("upkeep_failed")
 
 
 async def _follow_others(parts: Parts) -> None:

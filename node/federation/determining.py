@@ -12,7 +12,7 @@ from functools import partial
 import structlog
 from sqlalchemy import Connection
 
-from node.errors import KeyErasedError, PolicyError
+from node.errors import DecryptionError, KeyErasedError, PolicyError
 from node.federation import metrics
 from node.federation.holding import due_us
 from node.federation.standing import Standing
@@ -134,6 +134,8 @@ class Determining:
                 found[entry_id] = self.entries.get(connection, entry_id)
             except KeyErasedError:
                 continue
+            except DecryptionError:  # it was altered; without ids, as everywhere
+                log.error("entries_unreadable", count=1)  # noqa: TRY400 - there is no more to tell
         return found
 
     def _waiting(self, connection: Connection) -> list[Determination]:

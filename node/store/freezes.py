@@ -7,9 +7,10 @@ peer has seen, which may be that state, it keeps the revision that it saw last; 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import structlog
 from sqlalchemy import Connection, case, func, insert, select, tuple_, update
 
-from node.errors import KeyErasedError, NotFoundError
+from node.errors import DecryptionError, KeyErasedError, NotFoundError
 from node.policy.facts import origin_fact, subjects_of
 from node.policy.vocabulary import KIND_BY_FIELD, UNKNOWN
 from node.records.strengthening import strengthens
@@ -24,6 +25,9 @@ from node.wire.safeguard_pb2 import FREEZE_STATE_WAITING, Freeze, FreezeState
 
 if TYPE_CHECKING:
     from node.store.entries import Entries
+
+
+log = structlog.get_logger()
 
 
 class Mark(NamedTuple):
@@ -84,6 +88,9 @@ def freeze(connection: Connection, entries: "Entries", shown: Mapping[tuple[byte
             old, new = entries.revision(connection, entry_id, revision), entries.get(connection, entry_id)
         except (KeyErasedError, NotFoundError):
             continue  # it was erased, so nobody sees it again
+        except DecryptionError:  # what was altered can't be shown, and must not keep protection from being recorded
+            log.error("entries_unreadable", count=1)  # noqa: TRY400 - without ids
+            continue
         if not strengthens(old, new) or not (may_be_origin(old, peer) or may_be_origin(new, peer)):
             continue
         made += 1

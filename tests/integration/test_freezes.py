@@ -19,6 +19,7 @@ from node.store.entries import Entries
 from node.store.frozen import Frozen
 from node.store.lines import Line, ledger_openings
 from node.store.safeguard_tables import asked_days, followed
+from node.store.tables import entry_revisions
 from node.store.vault import Vault
 from node.store.writer import Writer
 from node.wire.codes_pb2 import LINK_KIND_USES, LOOKUP_KIND_TELEPHONE, AsylumState, Tri
@@ -284,6 +285,36 @@ def test_a_view_ends_at_its_review_date_and_a_later_revision_is_not_seen_then(no
     assert node.found("GT", REVIEW_US - 1) == [1]
     assert node.found("GT", REVIEW_US) == []
     assert node.found("US", REVIEW_US) == [2]
+
+
+def test_a_revision_that_was_altered_keeps_no_protection_from_being_recorded(node: Node, entry: Entry) -> None:
+    node.log(line((entry.entry_id, 1, ENTRY_OUTCOME_HIT)))
+    second = Entry()
+    second.CopyFrom(entry)
+    second.telecom.holder_name = "Invented Holder"
+    second = node.change(entry, second)
+    with node.database.engine.begin() as connection:
+        connection.execute(update(entry_revisions).values(sealed=os.urandom(400)))
+    assert node.change(second, strengthened(second)).protection.asylum == AsylumState.ASYLUM_STATE_CLAIMED
+    assert node.frozen_views() == []
+
+
+def test_a_view_that_was_altered_shows_nothing(node: Node, entry: Entry) -> None:
+    node.log(line((entry.entry_id, 1, ENTRY_OUTCOME_HIT)))
+    node.change(entry, strengthened(entry))
+    assert node.found("GT") == [1]
+    with node.database.engine.begin() as connection:
+        connection.execute(update(entry_revisions).values(sealed=os.urandom(400)))
+    node.write(node.frozen.load)
+    assert node.found("GT") == []
+
+
+def test_an_erased_case_freezes_nothing(node: Node, entry: Entry) -> None:
+    node.change(entry, strengthened(entry))
+    node.vault.erase_keys([entry.case_id], START_US)
+    node.log(line((entry.entry_id, 1, ENTRY_OUTCOME_HIT)))
+    node.follow()
+    assert node.frozen_views() == []
 
 
 def test_a_recall_ends_a_view(node: Node, entry: Entry) -> None:

@@ -6,19 +6,34 @@ from pathlib import Path
 
 import pytest
 
+from node.cli.examining_safeguards import examine_safeguards
 from node.store.database import Database
+from node.store.entries import Entries
+from node.store.keystore import KeyStore
 from node.store.safeguard_tables import determinations
 from node.store.tables import life_queries
-from node.wire.codes_pb2 import TRI_NO, TRI_YES
+from node.store.vault import Vault, read_key_file
+from node.wire.codes_pb2 import TRI_NO, TRI_UNKNOWN, TRI_YES
 from node.wire.desk_pb2 import DecideChangeRequest
 from node.wire.entry_pb2 import Entry
 from node.wire.exchange_pb2 import Answer
 from node.wire.ledger_pb2 import LEAF_KIND_READ
 from node.wire.safeguard_pb2 import Determination, ListDeterminationsRequest
 from tests.desk.support import Desks, asserted, desks_of, life_query, search
-from tests.federation.support import NOBODYS, private_of
-from tests.safeguards.support import EXILE, PLAIN, PROTECTED, UNDECIDED, asked, entry_of, put, records, until
-from tests.world import World
+from tests.federation.support import NOBODYS, case_record, private_of
+from tests.safeguards.support import (
+    EXILE,
+    PLAIN,
+    PROTECTED,
+    UNDECIDED,
+    asked,
+    entry_of,
+    put,
+    records,
+    until,
+    with_protection,
+)
+from tests.world import World, now_us
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -166,3 +181,42 @@ async def test_what_a_crash_lost_is_made_again(tmp_path: Path) -> None:
         await examined(desks)
         (notice,) = await notices_of(desks, exchange_id)
         assert list(notice.facts) == ["witness"]
+
+
+async def test_what_is_no_more_waits_for_nobody(tmp_path: Path) -> None:
+    """Three telephones that facts are unknown of: one stays, one is taken back, the case of one is erased."""
+    world = World.make(tmp_path, ("GT", "MX"))
+    numbers = [f"+120255501{number}" for number in (80, 81, 82)]
+    for number in numbers:
+        world["MX"].write((case_record(), [with_protection(number, witness_protection=TRI_UNKNOWN)]))
+    async with desks_of(world, "MX", "GT") as desks:
+        for number in numbers:
+            await life(desks, number)
+        assert len(await listed(desks)) == 3
+    stays = end_two_of_three(world, numbers)
+    config, late = world["MX"].config, now_us() + 2 * HOUR_US
+    before = {each.what: each for each in examine_safeguards(config, late)}["facts for a life"]
+    assert (before.state, before.says[:26]) == ("red", "3 of 3 entries are overdue")
+    async with desks_of(world, "MX") as desks:
+        (notice,) = await listed(desks)
+        assert notice.entry_id == stays
+
+        async def waiting() -> list[str]:
+            return [each.says for each in examine_safeguards(config, late) if each.what == "facts for a life"]
+
+        (says,) = await until(waiting, lambda found: found[0].startswith("1 of 1"))
+        assert says == "1 of 1 entries are overdue: determine them, `enlace life facts`"
+
+
+def end_two_of_three(world: World, numbers: list[str]) -> bytes:
+    """Take the second entry back and erase the case of the third, while the node is down; return the first one's id."""
+    config = world["MX"].config
+    with Database.open(config.store.database) as database, KeyStore.open(config.store.keystore) as keys:
+        vault = Vault(keys, read_key_file(config.store.key_encryption_key))
+        entries = Entries(database, vault, vault.lookup_keys())
+        with database.engine.begin() as connection:
+            found = {each.telecom.telephone: each for each in entries.active(connection, now_us(), 10)}
+            stays, recalled, erased = (found[number] for number in numbers)
+            entries.recall(connection, recalled.entry_id)
+        vault.erase_keys([erased.case_id], now_us())
+        return stays.entry_id

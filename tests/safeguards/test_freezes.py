@@ -12,8 +12,10 @@ from sqlalchemy import URL
 from node.cli.demo.federation import free_ports
 from node.cli.serving import running
 from node.config import Listen
+from node.store import disclosures
 from node.wire.codes_pb2 import LINK_KIND_USES, TRI_YES
 from node.wire.desk_pb2 import GetCaseRequest, ListCasesRequest
+from node.wire.desk_pb2_grpc import DeskStub
 from node.wire.entry_pb2 import Entry, Link
 from node.wire.exchange_pb2 import Answer, Query, QueryResponse
 from node.wire.ledger_pb2 import LEAF_KIND_RECORD
@@ -28,6 +30,7 @@ from node.wire.safeguard_pb2 import (
 from tests.conftest import postgres_database
 from tests.desk.support import Desks, Status, asserted, desks_of, refused
 from tests.federation.support import case_record, decisions_of, person, private_of
+from tests.ledger_lines import new_line
 from tests.peer_simulator import channel_to, opened_answer, request, sealed_query, send, telephone_query
 from tests.safeguards.support import CLAIMED, by_name, put, until, with_protection
 from tests.world import DAY_US, World, now_us
@@ -267,3 +270,33 @@ async def test_a_node_that_starts_again_shows_what_was_frozen(tmp_path: Path) ->
         await protect(desks, SEEN)
     async with running(world["MX"].config):
         assert await exchanged(world, telephone_query(SEEN)) == before
+
+
+async def test_a_busy_hour_is_followed_in_a_quiet_one(tmp_path: Path) -> None:
+    world = World.make(tmp_path, ("GT", "MX"))
+    world["MX"].write((case_record(), [with_protection(SEEN, origins=["GT"])]))
+    async with running(world["MX"].config) as mx:
+        assert mx.upkeep is not None
+        mx.upkeep.cancel()  # so that nobody else follows
+
+        async def left() -> int:
+            return await mx.database.read(disclosures.left)
+
+        await mx.freezing.catch_up()
+        await mx.freezing.look()
+        await exchanged(world, telephone_query(SEEN))
+        for _ in range(3):
+            lines = [new_line() for _ in range(disclosures.PAGE)]
+            await asyncio.wrap_future(mx.writer.submit(lambda _: None, lines))
+        await mx.freezing.look()
+        assert await left() == 3 * disclosures.PAGE + 1
+        await mx.freezing.look()  # nothing came since
+        assert await left() == 2 * disclosures.PAGE + 1
+        async with world["MX"].desk_channel() as channel:
+            stub = DeskStub(channel)
+            (case,) = (await stub.ListCases(ListCasesRequest())).cases
+            (entry,) = (await stub.GetCase(GetCaseRequest(case_id=case.case_id))).entries
+            entry.protection.asylum = CLAIMED
+            await put(stub, asserted(entry))
+        assert await left() < 10  # those of the officer alone
+        assert len((await shown(world, SEEN)).hits) == 1
