@@ -97,9 +97,9 @@ def wait_until_up(place: Place, process: "subprocess.Popen[bytes]") -> None:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[World]:
+def running(folder: Path, **how: Any) -> Iterator[World]:  # noqa: ANN401 - as `World.make`
     """GT and MX, whose nodes run, and US, whose node does not; MX keeps the invented cases."""
-    made = World.make(folder)
+    made = World.make(folder, **how)
     places = [made["GT"], made["MX"]]
     processes = [start(place) for place in places]
     try:
