@@ -10,10 +10,13 @@ LOCKS = ["requirements.lock", "requirements-dev.lock"]
 PIN = re.compile(r"^([a-z0-9._-]+(?:\[[a-z,]+\])?==\S+(?: ; [^\\]+?)?) \\$")
 HASH = re.compile(r"^    --hash=sha256:[0-9a-f]{64}( \\)?$")
 
+EXTRAS = re.compile(r"\[[^]]*\]")  # what else of a package something else asks for
+
 
 def pins(name: str) -> dict[str, str]:
     lines = ROOT.joinpath(name).read_text("utf-8").splitlines()
-    return {match[1].split("==")[0]: match[1] for line in lines if (match := PIN.match(line))}
+    found = [EXTRAS.sub("", match[1]) for line in lines if (match := PIN.match(line))]
+    return {pin.split("==")[0]: pin for pin in found}
 
 
 @pytest.mark.parametrize("name", LOCKS)
