@@ -13,12 +13,13 @@ from node.policy import reference
 from node.policy.compile import Bound, Compiled, compiled
 from node.policy.compile_check import verify_masks
 from node.policy.decide import ENTRY, HIT, PENDING, Decision, Policy
-from node.policy.evaluate import MASK, PSEUDONYMISE, WITHHOLD, is_firing, is_met
+from node.policy.evaluate import EXISTENCE, MASK, PSEUDONYMISE, RELEASE, WITHHOLD, is_firing, is_met
 from node.policy.facts import Facts
 from node.policy.masks import Box, Masks, SetTable
 from node.policy.rulebook import parse_rulebook
 from node.policy.rules import Condition, Rule, Rulebook
 from node.policy.vocabulary import AGE_BOUNDS, DIMENSIONS, UNKNOWN, Category, Obligation, Outcome
+from node.wire import codes_pb2
 from tests.unit.policy.books import (
     PLACE,
     acceptances,
@@ -30,8 +31,11 @@ from tests.unit.policy.books import (
     text_of,
     without,
 )
-from tests.unit.policy.situations import ACCEPTED, NOW_US, OPEN, SUSPECT_PHONE, any_facts, book, but
+from tests.unit.policy.situations import ACCEPTED, NOW_US, OPEN, SUSPECT_PHONE, any_facts, book, but, rule
 from tests.unit.policy.test_shipped_rulebooks import FOLDER, load
+
+IDENTITY = codes_pb2.DATA_CATEGORY_IDENTITY
+SOURCE = codes_pb2.DATA_CATEGORY_SOURCE
 
 
 def placeless(book: Rulebook) -> Rulebook:
@@ -117,6 +121,22 @@ def test_what_no_rulebook_lifts_is_compiled_as_the_reference_says() -> None:
         for values in itertools.product(*(DIMENSIONS[each].values for each in names)):
             changed: dict[str, Any] = dict(zip(names, values, strict=True))
             verify_same(OPEN_FLOOR, open_, but(**changed), ACCEPTED)
+
+
+def test_of_a_hit_nothing_else_is_told() -> None:
+    """Every kind of entry has a source and roles; they are no part of a hit, whoever grants them."""
+    granting = rule(
+        effect="allow", when="{paired: ['YES']}", data="{EXISTENCE: release, SOURCE: mask, IDENTITY: release}"
+    )
+    floor, release = book(granting, "floor"), book(granting)
+    for kind, outcome in (("ROUTE", HIT), ("TELECOM", ENTRY)):
+        decision = Policy(floor, release, ACCEPTED).decide(but(kind=kind), NOW_US)
+        assert decision.outcome == outcome
+        assert {each.category for each in decision.grants} == ({EXISTENCE} if outcome == HIT else {IDENTITY, SOURCE})
+        assert (decision.level(SOURCE), decision.level(IDENTITY)) == (
+            (WITHHOLD, WITHHOLD) if outcome == HIT else (MASK, RELEASE)
+        )
+        verify_same(floor, release, but(kind=kind), ACCEPTED)
 
 
 # --- the tables ------------------------------------------------------------------------------------------------------
