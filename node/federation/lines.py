@@ -1,6 +1,7 @@
 """From what happened to a ledger line: the leaf, its opening, and what is kept beside it."""
 
 import hashlib
+import os
 import secrets
 
 from node.federation.envelope import Opened, Sealed, Signer
@@ -48,9 +49,10 @@ def line_of(
 
     `replay_key` makes the line the only one of its kind; `bodies` are kept encrypted beside it.
     """
+    random = os.urandom(48)  # two salts
     if decisions is not None:
-        decisions.salt = secrets.token_bytes(16)
-    opening, commitment = build_opening(secrets.token_bytes(32), private, decisions)
+        decisions.salt = random[32:]
+    opening, commitment = build_opening(random[:32], private, decisions)
     return Line(
         leaf=build_leaf(shared, now_us, commitment),
         opening=opening,

@@ -8,7 +8,7 @@ UNIDENTIFIED = Counter("enlace_unidentified_total", "Callers whose certificate w
 ASKED = Counter("enlace_asked_total", "Queries put to peers, by how they ended", ["peer", "outcome"])
 ANSWER_SECONDS = Histogram(
     "enlace_answer_seconds",
-    "Time from a query's arrival to its durable line",
+    "Time from a query's arrival until its answer is made, to be logged and to leave at its tick",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0),
 )
 RED_LINES = Counter("enlace_red_lines_held_total", "Entries that the rules would have let cross a red line")

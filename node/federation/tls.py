@@ -8,6 +8,7 @@ that peer's roots only.
 import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import grpc
@@ -27,7 +28,7 @@ class OwnIdentity:
     @property
     def not_after_us(self) -> int:
         """When the certificate ends, in UTC microseconds."""
-        return int(x509.load_pem_x509_certificates(self.chain)[0].not_valid_after_utc.timestamp() * 1_000_000)
+        return _not_after_us(self.chain)
 
 
 def load_own_identity(certificate: Path, key: Path) -> OwnIdentity:
@@ -51,7 +52,18 @@ def load_own_identity(certificate: Path, key: Path) -> OwnIdentity:
 
 def pem_bundle(ders: Iterable[bytes]) -> bytes:
     """Return certificates given as DER as one PEM text."""
-    return b"".join(x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM) for der in ders)
+    return b"".join(_pem(der) for der in ders)
+
+
+# Both are asked for each second, of what changes once in months.
+@lru_cache(maxsize=1_024)
+def _pem(der: bytes) -> bytes:
+    return x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)
+
+
+@lru_cache(maxsize=8)
+def _not_after_us(chain: bytes) -> int:
+    return int(x509.load_pem_x509_certificates(chain)[0].not_valid_after_utc.timestamp() * 1_000_000)
 
 
 def https_context(certificate: Path, key: Path, roots: bytes) -> ssl.SSLContext:
@@ -77,11 +89,14 @@ class ServerTls:
 
     def __init__(self, own: OwnIdentity, roots: bytes) -> None:
         """Take the node's identity, and the PEM bundle that clients may chain to."""
+        self._used = own, roots
         self._configuration = self._configured(own, roots)
 
     def replace(self, own: OwnIdentity, roots: bytes) -> None:
         """Use another identity or bundle from the next handshake on."""
-        self._configuration = self._configured(own, roots)
+        if self._used != (own, roots):
+            self._configuration = self._configured(own, roots)
+            self._used = own, roots
 
     def credentials(self) -> grpc.ServerCredentials:
         """Return credentials that ask for the present configuration at each handshake."""

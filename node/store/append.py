@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
 from sqlalchemy import (
     BindParameter,
     Connection,
@@ -40,6 +39,7 @@ from node.store.lines import (
     ledger_lines,
     ledger_openings,
     opening_context,
+    pack_bodies,
     parse_head,
 )
 from node.store.prepared import Prepared
@@ -76,7 +76,7 @@ def seal_line(vault: Vault, line: Line) -> SealedLine:
     hashed = leaf_hash(line.leaf)
     bodies = None
     if line.bodies:
-        bodies = vault.seal_alone(bodies_context(hashed), msgspec.msgpack.encode(dict(line.bodies)))
+        bodies = vault.seal_alone(bodies_context(hashed), pack_bodies(line.bodies))
     return SealedLine(line, hashed, vault.seal_alone(opening_context(hashed), line.opening), bodies)
 
 

@@ -4,9 +4,11 @@ A table holds what must survive, and nothing twice, with one exception: the hash
 head tells *that* a line was damaged, never which; the hashes name it (see `node.ledger.chain`).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -20,6 +22,7 @@ from sqlalchemy import (
 
 from node.errors import LedgerBrokenError
 from node.ledger.chain import FIRST_LINK
+from node.ledger.leaf import pad, unpad
 from node.ledger.rfc6962 import EMPTY_ROOT, HASH_SIZE, Frontier
 from node.store.tables import metadata
 
@@ -88,6 +91,27 @@ def bodies_context(leaf_hash: bytes) -> bytes:
     return b"ledger bodies\x00" + leaf_hash
 
 
+def pack_bodies(bodies: Iterable[tuple[str, bytes]]) -> bytes:
+    """Serialise messages to be kept, without the zeros that they end in: they were padded for the wire.
+
+    What they are kept as has a multiple of 512 bytes, as openings have, so that sizes tell no more of them.
+    """
+    return pad(msgspec.msgpack.encode({name: (len(data), data.rstrip(b"\0")) for name, data in bodies}))
+
+
+def unpack_bodies(packed: bytes) -> dict[str, bytes]:
+    """Return messages that were kept, by name.
+
+    Raises:
+        LedgerBrokenError: They were not packed so.
+    """
+    try:
+        bodies = msgspec.msgpack.decode(unpad(packed), type=dict[str, tuple[int, bytes]])
+    except msgspec.MsgspecError as error:
+        raise LedgerBrokenError("the messages kept beside a line can't be read") from error
+    return {name: data.ljust(size, b"\0") for name, (size, data) in bodies.items()}
+
+
 # SQLite makes a key its row number only when its type is called INTEGER; any other name costs a second index.
 _INDEX = BigInteger().with_variant(Integer, "sqlite")
 
@@ -132,5 +156,5 @@ ledger_bodies = Table(
     "ledger_bodies",
     metadata,
     Column("idx", _INDEX, primary_key=True, autoincrement=False),
-    Column("sealed", LargeBinary, nullable=False),  # MessagePack of names and bytes, under a key of its own
+    Column("sealed", LargeBinary, nullable=False),  # `pack_bodies`, under a key of its own
 )

@@ -4,7 +4,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
 from sqlalchemy import Connection, Select, select
 
 from node.errors import KeyErasedError, LedgerBrokenError, NotFoundError
@@ -18,6 +17,7 @@ from node.store.lines import (
     ledger_openings,
     opening_context,
     parse_head,
+    unpack_bodies,
 )
 from node.store.vault import Vault
 from node.wire.ledger_pb2 import Leaf, LeafKind, LeafShared, Opening
@@ -104,14 +104,14 @@ def read_bodies(connection: Connection, vault: Vault, index: int) -> dict[str, b
     Raises:
         NotFoundError: There is no such line, or none was kept.
         KeyErasedError: They were erased.
-        DecryptionError: They were altered.
+        DecryptionError, LedgerBrokenError: They were altered.
     """
     joined = ledger_lines.join(ledger_bodies, ledger_bodies.c.idx == ledger_lines.c.idx)
     query = select(ledger_lines.c.leaf_hash, ledger_bodies.c.sealed).select_from(joined)
     row = connection.execute(query.where(ledger_lines.c.idx == index)).one_or_none()
     if row is None:
         raise NotFoundError(f"no message is kept beside line {index}")
-    return msgspec.msgpack.decode(vault.open_alone(bodies_context(row.leaf_hash), row.sealed), type=dict[str, bytes])
+    return unpack_bodies(vault.open_alone(bodies_context(row.leaf_hash), row.sealed))
 
 
 def _page(start: int, exchange_id: bytes | None) -> Select[tuple[int, bytes, bytes, bytes, bytes, bytes, bytes]]:

@@ -21,12 +21,12 @@ from node.errors import (
 from node.federation.envelope import STATEMENT_TYPE
 from node.identity.keys import key_id, public_key, verify_signature
 from node.ledger.chain import FIRST_LINK, link_of
-from node.ledger.leaf import build_leaf, parse_leaf
+from node.ledger.leaf import build_leaf, pad, parse_leaf
 from node.ledger.rfc6962 import Frontier, leaf_hash
 from node.store import ledger_rows
 from node.store.database import Database
 from node.store.ledger import verify_ledger
-from node.store.lines import ledger_openings
+from node.store.lines import ledger_openings, pack_bodies, unpack_bodies
 from node.store.listing import list_lines, read_bodies, read_head
 from node.store.vault import Vault, key_id_of
 from node.store.writer import Writer
@@ -423,3 +423,17 @@ def test_erased_bodies_can_not_be_read(filled: Database, vault: Vault) -> None:
         with pytest.raises(KeyErasedError):
             read_bodies(connection, vault, 3)
         assert verify_ledger(connection, vault=vault).openings == SIZE
+
+
+@pytest.mark.parametrize("data", [b"", b"\0", b"q", b"q\0\0", bytes(1024), b"a" * 600 + bytes(3496)])
+def test_messages_are_kept_without_the_zeros_they_end_in(data: bytes) -> None:
+    packed = pack_bodies([("query", data), ("answer", b"x")])
+    assert unpack_bodies(packed) == {"query": data, "answer": b"x"}
+    assert len(packed) % 512 == 0
+    assert len(packed) <= len(data.rstrip(b"\0")) + 512 + 32
+
+
+@pytest.mark.parametrize("packed", [b"", b"x", pad(b""), pad(b"\x91\x01"), pad(b"\x81\xa1q\x92\x01\xc4\x01")])
+def test_messages_that_were_not_packed_are_not_read(packed: bytes) -> None:
+    with pytest.raises(LedgerBrokenError):
+        unpack_bodies(packed)

@@ -363,7 +363,7 @@ async def test_a_full_database_lets_nothing_out_and_recovers(small: Path, vault:
         await asyncio.gather(*(writer.append(new_line()) for _ in range(10)))
         set_room(writer, 40)
         held = hold(writer)
-        futures = [writer.append(new_line(bodies=(("answer", bytes(4096)),))) for _ in range(60)]
+        futures = [writer.append(new_line(bodies=(("answer", os.urandom(4096)),))) for _ in range(60)]
         held.set()
         results = await asyncio.gather(*futures, return_exceptions=True)
         assert {type(result) for result in results} == {LedgerError}
