@@ -6,15 +6,16 @@ import msgspec
 
 from node.errors import UsageError
 from node.policy import diff_text
-from node.policy.diff_ranges import Kind, red_line_meaning, shared_by
+from node.policy.diff_ranges import Kind
 from node.policy.diff_search import Box, Search
+from node.policy.diff_shared import red_line_meaning, shared_by
 from node.policy.prove.anything import anything
 from node.policy.rules import RedLine, Rulebook
 
 Verdict = Literal["same", "narrows only", "widens only", "both"]
 
 MOST_BOXES: Final = 200
-MOST_QUESTIONS: Final = 2_500
+MOST_QUESTIONS: Final = 2_000
 """Bounds of the search, so that two rulebooks of 100 rules take some seconds; see `Difference.unfinished`."""
 
 _ALWAYS: Final = 1 << 62  # UTC microseconds, far off

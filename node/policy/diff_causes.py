@@ -4,12 +4,11 @@ from collections.abc import Iterator
 
 import msgspec
 
-from node.policy.diff_ranges import HOLD, RETENTION, WIDENING, Change, rule_meaning
+from node.policy.diff_ranges import HOLD, RETENTION, WIDENING, Change
+from node.policy.diff_shared import rule_meaning
 from node.policy.evaluate import EXISTENCE, LayerResult
 from node.policy.rules import Rule
 from node.policy.vocabulary import CATEGORY_NUMBERS, OBLIGATION_NUMBERS, Category
-
-_SAYS = {"limit": "limited by", "deny": "denied by", "hold": "held by", "attach": "attached by"}
 
 
 class Cause(msgspec.Struct, frozen=True):
@@ -40,9 +39,9 @@ def rules_behind(change: Change, old: LayerResult, new: LayerResult) -> Iterator
         if widens:
             yield from (("granted by", rule, True) for rule in _granting(new, category))
             for rule in _without(_restricting(old, category), new):
-                yield f"no longer {_SAYS[rule.effect]}", rule, False
+                yield f"no longer {_restricts(rule, old)}", rule, False
         else:
-            yield from ((_SAYS[rule.effect], rule, True) for rule in _without(_restricting(new, category), old))
+            yield from ((_restricts(rule, new), rule, True) for rule in _without(_restricting(new, category), old))
             yield from (("no longer granted by", rule, False) for rule in _without(_granting(old, category), new))
     elif change.subject == HOLD:
         held, other = (old, new) if widens else (new, old)
@@ -74,6 +73,12 @@ def _restricting(layer: LayerResult, category: Category) -> list[Rule]:
         or (rule.effect != "allow" and rule in layer.unaccepted)
         or (rule.effect == "limit" and rule.data.keys() & {category, EXISTENCE})
     ]
+
+
+def _restricts(rule: Rule, layer: LayerResult) -> str:
+    if rule.effect == "deny":
+        return "denied by"
+    return "by the unaccepted obligations of" if rule in layer.unaccepted else "limited by"
 
 
 def _without(rules: list[Rule], layer: LayerResult) -> list[Rule]:

@@ -6,9 +6,10 @@ from typing import Final, TypeAlias
 
 import z3
 
-from node.policy.diff_ranges import HOLD, KINDS, RETENTION, WITHHELD, Change, Kind, Pair, Shared, shared_by
+from node.policy.diff_ranges import HOLD, KINDS, RETENTION, WHATEVER, WITHHELD, Change, Kind, Pair
+from node.policy.diff_shared import Shared, shared_by
 from node.policy.prove.model import EXISTENCE, LEVELS, REFERENCE, Model
-from node.policy.prove.variables import Variables
+from node.policy.prove.variables import Variables, conjunctions_of
 from node.policy.rules import Rule, Rulebook
 from node.policy.vocabulary import (
     CATEGORIES_BY_KIND,
@@ -24,6 +25,10 @@ from node.wire import codes_pb2
 
 _RELEASE, _GENERALISE, _PSEUDONYMISE, _MASK = LEVELS
 _WITHHOLD: Final = codes_pb2.OUTCOME_WITHHOLD
+_KINDS: Final = {
+    category: [kind for kind, own in CATEGORIES_BY_KIND.items() if category in own]
+    for category in CATEGORY_NUMBERS.values()
+}
 HIDDEN_IN_A_HIT: Final = COMMON_CATEGORIES - {EXISTENCE, REFERENCE}
 """Categories that every kind of entry has, and of which nothing is told where the rest does not leave."""
 
@@ -90,6 +95,17 @@ class Version:
         """Whether one of these rules of the version fires."""
         return self._variables.any_of(map(self.model.fires, rules))
 
+    def restricts(self, own: Shared, category: Category) -> z3.BoolRef:
+        """Whether one of these rules and red lines of the version keeps a category from leaving whole."""
+        lines = [line for line in own.red_lines if line.data & {category, EXISTENCE} and line.kind != "structural"]
+        found = [self.model.met(line.when, unknown=True) for line in lines]
+        for rule in own.rules:
+            if rule.effect == "deny" or (rule.effect == "limit" and rule.data.keys() & {category, EXISTENCE}):
+                found.append(self.model.fires(rule))
+            elif rule.effect != "allow" and rule.obligations:
+                found.append(z3.And(self.model.fires(rule), z3.Not(self._variables.accepts(rule.obligations))))
+        return self._variables.any_of(found)
+
     def owes(self, obligation: Obligation) -> z3.BoolRef:
         """Whether an obligation goes with whatever leaves."""
         return self.is_any_firing(
@@ -107,7 +123,7 @@ class Version:
         return self._variables.all_of([*kept, self.deletes_within(days)] if days else kept)
 
     def forbids(self, forbidding: Shared, category: Category | None) -> z3.BoolRef:
-        """See `diff_ranges.is_forbidden`."""
+        """See `diff_shared.is_forbidden`."""
         categories = {EXISTENCE} if category is None else {EXISTENCE, category}
         found = []
         for rule in forbidding.rules:
@@ -124,6 +140,9 @@ Topic: TypeAlias = tuple[Kind, str]
 
 class Versions:
     """Both versions over the same situation.
+
+    Attributes:
+        topics: All that may differ, and where it does; what widens first.
 
     Where both share their floor, changes are told within it: as what the release rulebooks say wherever the floor
     lets something leave. Otherwise every box would repeat the floor's conditions.
@@ -142,15 +161,25 @@ class Versions:
             else (self.old, self.new)
         )
         self.shared: Final = shared_by(old, new)
+        conditions = (each for book in (*old, *new) for parts in conjunctions_of(book) for each in parts)
+        named = [(each.dimension, each.values) for each in conditions]
+        named += [("kind", frozenset(_KINDS[category])) for category in CATEGORY_NUMBERS.values()]
+        self._named: Final = sorted(set(named), key=lambda each: (each[0], sorted(each[1])))
+        self._went: Final = self.shared.missing_from(old)
+        self._came: Final = self.shared.missing_from(new)
         self._days: Final = sorted({rule.retention_days for book in (*old, *new) for rule in book.rules} - {0})
         self._both_told: Final = z3.And(self.old.told, self.new.told)
         # Where no rule decides nothing differs, and what can't be needs no comparing.
         self.compared: Final = z3.And(
             self.old.model.well_formed, z3.Not(self.old.model.refused), z3.Not(self.old.model.silent)
         )
+        self.topics: Final = self._told()
 
-    def topics(self) -> dict[Topic, z3.BoolRef]:
-        """All that may differ, and where it does."""
+    def naming(self, dimension: str, word: str) -> tuple[bool, ...]:
+        """Which of all conditions on a dimension name a word."""
+        return tuple(word in words for name, words in self._named if name == dimension)
+
+    def _told(self) -> dict[Topic, z3.BoolRef]:
         found: dict[Topic, z3.BoolRef] = {}
         # That an entry exists follows from all else, and is told last.
         for word, category in sorted(CATEGORY_NUMBERS.items(), key=lambda each: each[1] in {EXISTENCE, REFERENCE}):
@@ -192,6 +221,8 @@ class Versions:
             where.append(self.new.model.is_of_kind(category))
             if change.within_floor and category in HIDDEN_IN_A_HIT:
                 where.append(self._beside_the_rest(change, category))
+            if WHATEVER in {change.before, change.after}:
+                return z3.And(*where), self._restriction(change, category, old, new)
             return z3.And(*where), self._level_change(change, category, old, new)
         where.append(self._both_told)
         if change.subject == RETENTION:
@@ -219,7 +250,7 @@ class Versions:
     def _beside_the_rest(self, change: Change, category: Category) -> z3.BoolRef:
         """Where a category that is not the entry's own changes by itself; or else because the rest does."""
         old, new = self.old, self.new
-        own = self.variables.has("kind", *[kind for kind, its in CATEGORIES_BY_KIND.items() if category in its])
+        own = self.variables.has("kind", *_KINDS[category])
         if not change.follows:
             hits = [each.hit for each in (old, new, *self._alone)]
             return z3.Or(own, z3.Not(z3.Or(*hits)))
@@ -231,16 +262,27 @@ class Versions:
         return z3.Or(*[z3.And(one.at_most(category, g), z3.Not(other.at_most(category, g))) for g in LEVELS])
 
     def _level_change(self, change: Change, category: Category, old: Version, new: Version) -> z3.BoolRef:
-        before, after = OUTCOME_NUMBERS[change.before], OUTCOME_NUMBERS[change.after]
         parts = []
-        if not change.follows or before != _WITHHOLD:
-            parts.append(old.is_at(category, before))
-        if not change.follows or after != _WITHHOLD:
-            parts.append(new.is_at(category, after))
-        if after != _WITHHOLD:
+        for version, level in ((old, change.before), (new, change.after)):
+            if not (change.follows and level == WITHHELD):
+                parts.append(version.is_at(category, OUTCOME_NUMBERS[level]))
+        if change.after != WITHHELD:
             held = new.model.held if change.on_approval else z3.Not(new.model.held)
             parts.append(z3.Or(held, self.old.is_any_firing(self.shared.holds)))
         return z3.And(*parts)
+
+    def _restriction(self, change: Change, category: Category, old: Version, new: Version) -> z3.BoolRef:
+        """Whether a restriction that came or went applies, and sets the level wherever something differs."""
+        version, own, level = (
+            (self.new, self._came, change.after) if change.before == WHATEVER else (self.old, self._went, change.before)
+        )
+        alone = new if change.before == WHATEVER else old
+        differs = self.topics[change.kind, change.subject]
+        parts = [z3.Implies(differs, alone.is_at(category, OUTCOME_NUMBERS[level]))]
+        if change.before == WHATEVER and level != WITHHELD:
+            held = new.model.held if change.on_approval else z3.Not(new.model.held)
+            parts.append(z3.Implies(differs, z3.Or(held, self.old.is_any_firing(self.shared.holds))))
+        return z3.And(version.restricts(own, category), *parts)
 
     def _deletes_sooner(self, one: Version, other: Version) -> z3.BoolRef:
         sooner = [z3.And(one.deletes_within(d), z3.Not(other.deletes_within(d))) for d in self._days]

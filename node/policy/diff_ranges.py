@@ -4,20 +4,19 @@ A range is a set of values for each dimension that matters; a box is all situati
 Nothing here knows a solver: what is said of a box can be checked with `node.policy.reference` alone.
 """
 
-from collections.abc import Collection, Hashable
+from collections.abc import Collection
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from node.policy.evaluate import LayerResult, categories_of, is_firing, is_met, join
+from node.policy.evaluate import LayerResult, categories_of, join
 from node.policy.facts import UNKNOWN_AGE, Facts
 from node.policy.prove.variables import ACCEPTED
 from node.policy.reference import decide, weigh
-from node.policy.rules import RedLine, Rule, Rulebook
+from node.policy.rules import RedLine, Rulebook
 from node.policy.vocabulary import (
     AGE_BOUNDS,
     CATEGORIES,
-    CATEGORY_NUMBERS,
     DIMENSIONS,
     NEVER_LAWFUL,
     OBLIGATION_NUMBERS,
@@ -54,11 +53,13 @@ RETENTION: Final = "RETENTION"
 WITHHELD: Final = "withhold"
 """The level of what does not leave, in words."""
 
+WHATEVER: Final = "whatever"
+"""A level that is not told: of what a restriction now keeps back, or of what one kept back before."""
+
 Pair: TypeAlias = tuple[Rulebook, Rulebook]
 """A floor and a release rulebook, both in force."""
 
 _WITHHOLD: Final = codes_pb2.OUTCOME_WITHHOLD
-_EXISTENCE: Final = codes_pb2.DATA_CATEGORY_EXISTENCE
 _RETENTION: Final = codes_pb2.OBLIGATION_RETENTION
 _MAY_LEAVE: Final = frozenset(
     {ledger_pb2.ENTRY_OUTCOME_ENTRY, ledger_pb2.ENTRY_OUTCOME_HIT, ledger_pb2.ENTRY_OUTCOME_PENDING}
@@ -128,7 +129,7 @@ class Change(msgspec.Struct, frozen=True):
 
     Attributes:
         subject: Word of a category or an obligation, `RETENTION` or `HOLD`.
-        before: Level; "yes" or "no"; days, 0 where no rule says.
+        before: Level, or `WHATEVER` is less strict than the other; "yes" or "no"; days, 0 where no rule says.
         after: Likewise.
         on_approval: Of a category that leaves after: only once a focal point has approved it.
         within_floor: `before` and `after` are what the release rulebook says. The floor's word stands beside: what
@@ -216,87 +217,3 @@ def changes_between(old: Outcomes, new: Outcomes, kind: str) -> dict[str, Change
 
 def _flag(kind: Kind, subject: str, *, after: bool) -> Change:
     return Change(kind, subject, "no" if after else "yes", "yes" if after else "no")
-
-
-# --- what both versions share ----------------------------------------------------------------------------------------
-
-
-class Shared(NamedTuple):
-    """Rules and red lines that both versions have, but for their names: where these forbid, nothing can differ."""
-
-    rules: tuple[Rule, ...]
-    red_lines: tuple[RedLine, ...]
-
-    @property
-    def holds(self) -> tuple[Rule, ...]:
-        """Those that let a focal point decide, in both versions alike."""
-        return tuple(rule for rule in self.rules if rule.effect == "hold")
-
-    @property
-    def exceptions(self) -> tuple[str, ...]:
-        """Ids of all that forbids something."""
-        parts = [part for category in CATEGORY_NUMBERS.values() for part in self.forbidding(category)]
-        return tuple(dict.fromkeys(each.id for part in parts for each in part))
-
-    def forbidding(self, category: Category | None) -> "Shared":
-        """Those that may withhold a category, or, of None, all of the entry, whatever else the rulebooks say."""
-        categories = _with_existence(category)
-        return Shared(
-            tuple(
-                rule
-                for rule in self.rules
-                if rule.effect != "allow" and (rule.obligations or _withholds(rule, categories))
-            ),
-            tuple(
-                line
-                for line in self.red_lines
-                if line.kind == "never_release" and line.at_most == _WITHHOLD and line.data & categories
-            ),
-        )
-
-
-def shared_by(old: Pair, new: Pair) -> Shared:
-    """What both versions have in common."""
-    rules = {rule_meaning(rule) for book in new for rule in book.rules}
-    lines = {red_line_meaning(line) for book in new for line in book.red_lines}
-    return Shared(
-        tuple(rule for book in old for rule in book.rules if rule_meaning(rule) in rules),
-        tuple(line for book in old for line in book.red_lines if red_line_meaning(line) in lines),
-    )
-
-
-def rule_meaning(rule: Rule) -> Hashable:
-    """What a rule does, whatever it is called and in whatever order its conditions stand."""
-    unless = frozenset(frozenset(each) for each in rule.unless)
-    return (
-        rule.effect,
-        frozenset(rule.when),
-        unless,
-        frozenset(rule.data.items()),
-        rule.obligations,
-        rule.retention_days,
-    )
-
-
-def red_line_meaning(line: RedLine) -> Hashable:
-    """What a red line forbids, whatever it is called."""
-    return line.kind, frozenset(line.when), line.data, line.at_most, line.test
-
-
-def is_forbidden(situation: Situation, forbidding: Shared, category: Category | None) -> bool:
-    """Whether one of the rules and red lines that `forbidding` gave for this category forbids it here."""
-    categories = _with_existence(category)
-    return any(
-        is_firing(rule, situation.facts)
-        and (_withholds(rule, categories) or not rule.obligations <= situation.accepted)
-        for rule in forbidding.rules
-    ) or any(is_met(line.when, situation.facts, unknown=True) for line in forbidding.red_lines)
-
-
-def _with_existence(category: Category | None) -> frozenset[Category]:
-    return frozenset({_EXISTENCE} if category is None else {_EXISTENCE, category})
-
-
-def _withholds(rule: Rule, categories: frozenset[Category]) -> bool:
-    """Whether a restriction withholds the entry, or one of the categories, whenever it fires."""
-    return rule.effect == "deny" or any(rule.data.get(each) == _WITHHOLD for each in categories)

@@ -14,7 +14,9 @@ from node.errors import ProverError
 from node.policy.diff_causes import Cause, rules_behind
 from node.policy.diff_model import HIDDEN_IN_A_HIT, Topic, Versions
 from node.policy.diff_ranges import (
+    KINDS,
     NARROWING,
+    WHATEVER,
     WIDENING,
     WITHHELD,
     Change,
@@ -25,8 +27,9 @@ from node.policy.diff_ranges import (
     changes_between,
     outcomes_in,
 )
+from node.policy.diff_shared import rule_meaning
 from node.policy.diff_space import Atom, Space
-from node.policy.evaluate import WITHHOLD, is_firing
+from node.policy.evaluate import WITHHOLD, LayerResult, is_firing
 from node.policy.prove.anything import anything
 from node.policy.vocabulary import CATEGORY_NUMBERS, OUTCOMES, Category, Outcome
 
@@ -98,25 +101,34 @@ class Search:
         Raises:
             ProverError: the solver gave up, or it and the evaluator disagree.
         """
-        topics = self._versions.topics()
+        topics = self._versions.topics
+        different = [
+            kind for kind in KINDS if self._space.is_any(topics[topic] for topic in topics if topic[0] == kind)
+        ]
         drafts: list[_Draft] = []
-        unfinished: dict[Kind, None] = {}
-        for topic in topics:
-            if topic[0] not in unfinished and not self._exhaust(topic, drafts):
-                unfinished[topic[0]] = None
+        unfinished = different
+        # What differs in one way must not leave another untold: each kind has a share of what is left, and what it
+        # does not need is for those that did not come to an end.
+        for _ in range(2):
+            shares, unfinished = unfinished, []
+            for place, kind in enumerate(shares):
+                share = len(shares) - place
+                boxes = len(drafts) + -((len(drafts) - self._most_boxes) // share)
+                questions = self.questions + (self._most_questions - self.questions) // share
+                if not all(self._exhaust(topic, drafts, boxes, questions) for topic in topics if topic[0] == kind):
+                    unfinished.append(kind)
+        drafts.sort(key=lambda draft: KINDS.index(draft.kind))
         return Found(
             boxes=tuple(self._box(each) for each in self._pruned(drafts)),
             unfinished=tuple(unfinished),
-            widens=self._space.is_any(claim for (kind, _), claim in topics.items() if kind in WIDENING),
-            narrows=self._space.is_any(
-                [*(claim for (kind, _), claim in topics.items() if kind in NARROWING), *self._versions.stricter()]
-            ),
+            widens=any(kind in WIDENING for kind in different),
+            narrows=any(kind in NARROWING for kind in different) or self._space.is_any(self._versions.stricter()),
         )
 
-    def _exhaust(self, topic: Topic, drafts: list[_Draft]) -> bool:
+    def _exhaust(self, topic: Topic, drafts: list[_Draft], most_boxes: int, most_questions: int) -> bool:
         """Add boxes until they cover a topic; False where the search stops before."""
         while example := self._space.find(topic):
-            if len(drafts) >= self._most_boxes or self.questions >= self._most_questions:
+            if len(drafts) >= most_boxes or self.questions >= most_questions:
                 return False
             drafts.append(self._draft(topic, example))
         return True
@@ -163,8 +175,7 @@ class Search:
 
     def _causes(self, change: Change, example: Situation, atoms: Sequence[Atom]) -> Iterator[Cause]:
         """The rules that bring a change about in the example, those first that do so throughout the box."""
-        place = 1 if self._versions.has_floor else 0
-        old, new = (outcomes_in(example, pair).layers[place] for pair in self._pairs)
+        old, new = self._layers_in(example)
         found = []
         for says, rule, is_new in rules_behind(change, old, new):
             version = self._versions.new if is_new else self._versions.old
@@ -175,6 +186,7 @@ class Search:
     def _changes(self, topic: Topic, example: Situation) -> list[Change]:
         """What changes in a situation, in all the ways in which it may be told; what tells most of the rules first."""
         real = self._changes_under(self._pairs, example)
+        layers = self._layers_in(example)
         found: list[Change] = []
         if self._versions.has_floor:
             alone = [(anything("floor"), release) for _, release in self._pairs]
@@ -186,7 +198,13 @@ class Search:
             ]
             levels = [outcomes_in(example, pair).levels for pair in alone]
             found += [each for change in real.values() for each in _following(change, *levels)]
-        return [each for each in (*found, *real.values()) if each.kind == topic[0]]
+        found = [each for each in (*found, *real.values()) if each.kind == topic[0]]
+        return [told for each in found for told in (*_loosely(each, *layers), each)]
+
+    def _layers_in(self, example: Situation) -> list[LayerResult]:
+        """What the old and the new rulebook say, alone."""
+        place = 1 if self._versions.has_floor else 0
+        return [outcomes_in(example, pair).layers[place] for pair in self._pairs]
 
     def _changes_under(self, pairs: Sequence[Pair], example: Situation) -> dict[str, Change]:
         old, new = (outcomes_in(example, pair) for pair in pairs)
@@ -215,3 +233,17 @@ def _following(change: Change, old: Mapping[Category, Outcome], new: Mapping[Cat
         yield msgspec.structs.replace(told, before=OUTCOMES[old[category]].lower())
     if change.before == WITHHELD and new.get(category, WITHHOLD) != WITHHOLD:
         yield msgspec.structs.replace(told, after=OUTCOMES[new[category]].lower())
+
+
+def _loosely(change: Change, old: LayerResult, new: LayerResult) -> Iterator[Change]:
+    """The change as that of a restriction which came or went: whatever it keeps back, and not level by level."""
+    if change.subject not in CATEGORY_NUMBERS or change.follows:
+        return
+    rules = [rule for _, rule, _ in rules_behind(change, old, new)]
+    if change.kind == "newly withheld" and (not rules or any(rule.effect != "allow" for rule in rules)):
+        yield msgspec.structs.replace(change, before=WHATEVER)
+    granted = {rule_meaning(rule) for rule in old.fired}
+    if change.kind == "newly released" and all(
+        rule.effect != "allow" or rule_meaning(rule) in granted for rule in rules
+    ):
+        yield msgspec.structs.replace(change, after=WHATEVER, on_approval=False)

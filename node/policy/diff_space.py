@@ -41,7 +41,7 @@ class Space:
         self._solver.add(versions.compared)
         self.questions = 0
         self._count = 0
-        self._topics: Final = versions.topics()
+        self._topics: Final = versions.topics
         self._open: Final = {topic: self._implying(differs) for topic, differs in self._topics.items()}
         self._names: dict[Atom, z3.BoolRef] = {}
         self._atoms: dict[str, Atom] = {}
@@ -53,6 +53,9 @@ class Space:
         self._words: Final = {name: possible_words(name) for name in (*DIMENSIONS, ACCEPTED)}
         self._others: Final = frozenset(self._words["recipient"]).difference(map(str, told_apart))
         self._words["recipient"] = tuple(word for word in self._words["recipient"] if word in told_apart)
+        # Words that rules name together mostly stand or fall together, and are asked about together.
+        for name, words in self._words.items():
+            self._words[name] = tuple(sorted(words, key=lambda word: versions.naming(name, word)))
 
     # --- questions ---------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from node.policy.diff_causes import Cause
-from node.policy.diff_ranges import HOLD, KINDS, RETENTION, WITHHELD, Change, Kind, Range, possible_words
+from node.policy.diff_ranges import HOLD, KINDS, RETENTION, WHATEVER, WITHHELD, Change, Kind, Range, possible_words
 from node.policy.prove.variables import ACCEPTED, SETS
 from node.policy.vocabulary import AGE_BOUNDS, CATEGORY_NUMBERS, UNKNOWN
 
@@ -119,7 +119,11 @@ def _change(change: Change) -> str:
         return f"deleted {_days(change.after)} (was: {_days(change.before)})"
     if change.subject not in CATEGORY_NUMBERS:
         return f"{change.subject} {'goes' if change.after == 'yes' else 'no longer goes'} with what leaves"
-    before, after = _LEVELS[change.before], _LEVELS[change.after]
+    if change.before == WHATEVER:
+        return (
+            "withheld (left before)" if change.after == WITHHELD else f"{_LEVELS[change.after]} (left with less care)"
+        )
+    before, after = _LEVELS[change.before], _LEVELS.get(change.after, "as other rules let it")
     if change.follows:
         rest = "now that other data does" if change.before == WITHHELD else "now that no other data leaves"
         after = f"{after}, {rest}"

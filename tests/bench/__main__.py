@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.bench import fanout, importing, ledger, policy, proving, rehearsing, search
+from tests.bench import diffing, fanout, importing, ledger, policy, proving, rehearsing, search
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +47,7 @@ def main() -> None:
         "fanout": _fanout,
         "import": _import,
         "prove": _prove,
+        "diff": _diff,
         "rehearse": _rehearse,
     }
     wanted = sys.argv[1:] or list(parts)
@@ -212,6 +213,18 @@ def _prove(_: Path) -> list[Row]:
             f"{found.broken:.1f} s",
             "",
         ),
+    ]
+
+
+def _diff(_: Path) -> list[Row]:
+    return [
+        Row(
+            f"difference of two versions, {found.rules} rules, {found.what}: {found.verdict}",
+            f"{found.seconds:.1f} s, {f'stopped at {found.ranges}' if found.stopped else found.ranges} ranges",
+            "≤ 10 s",
+            found.seconds <= 10,
+        )
+        for found in diffing.measure()
     ]
 
 

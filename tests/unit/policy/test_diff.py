@@ -111,19 +111,51 @@ def test_what_the_floor_forbids_is_no_difference() -> None:
     assert diff(book(GRANT), book(GRANT + MORE), floor=closed).verdict == "same"
 
 
-def test_a_range_reads_as_a_sentence() -> None:
-    old, new = GRANT + WITNESSES + DENY, GRANT + WITNESSES + DENY + MORE
-    assert (
-        compared(old, new).text
-        == (
-            "TEST 1 -> TEST 1, within TEST 1: widens only.\n"
-            "\n"
-            "Nothing differs where both versions forbid it, by D-1.\n"
-            "Whatever a range says, no more leaves than the floor lets leave.\n"
-            "\n"
-            "Newly released\n"
-        )
-        + "\n"
+def test_a_difference_reads_as_sentences() -> None:
+    more = MORE.replace(", LOCATION: generalise", "")
+    tortured = [each.replace("G-1", "G-3").replace("TRAFFICKING", "TORTURE") for each in (LONG, SHORT)]
+    old, new = GRANT + DENY + tortured[0], GRANT + DENY + tortured[1] + DUTY + HOLD
+    assert compared(old, new, old_lines=LINE).text == (
+        """\
+TEST 1 -> TEST 1, within TEST 1: both widens and narrows.
+Removes red line R-1 (t; l), which is an approval of its own.
+
+Nothing differs where both versions forbid it, by D-1.
+Whatever a range says, no more leaves than the floor lets leave.
+
+Newly released
+1. victim YES or UNKNOWN:
+   IDENTITY: leaves as other rules let it (was withheld), for instance granted by G-1 (UNTOC art. 27(1))
+
+Newly withheld
+2. for DISRUPT, no obligation accepted: NO_ONWARD:
+   EXISTENCE, REFERENCE, TELECOM and IDENTITY: withheld (left before), by the unaccepted obligations of A-1 (l)
+
+Newly held for a focal point
+3. handling any but H0 or H1:
+   what may leave waits for a focal point, held by H-1 (l)
+
+Obligations gained
+4. for DISRUPT:
+   NO_ONWARD goes with what leaves, set by A-1 (l)
+
+Deleted sooner by the recipient
+5. crime TORTURE, obligation accepted: RETENTION:
+   deleted after 90 days (was: after 180 days), set by G-3 (UNTOC art. 27(1)); no longer set by G-3 (UNTOC art. 27(1))
+"""
+    )
+    assert compared(GRANT + DENY, GRANT + DENY + more).text == (
+        """\
+TEST 1 -> TEST 1, within TEST 1: widens only.
+
+Nothing differs where both versions forbid it, by D-1.
+Whatever a range says, no more leaves than the floor lets leave.
+
+Newly released
+1. asked by GT or US, for INVESTIGATE, crime KIDNAPPING, none of them TRAFFICKING or UNKNOWN, \
+about a record of kind TELECOM, role SUSPECT, all of them known, adult:
+   EXISTENCE, REFERENCE and TELECOM: leaves whole (was withheld), granted by G-2 (UNTOC art. 27(1))
+"""
     )
 
 

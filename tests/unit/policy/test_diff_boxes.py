@@ -9,18 +9,9 @@ from hypothesis import strategies as st
 
 from node.policy.decision import HIT
 from node.policy.diff import Difference, diff
-from node.policy.diff_ranges import (
-    HOLD,
-    RETENTION,
-    Change,
-    Pair,
-    Situation,
-    changes_between,
-    is_forbidden,
-    outcomes_in,
-    shared_by,
-)
+from node.policy.diff_ranges import HOLD, RETENTION, WHATEVER, Change, Pair, Situation, changes_between, outcomes_in
 from node.policy.diff_search import Box
+from node.policy.diff_shared import is_forbidden, shared_by
 from node.policy.evaluate import EXISTENCE, REFERENCE, WITHHOLD, categories_of, evaluate_layer, is_firing, join
 from node.policy.prove.anything import anything
 from node.policy.prove.variables import ACCEPTED, SETS, Variables
@@ -33,6 +24,7 @@ from node.policy.vocabulary import (
     OBLIGATION_NUMBERS,
     OUTCOME_NUMBERS,
     Category,
+    Outcome,
 )
 from node.schema import COMMON_CATEGORIES
 from tests.unit.policy.books import acceptances, book_of, facts_of, red_lines, rulebooks, rules, situations
@@ -70,6 +62,10 @@ def is_excepted(change: Change, situation: Situation, old: Pair, new: Pair) -> b
         return any(is_firing(rule, situation.facts) for rule in shared.holds)
     if is_forbidden(situation, shared.forbidding(category), category):
         return True
+    if WHATEVER in {change.before, change.after}:
+        found = changes_between(outcomes_in(situation, old), outcomes_in(situation, new), situation.facts.kind)
+        if change.subject not in found or found[change.subject].kind != change.kind:
+            return True
     lacks = category not in categories_of(situation.facts.kind) if category else is_void(change, situation, old, new)
     return lacks or (change.within_floor and is_beyond_the_floor(change, situation, old, new))
 
@@ -123,12 +119,14 @@ def takes_place(change: Change, situation: Situation, old: Pair, new: Pair) -> b
     floor = evaluate_layer(old[0], *situation)
     category = CATEGORY_NUMBERS.get(change.subject)
     if category:
-        levels = [OUTCOME_NUMBERS[change.before], OUTCOME_NUMBERS[change.after]]
-        if change.within_floor:
-            levels = [WITHHOLD if each == WITHHOLD else join(each, floor.levels[category]) for each in levels]
-        found = [each.levels.get(category, WITHHOLD) for each in (before, after)]
         is_held = any(is_firing(rule, situation.facts) for rule in shared_by(old, new).holds)
-        return found == levels and (after.held == change.on_approval or is_held or change.after == "withhold")
+        if change.after not in {"withhold", WHATEVER} and not is_held and after.held != change.on_approval:
+            return False
+        return all(
+            level == WHATEVER
+            or found.levels.get(category, WITHHOLD) == level_within(level, floor.levels[category], change)
+            for found, level in ((before, change.before), (after, change.after))
+        )
     if change.subject == RETENTION:
         days = [int(change.before), int(change.after)]
         if change.within_floor and floor.retention_days:
@@ -137,6 +135,11 @@ def takes_place(change: Change, situation: Situation, old: Pair, new: Pair) -> b
     obligation = OBLIGATION_NUMBERS[change.subject]
     expected = (change.before == "yes", change.after == "yes")
     return (obligation in before.obligations, obligation in after.obligations) == expected
+
+
+def level_within(word: str, floor: Outcome, change: Change) -> Outcome:
+    level = OUTCOME_NUMBERS[word]
+    return level if level == WITHHOLD or not change.within_floor else join(level, floor)
 
 
 def verify(difference: Difference, situation: Situation) -> int:
