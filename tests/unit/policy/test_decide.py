@@ -139,16 +139,18 @@ def test_tier_5_leaves_where_both_layers_name_it() -> None:
 
 
 def test_asylum_goes_to_no_peer_whatever_the_rules_say() -> None:
-    # No text can grant it (the parser refuses), so grant it in the value that the evaluator sees.
+    # No text can grant it (the parser refuses), so grant it in the values that evaluator and compiler see.
     granting = book(OPEN, "floor")
     for rule_ in granting.rules:
         rule_.data[codes_pb2.DATA_CATEGORY_ASYLUM] = RELEASE
     release = book(OPEN)
     for rule_ in release.rules:
         rule_.data[codes_pb2.DATA_CATEGORY_ASYLUM] = RELEASE
-    decision = decide(granting, release, but(kind="PERSON"), ACCEPTED, NOW_US)
+    person = but(kind="PERSON")
+    decision = decide(granting, release, person, ACCEPTED, NOW_US)
     assert decision.outcome == ENTRY
     assert decision.level(codes_pb2.DATA_CATEGORY_ASYLUM) == WITHHOLD
+    assert Policy(granting, release, ACCEPTED).decide(person, NOW_US) == decision
 
 
 # --- UNKNOWN ---------------------------------------------------------------------------------------------------------
