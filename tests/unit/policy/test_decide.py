@@ -1,6 +1,7 @@
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -240,6 +241,20 @@ def test_obligations_unite_and_the_shortest_retention_wins() -> None:
 def test_validity_is_half_open(now_us: int, outcome: int) -> None:
     assert decided(OPEN, now_us=now_us).outcome == outcome
     assert Policy(FLOOR, book(OPEN), ACCEPTED).decide(SUSPECT_PHONE, now_us).outcome == outcome
+
+
+@pytest.mark.parametrize("shift_us", [-1000, 0, 1000])
+def test_both_rulebooks_must_be_in_force(shift_us: int) -> None:
+    shifted = msgspec.structs.replace(
+        FLOOR, valid_from_us=FLOOR.valid_from_us + shift_us, valid_until_us=FLOOR.valid_until_us + shift_us
+    )
+    policy = Policy(shifted, book(OPEN), ACCEPTED)
+    for edge_us in (FLOOR.valid_from_us, FLOOR.valid_until_us, shifted.valid_from_us, shifted.valid_until_us):
+        for now_us in (edge_us - 1, edge_us):
+            decision = policy.decide(SUSPECT_PHONE, now_us)
+            in_force = all(each.is_valid_at(now_us) for each in (shifted, FLOOR))
+            assert decision.outcome == (ENTRY if in_force else INVISIBLE)
+            assert decision == decide(shifted, book(OPEN), SUSPECT_PHONE, ACCEPTED, now_us)
 
 
 @pytest.mark.parametrize(
