@@ -155,7 +155,7 @@ def older_line(parts: Parts, wrong: str, exchange_id: bytes, peer: str = "GT") -
             "",
             "The facts kept with it are of another vocabulary than this node's. The rules that fired then: X-1.",
         ),
-        ("rulebook", "It can't be replayed: no rulebook of this digest was ever in force here", FIRED),
+        ("rulebook", "It can't be replayed: no rulebook of this digest is kept here, or its text was altered", FIRED),
         ("directory", "It can't be replayed: directory 2 is not kept here", FIRED),
     ],
 )

@@ -20,6 +20,7 @@ from node.wire.exchange_pb2 import Answer, PersonBasis, Query, Selector
 from tests.desk.support import Desks, Status, refused, search
 from tests.federation.support import Book, altered, case_record, person, private_of, told
 from tests.peer_simulator import telephone_query
+from tests.safeguards.support import until
 from tests.world import DAY_US, World
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -74,7 +75,9 @@ async def test_the_state_of_origin_sees_a_no_hit_and_the_focal_point_a_hold(desk
     assert visible(response) == visible(nobody)
     assert response.answer == Answer()
 
-    holds = (await focal.ListHolds(ListHoldsRequest())).holds
+    # It is written behind the answer, which must not wait for it.
+    told_of = await until(lambda: focal.ListHolds(ListHoldsRequest()), lambda found: len(found.holds) > held_before)
+    holds = told_of.holds
     assert len(holds) == held_before + 1
     (hold,) = [each for each in holds if each.exchange_id == response.exchange_id]
     assert (hold.peer, hold.silent) == ("GT", True)
