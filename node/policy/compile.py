@@ -221,7 +221,6 @@ def _weights_of(category: Category, own: frozenset[Category], layer: _Weights) -
     A grant of any of these tells that there is such an entry, and of when it is.
     """
     grants = dict(layer.grants.get(category, {}))
-    grants.pop(_NOTHING, None)
     if category in {_EXISTENCE, _REFERENCE}:
         for each in own | {_EXISTENCE, _REFERENCE}:
             grants[0] = grants.get(0, 0) | layer.naming.get(each, 0)
