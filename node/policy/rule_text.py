@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping
+from datetime import date
 from hashlib import sha256
 from typing import Final, TypeAlias, cast
 
@@ -206,6 +207,8 @@ def _citation(tree: Tree, mistakes: Mistakes) -> Citation:
     )
     if ";" in citation.law:
         mistakes.add(inner.place_of("law"), "one citation is one provision; a rule lists several with semicolons")
+    if citation.date and not _is_day(citation.date):
+        mistakes.add(inner.place_of("date"), "date: there is no such day")
     if citation.verified:
         for name in ("verifier", "date", "text_sha256"):
             if name not in inner:
@@ -216,12 +219,22 @@ def _citation(tree: Tree, mistakes: Mistakes) -> Citation:
     return citation
 
 
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _cited(law: str, fields: Fields, register: Register) -> tuple[Citation, ...]:
     """The citations that `law` names, in its order."""
     found = []
-    for each in filter(None, map(str.strip, law.split(";"))):
+    for each in map(str.strip, law.split(";")) if law else ():
         if each in register:
             found.append(register[each])
+        elif not each:  # a semicolon alone is no law to rest on
+            fields.mistakes.add(fields.place_of("law"), "a citation is missing beside a semicolon")
         else:
             sentence = f"{each!r} is not among the rulebook's citations{fields.mistakes.suggestion(each, register)}"
             fields.mistakes.add(fields.place_of("law"), sentence)
