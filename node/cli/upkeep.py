@@ -26,6 +26,23 @@ FETCH_S = 600.0  # directory and revocation lists of peers
 
 async def keep_up(parts: Parts) -> None:
     """Go round for ever; a file that is missing or a database that is away costs one round, and is logged."""
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_keep_rulebooks(parts))
+        tasks.create_task(_keep_rest(parts))
+
+
+async def _keep_rulebooks(parts: Parts) -> None:
+    """Follow the approved schedule, apart from all that waits for peers: an instant is only seconds ahead."""
+    while True:
+        await asyncio.sleep(ROUND_S)
+        try:
+            await parts.distribution.enacting.enact()
+        except (EnlaceError, OSError):
+            log.exception("upkeep_failed")
+        parts.distribution.enacting.tell()
+
+
+async def _keep_rest(parts: Parts) -> None:
     last_fetch: float | None = None
     seen = None
     while True:
@@ -40,8 +57,6 @@ async def keep_up(parts: Parts) -> None:
                 seen = marks
             if not parts.database.is_sqlite:
                 await _follow_others(parts)
-            await parts.distribution.enacting.enact()
-            parts.distribution.enacting.tell()
             parts.peer_tls.replace(parts.channels.own, parts.peer_roots())
             if last_fetch is None or time.monotonic() - last_fetch > FETCH_S:
                 last_fetch = time.monotonic()

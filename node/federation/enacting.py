@@ -48,19 +48,22 @@ class Enacting:
     _recorded: dict[Layer, bytes] = field(default_factory=dict)  # what is known to be logged as in force
     _told: dict[Layer, tuple[Rulebook | None, str]] = field(default_factory=dict)  # of what is in force, or why not
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _one_reader: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def enact(self) -> None:
         """Look at what is in force now, and log what has come into force since the last look."""
-        await self._enact_floor()
-        await self.follow()
-        for layer in OWN_LAYERS:
-            await self._enact_own(layer)
+        async with self._one_at_a_time:
+            await self._enact_floor()
+            await self.follow()
+            for layer in OWN_LAYERS:
+                await self._enact_own(layer)
 
     async def follow(self) -> None:
         """Go by the schedule that the store holds, as far as signatures bear it out."""
-        self.standing.follow_schedules(
-            await self.database.read(schedules, self.vault, self.standing.country, self.clock())
-        )
+        async with self._one_reader:  # or an older reading could take the place of a newer one
+            self.standing.follow_schedules(
+                await self.database.read(schedules, self.vault, self.standing.country, self.clock())
+            )
 
     async def take(
         self,
@@ -112,34 +115,33 @@ class Enacting:
 
     async def _enact_own(self, layer: Layer) -> None:
         """Log that the layer's rulebook came into force, once, whichever process of the node notices first."""
-        async with self._one_at_a_time:
-            now_us = self.clock()
-            book = self.standing.rulebook(layer, now_us)
-            if book is None or book.sha256 == self._recorded.get(layer):
-                return
-            past = await self.database.read(_history, self.vault, layer)
-            if past is None:
-                return
-            if past.of(book.sha256, IN_FORCE) is not None:
-                self._recorded[layer] = book.sha256
-                return
-            due = [each for each in rulebook_steps.activations(past) if each.activates_us <= now_us]
-            if not due or due[-1].sha256 != book.sha256:
-                return
-            step = RulebookStep(
-                layer=layer,
-                kind=IN_FORCE,
-                rules_sha256=book.sha256,
-                time_us=now_us,
-                activates_us=due[-1].activates_us,
-            )
-            private = LeafPrivate(reason=reason_of("IN_FORCE", layer, book.name, book.version), subject=book.sha256)
-            ended = [each.sha256 for each in due[:-1][-1:] if not each.revoked_us]
-            besides = tuple([await self._superseded(layer, digest, now_us) for digest in ended])
-            try:
-                await self.take(step, past, private, check=lambda _: None, besides=besides)
-            except ApprovalError:
-                await self.follow()  # another process was quicker
+        now_us = self.clock()
+        book = self.standing.rulebook(layer, now_us)
+        if book is None or book.sha256 == self._recorded.get(layer):
+            return
+        past = await self.database.read(_history, self.vault, layer)
+        if past is None:
+            return
+        if past.of(book.sha256, IN_FORCE) is not None:
+            self._recorded[layer] = book.sha256
+            return
+        due = [each for each in rulebook_steps.activations(past) if each.activates_us <= now_us]
+        if not due or due[-1].sha256 != book.sha256:
+            return
+        step = RulebookStep(
+            layer=layer,
+            kind=IN_FORCE,
+            rules_sha256=book.sha256,
+            time_us=now_us,
+            activates_us=due[-1].activates_us,
+        )
+        private = LeafPrivate(reason=reason_of("IN_FORCE", layer, book.name, book.version), subject=book.sha256)
+        ended = [each.sha256 for each in due[:-1][-1:] if not each.revoked_us]
+        besides = tuple([await self._superseded(layer, digest, now_us) for digest in ended])
+        try:
+            await self.take(step, past, private, check=lambda _: None, besides=besides)
+        except ApprovalError:
+            await self.follow()  # another process was quicker
 
     async def _superseded(self, layer: Layer, digest: bytes, now_us: int) -> Line:
         proposal = await self.database.read(rulebooks.found, digest)
