@@ -15,7 +15,7 @@ from node.policy.rules import RedLine, Rulebook
 Verdict = Literal["same", "narrows only", "widens only", "both"]
 
 MOST_BOXES: Final = 200
-MOST_QUESTIONS: Final = 2_000
+MOST_QUESTIONS: Final = 4_500
 """Bounds of the search, so that two rulebooks of 100 rules take some seconds; see `Difference.unfinished`."""
 
 _ALWAYS: Final = 1 << 62  # UTC microseconds, far off

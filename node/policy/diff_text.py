@@ -78,7 +78,8 @@ def render(difference: "Difference") -> str:
             lines += _box(number, box)
     if difference.unfinished:
         kinds = _joined([f"'{_TITLES[kind]}'" for kind in KINDS if kind in difference.unfinished], "and")
-        lines += ["", f"Stopped at {number} ranges: there are more situations of {kinds}."]
+        count = f"{number} {'range' if number == 1 else 'ranges'}"
+        lines += ["", f"Stopped at {count}: there are more situations of {kinds}."]
     return "\n".join(lines) + "\n"
 
 

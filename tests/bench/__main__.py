@@ -220,7 +220,7 @@ def _diff(_: Path) -> list[Row]:
     return [
         Row(
             f"difference of two versions, {found.rules} rules, {found.what}: {found.verdict}",
-            f"{found.seconds:.1f} s, {f'stopped at {found.ranges}' if found.stopped else found.ranges} ranges",
+            f"{found.seconds:.1f} s of CPU, {'stopped at ' if found.stopped else ''}{found.ranges} ranges",
             "≤ 10 s",
             found.seconds <= 10,
         )

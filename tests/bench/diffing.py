@@ -1,4 +1,4 @@
-"""Comparing two versions of a rulebook of a hundred rules, in seconds."""
+"""Comparing two versions of a rulebook of a hundred rules, in seconds of CPU: the solver has one thread."""
 
 import time
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ RULES = 100
 
 @dataclass(frozen=True)
 class Diffing:
-    """Seconds for one comparison; how many ranges it told, and whether it stopped before the end."""
+    """Seconds of CPU for one comparison; how many ranges it told, and whether it stopped before the end."""
 
     what: str
     seconds: float
@@ -46,9 +46,9 @@ def measure(folder: Path = RULEBOOKS) -> list[Diffing]:
     found = []
     for what, make in changes.items():
         new = make()
-        started = time.perf_counter()
+        started = time.process_time()
         difference = diff(old, new, floor=floor)
-        seconds = time.perf_counter() - started
+        seconds = time.process_time() - started
         rules = len(floor.rules) + len(old.rules)
         stopped = bool(difference.unfinished)
         found.append(Diffing(what, seconds, len(difference.boxes), stopped, difference.verdict, rules))

@@ -198,6 +198,20 @@ def test_a_red_line_that_had_to_step_in_widens_when_it_goes() -> None:
     assert diff(old, new, floor=FLOOR).verdict == "widens only"
 
 
+def test_what_every_entry_has_follows_what_it_has_of_its_own() -> None:
+    """Of a mere hit nothing is told, so whose car it is leaves only where something of the car does."""
+    owner = rule(id="O", effect="allow", when="{kind: [VEHICLE]}", data="{IDENTITY: release, EXISTENCE: release}")
+    car = rule(id="C", effect="allow", when="{kind: [VEHICLE], purpose: [DISRUPT]}", data="{VEHICLE: release}")
+    (box,) = compared(owner, owner + car).boxes
+    assert {(each.subject, each.before, each.after, each.follows) for each in box.changes} == {
+        ("VEHICLE", "withhold", "release", False),
+        ("IDENTITY", "withhold", "release", True),
+    }
+    gone = compared(owner + car, owner)
+    assert gone.verdict == "narrows only"
+    assert "IDENTITY: withheld, now that no other data leaves (was whole)" in gone.text
+
+
 def test_floors_are_compared_alone() -> None:
     old = book(GRANT, "floor")
     new = book(GRANT + WITNESSES, "floor")
@@ -239,7 +253,7 @@ def test_a_search_that_is_stopped_says_so() -> None:
     assert difference.unfinished == ("newly released", "newly held")
     assert difference.verdict == "both"
     assert difference.text.endswith(
-        "Stopped at 1 ranges: there are more situations of 'Newly released' and 'Newly held for a focal point'.\n"
+        "Stopped at 1 range: there are more situations of 'Newly released' and 'Newly held for a focal point'.\n"
     )
     assert diff(book(GRANT), book(GRANT + MORE), floor=FLOOR, most_questions=1).unfinished == ("newly released",)
 

@@ -198,7 +198,9 @@ def inside(draw: st.DrawFn, box: Box) -> Situation:
 
 
 SLOW = settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
 
@@ -207,13 +209,13 @@ SLOW = settings(
 def test_boxes_tell_what_differs_under_a_floor(
     floor: Rulebook, books: tuple[Rulebook, Rulebook], data: st.DataObject
 ) -> None:
-    check(diff(*books, floor=floor, most_boxes=40), data, floor, *books)
+    check(diff(*books, floor=floor, most_boxes=40, most_questions=1_500), data, floor, *books)
 
 
 @SLOW
 @given(versions("floor"), st.data())
 def test_boxes_tell_what_differs_between_floors(books: tuple[Rulebook, Rulebook], data: st.DataObject) -> None:
-    check(diff(*books, floor=None, most_boxes=40), data, *books)
+    check(diff(*books, floor=None, most_boxes=40, most_questions=1_500), data, *books)
 
 
 def check(difference: Difference, data: st.DataObject, *books: Rulebook) -> None:
