@@ -138,7 +138,7 @@ class Rulebooks:
         Raises:
             UsageError: the reason is missing or too long.
             NotFoundError: no such rulebook was proposed.
-            ApprovalError: it was revoked or superseded before.
+            ApprovalError: it was revoked or superseded before, or what comes after it was approved to follow it.
         """
         async with refusing(self.enacting, "REVOKE", digest, officer):
             if not 0 < len(reason.encode()) <= LONGEST_REASON:
@@ -148,6 +148,8 @@ class Rulebooks:
             state = await self._state(digest)
             if state.ended_us:
                 raise ApprovalError(f"{proposal.name} {proposal.version} is not in force any more")
+            if max(self.enacting.clock(), past.reached_us) < state.activates_us:
+                await self._verify_last(digest, past)
             step = RulebookStep(
                 layer=proposal.layer,
                 kind=REVOKED,
@@ -186,6 +188,17 @@ class Rulebooks:
 
     # --- scheduling --------------------------------------------------------------------------------------------------
 
+    async def _verify_last(self, digest: bytes, past: History) -> None:
+        """Check that nothing is to follow a rulebook that leaves its place before its instant.
+
+        Which red lines go was compared with what is superseded: that must not become another one by itself.
+        """
+        order = [each.sha256 for each in rulebook_steps.activations(past)]
+        later = order[order.index(digest) + 1 :] if digest in order else []
+        if later:
+            last = await self.enacting.database.read(rulebooks.found, later[-1])
+            raise ApprovalError(f"{last.name} {last.version} was approved to come after it: revoke that one first")
+
     def _verify_schedulable(
         self, book: Rulebook, proposal: Proposal, past: History, activates_us: int, now_us: int
     ) -> None:
@@ -212,6 +225,7 @@ class Rulebooks:
 
     async def _verify_order(self, book: Rulebook, past: History, activates_us: int) -> bytes:
         """Check that versions and instants rise together, and return which rulebook it would supersede."""
+        await self._verify_last(book.sha256, past)
         others = [each for each in rulebook_steps.activations(past) if each.sha256 != book.sha256]
         for each in others:
             other = await self.enacting.database.read(rulebooks.found, each.sha256)

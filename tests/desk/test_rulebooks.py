@@ -557,6 +557,37 @@ async def test_what_would_drop_red_lines_of_what_came_between_is_proposed_again(
         await refused(schedule(stub, bare, now_us() + 2 * DAY_US), Status.FAILED_PRECONDITION, words)
 
 
+async def removing(stub: "DeskAsyncStub", place: Place, text: bytes) -> None:
+    """Approve a rulebook without a red line that the one before has, and that it goes."""
+    await propose(stub, text)
+    request = await signing(stub, text, *place.focal_keys)
+    removal, _ = parse_signed_removal((await held(stub, text)).signed_removal)
+    for key in place.focal_keys:
+        removal = sign_removal(removal, key)
+    request.signed_removal = removal.SerializeToString()
+    assert stage((await stub.SignRulebook(request)).rulebook) == "APPROVED"
+
+
+async def test_what_was_approved_to_follow_one_without_a_red_line_never_follows_the_one_that_has_it(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    guarded, other = GT + RED_LINE % b"COMMERCIAL", replaced(GT, b"rulebook: GT-RELEASE", b"rulebook: GT-OTHER")
+    world = World.make(tmp_path_factory.mktemp("follow"), ("GT", "MX"), rulebooks={"GT": {"release": guarded}})
+    place, desks = world["GT"], Desks(world)
+    async with running(place.config), desks.stack:
+        stub, two = await desks("GT", "focal"), with_version(2)
+        await removing(stub, place, two)
+        await schedule(stub, two, now_us() + DAY_US)
+        await approved(stub, place, other)  # two has no such red line, so there is none to go
+        await schedule(stub, other, now_us() + 2 * DAY_US)
+        words = "GT-OTHER 1 was approved to come after it: revoke that one first"
+        await refused(revoke(stub, two), Status.FAILED_PRECONDITION, words)
+        await refused(schedule(stub, two, now_us() + 3 * DAY_US), Status.FAILED_PRECONDITION, words)
+        await revoke(stub, other)
+        await revoke(stub, two)
+        assert await in_force(stub) == read(guarded).sha256
+
+
 async def test_an_illustration_is_for_demonstrations_alone(tmp_path_factory: pytest.TempPathFactory) -> None:
     world = World.make(tmp_path_factory.mktemp("earnest"), ("GT", "MX"), demonstration=False)
     desks = Desks(world)
