@@ -8,9 +8,9 @@ import z3
 
 from node.policy.diff_ranges import HOLD, KINDS, RETENTION, WHATEVER, WITHHELD, Change, Kind, Pair
 from node.policy.diff_shared import Shared, shared_by
-from node.policy.prove.model import EXISTENCE, LEVELS, REFERENCE, Model
+from node.policy.prove.model import EXISTENCE, LEVELS, REFERENCE, Model, is_at_most
 from node.policy.prove.variables import Variables, conjunctions_of
-from node.policy.rules import Rule, Rulebook
+from node.policy.rules import RedLine, Rule, Rulebook
 from node.policy.vocabulary import (
     CATEGORIES_BY_KIND,
     CATEGORY_NUMBERS,
@@ -40,7 +40,7 @@ class Version:
         model: What the rules alone say.
         told: Something may leave, at once or once approved.
         hit: Nothing of the entry's own leaves, nor could be approved, so nothing common to all kinds is told either.
-        crossed: For each category, whether a red line withholds it.
+        crossed: For each category, whether a red line has to step in.
     """
 
     def __init__(self, floor: Rulebook | None, release: Rulebook | None, variables: Variables) -> None:
@@ -49,10 +49,12 @@ class Version:
         self._books: Final = [book for book in (floor, release) if book]
         self._variables: Final = variables
         self.crossed: Final = {category: self._crossed(category) for category in CATEGORY_NUMBERS.values()}
-        self.told: Final = z3.And(self.model.leaves(EXISTENCE), z3.Not(self.crossed[EXISTENCE]))
+        self.told: Final = z3.And(self.model.leaves(EXISTENCE), *self._kept(EXISTENCE, _MASK))
         self._at_most: Final = {
-            (category, level): z3.And(self.told, self.model.leaves(category, level), z3.Not(crossed))
-            for category, crossed in self.crossed.items()
+            (category, level): self._variables.all_of(
+                [self.told, self.model.leaves(category, level), *self._kept(category, level)]
+            )
+            for category in CATEGORY_NUMBERS.values()
             for level in LEVELS
         }
         self.hit: Final = self._hit()
@@ -60,14 +62,20 @@ class Version:
             for level in LEVELS:
                 self._at_most[category, level] = z3.And(z3.Not(self.hit), self._at_most[category, level])
 
-    def _crossed(self, category: Category) -> z3.BoolRef:
-        found = []
+    def _lines(self, category: Category) -> Iterator[tuple[RedLine, z3.BoolRef]]:
+        """Red lines about a category, and where they have to be kept."""
         for line in chain.from_iterable(book.red_lines for book in self._books):
-            if category not in line.data or line.kind not in {"never_release", "never_without_approval"}:
-                continue
-            crossed = z3.And(self.model.met(line.when, unknown=True), self.model.crosses(category, line.at_most))
-            found.append(crossed if line.kind == "never_release" else z3.And(crossed, z3.Not(self.model.held)))
-        return self._variables.any_of(found)
+            if category in line.data and line.kind in {"never_release", "never_without_approval"}:
+                met = self.model.met(line.when, unknown=True)
+                yield line, met if line.kind == "never_release" else z3.And(met, z3.Not(self.model.held))
+
+    def _crossed(self, category: Category) -> z3.BoolRef:
+        lines = self._lines(category)
+        return self._variables.any_of(z3.And(met, self.model.crosses(category, line.at_most)) for line, met in lines)
+
+    def _kept(self, category: Category, level: Outcome) -> Iterator[z3.BoolRef]:
+        """What red lines leave of a level: they cap at what they permit."""
+        yield from (z3.Not(met) for line, met in self._lines(category) if not is_at_most(line.at_most, level))
 
     def _hit(self) -> z3.BoolRef:
         shown = [self.model.held]

@@ -132,8 +132,8 @@ class Change(msgspec.Struct, frozen=True):
         before: Level, or `WHATEVER` is less strict than the other; "yes" or "no"; days, 0 where no rule says.
         after: Likewise.
         on_approval: Of a category that leaves after: only once a focal point has approved it.
-        within_floor: `before` and `after` are what the release rulebook says. The floor's word stands beside: what
-            leaves is the join of both. Else they are the outcome itself.
+        within_floor: `before` and `after` are what the release rulebook says by itself, told of situations in which the
+            floor lets something of it leave; the floor may leave less of it. Else they are the outcome itself.
         follows: Of a category that every kind of entry has: it changes because something of the entry's own now leaves,
             or nothing does any more.
     """

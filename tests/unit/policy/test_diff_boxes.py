@@ -12,7 +12,7 @@ from node.policy.diff import Difference, diff
 from node.policy.diff_ranges import HOLD, RETENTION, WHATEVER, Change, Pair, Situation, changes_between, outcomes_in
 from node.policy.diff_search import Box
 from node.policy.diff_shared import is_forbidden, shared_by
-from node.policy.evaluate import EXISTENCE, REFERENCE, WITHHOLD, categories_of, evaluate_layer, is_firing, join
+from node.policy.evaluate import EXISTENCE, REFERENCE, WITHHOLD, categories_of, evaluate_layer, is_firing
 from node.policy.prove.anything import anything
 from node.policy.prove.variables import ACCEPTED, SETS, Variables
 from node.policy.reference import decide, is_held_silently, refusals
@@ -24,7 +24,6 @@ from node.policy.vocabulary import (
     OBLIGATION_NUMBERS,
     OUTCOME_NUMBERS,
     Category,
-    Outcome,
 )
 from node.schema import COMMON_CATEGORIES
 from tests.unit.policy.books import acceptances, book_of, facts_of, red_lines, rulebooks, rules, situations
@@ -85,14 +84,17 @@ def is_void(change: Change, situation: Situation, old: Pair, new: Pair) -> bool:
 
 
 def is_beyond_the_floor(change: Change, situation: Situation, old: Pair, new: Pair) -> bool:
-    floor = evaluate_layer(old[0], *situation)
     category = CATEGORY_NUMBERS.get(change.subject)
     of_it = {category or EXISTENCE, EXISTENCE}
+    rules = msgspec.structs.replace(old[0], red_lines=())
+    alone = outcomes_in(situation, (rules, anything("release"))).levels
+    leaving = EXISTENCE if category is None or category in HIDDEN_IN_A_HIT else category
     crossed = [set(over) for pair in (old, new) for _, over in outcomes_in(situation, pair).crossed]
-    if floor.levels[EXISTENCE] == WITHHOLD or any(over & of_it for over in crossed):
+    if alone.get(leaving, WITHHOLD) == WITHHOLD or any(over & of_it for over in crossed):
         return True
     if category:
         return is_beside_the_rest(change, category, situation, old, new)
+    floor = evaluate_layer(old[0], *situation)
     return change.subject != RETENTION and OBLIGATION_NUMBERS[change.subject] in floor.obligations
 
 
@@ -116,30 +118,26 @@ def takes_place(change: Change, situation: Situation, old: Pair, new: Pair) -> b
     before, after = outcomes_in(situation, old), outcomes_in(situation, new)
     if change.subject == HOLD:
         return (before.held, after.held) == (change.before == "yes", change.after == "yes")
-    floor = evaluate_layer(old[0], *situation)
     category = CATEGORY_NUMBERS.get(change.subject)
     if category:
         is_held = any(is_firing(rule, situation.facts) for rule in shared_by(old, new).holds)
         if change.after not in {"withhold", WHATEVER} and not is_held and after.held != change.on_approval:
             return False
+        pairs = [(anything("floor"), each[1]) for each in (old, new)] if change.within_floor else (old, new)
+        levels = [outcomes_in(situation, pair).levels.get(category, WITHHOLD) for pair in pairs]
         return all(
-            level == WHATEVER
-            or found.levels.get(category, WITHHOLD) == level_within(level, floor.levels[category], change)
-            for found, level in ((before, change.before), (after, change.after))
+            word == WHATEVER or (change.follows and word == "withhold") or level == OUTCOME_NUMBERS[word]
+            for level, word in zip(levels, (change.before, change.after), strict=True)
         )
     if change.subject == RETENTION:
         days = [int(change.before), int(change.after)]
+        floor = evaluate_layer(old[0], *situation)
         if change.within_floor and floor.retention_days:
             days = [min(each or floor.retention_days, floor.retention_days) for each in days]
         return days == [before.days, after.days]
     obligation = OBLIGATION_NUMBERS[change.subject]
     expected = (change.before == "yes", change.after == "yes")
     return (obligation in before.obligations, obligation in after.obligations) == expected
-
-
-def level_within(word: str, floor: Outcome, change: Change) -> Outcome:
-    level = OUTCOME_NUMBERS[word]
-    return level if level == WITHHOLD or not change.within_floor else join(level, floor)
 
 
 def verify(difference: Difference, situation: Situation) -> int:
