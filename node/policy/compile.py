@@ -71,11 +71,12 @@ class _Line(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """What bears on one category of one kind of entry, in each layer: caps and grants."""
+    """What bears on one category of one kind of entry: the caps of both layers, and the grants of each."""
 
     category: Category
-    floor: tuple[Weights, Weights]
-    release: tuple[Weights, Weights]
+    caps: Weights
+    floor: Weights
+    release: Weights
 
 
 class _Plan(NamedTuple):
@@ -208,15 +209,16 @@ def _plan(kind: str, layers: tuple[_Weights, _Weights]) -> _Plan:
     categories = tuple(sorted(own | COMMON_CATEGORIES | {_EXISTENCE}))
     rows = []
     for category in categories:
-        floor, release = (_weights_of(category, own, layer) for layer in layers)
-        if floor[1] and release[1] and category != _ASYLUM:  # which goes to no peer, whatever the rules say
-            rows.append(_Row(category, floor, release))
+        floor, release = (_grants_of(category, own, layer) for layer in layers)
+        if floor and release and category != _ASYLUM:  # which goes to no peer, whatever the rules say
+            caps = tuple((mask, level) for layer in layers for level, mask in layer.caps.get(category, {}).items())
+            rows.append(_Row(category, caps, floor, release))
     withheld = tuple((category, codes_pb2.OUTCOME_WITHHOLD) for category in categories)
     return _Plan(categories, own, tuple(rows), withheld)
 
 
-def _weights_of(category: Category, own: frozenset[Category], layer: _Weights) -> tuple[Weights, Weights]:
-    """Caps and grants of a category, where an entry has these categories of its own.
+def _grants_of(category: Category, own: frozenset[Category], layer: _Weights) -> Weights:
+    """Grants of a category, where an entry has these categories of its own.
 
     A grant of any of these tells that there is such an entry, and of when it is.
     """
@@ -226,8 +228,7 @@ def _weights_of(category: Category, own: frozenset[Category], layer: _Weights) -
             grants[0] = grants.get(0, 0) | layer.naming.get(each, 0)
         if not grants[0]:
             del grants[0]
-    caps = layer.caps.get(category, {})
-    return tuple((mask, level) for level, mask in caps.items()), tuple((mask, level) for level, mask in grants.items())
+    return tuple((mask, level) for level, mask in grants.items())
 
 
 class Bound:
@@ -284,7 +285,7 @@ class Bound:
         )
 
     def _cross(self, boxes: int, levels: dict[Category, Level], *, held: bool) -> tuple[str, ...]:
-        """Withhold what would cross a red line, and tell which lines."""
+        """Cap what would cross a red line at what it permits, and tell which lines."""
         crossed = []
         for line in self._compiled.lines:
             if not boxes & line.bit or (held and line.unless_held):
@@ -292,7 +293,7 @@ class Bound:
             over = [each for each in levels if each in line.data and levels[each] | line.at_most != levels[each]]
             if over:
                 crossed.append(line.id)
-                levels.update(dict.fromkeys(over, _NOTHING))
+                levels.update({each: levels[each] | line.at_most for each in over})
         return tuple(crossed)
 
     def _grants(self, outcome: int, levels: dict[Category, Level], granting: dict[Category, int]) -> tuple[Grant, ...]:
@@ -313,30 +314,35 @@ def _weigh(plan: _Plan, fired: int, levels: dict[Category, Level]) -> dict[Categ
     """
     found: dict[Category, Level] = {}
     granting: dict[Category, int] = {}
-    for category, floor, release in plan.rows:
-        level, granted = _level(*floor, fired)
+    for row in plan.rows:
+        level, granted = _level(row, fired)
         if level != _NOTHING:
-            other, also_granted = _level(*release, fired)
-            if level | other != _NOTHING:
-                found[category], granting[category] = level | other, granted | also_granted
+            found[row.category], granting[row.category] = level, granted
     if _EXISTENCE not in found:
         return {}
     levels.update(found)
     return granting
 
 
-def _level(caps: Weights, grants: Weights, fired: int) -> tuple[Level, int]:
-    """The level that a layer leaves, and the rules that give it: of all that is granted, each capped, the first."""
+def _level(row: _Row, fired: int) -> tuple[Level, int]:
+    """The level that both layers leave, and the rules that give it: of what both grant, capped, the first."""
+    release = [(found, level) for mask, level in row.release if (found := fired & mask)]
+    best, granting = _NOTHING, 0
+    if not release:
+        return best, granting
     cap = 0
-    for mask, level in caps:
+    for mask, level in row.caps:
         if fired & mask:
             cap |= level
-    best, granting = _NOTHING, 0
-    for mask, level in grants:
+    for mask, below in row.floor:
         found = fired & mask
-        if found and cap | level <= best:
-            granting = found if cap | level < best else granting | found
-            best = cap | level
+        if not found:
+            continue
+        for also_found, above in release:
+            level = cap | below | above
+            if level <= best:
+                granting = found | also_found | (granting if level == best else 0)
+                best = level
     return best, granting
 
 

@@ -23,8 +23,10 @@ class LayerResult(NamedTuple):
     """What one rulebook says.
 
     Attributes:
-        levels: For each category of this kind of entry.
-        granting: The `allow` rules that gave each level; categories withheld are not in it.
+        limits: How far each category of this kind of entry is capped, whatever is granted.
+        grants: Levels that are granted, each with the `allow` rule that does; what nobody grants is not in it.
+        granting: The `allow` rules that gave each level, once both layers were weighed together; categories withheld
+            are not in it.
         fired: All rules that fired, in the order of the rulebook.
         unaccepted: Rules whose conditions hold, but not all of whose obligations the recipient accepted.
         retention_days: The shortest of the rules that fired; 0 where none sets one.
@@ -32,7 +34,8 @@ class LayerResult(NamedTuple):
         denied: Nothing of the entry leaves.
     """
 
-    levels: dict[Category, Outcome]
+    limits: dict[Category, Outcome]
+    grants: dict[Category, list[tuple[Outcome, Rule]]]
     granting: dict[Category, list[Rule]]
     fired: list[Rule]
     unaccepted: list[Rule]
@@ -97,18 +100,10 @@ def evaluate_layer(book: Rulebook, facts: Facts, accepted: frozenset[Obligation]
     for rule in restricting:
         for category in categories & rule.data.keys():
             limits[category] = join(limits[category], rule.data[category])
-    levels = dict.fromkeys(categories, WITHHOLD)
-    granting: dict[Category, list[Rule]] = {}
-    for category, grants in grants_of(fired, facts.kind).items():
-        results = [(join(limits[category], level), rule) for level, rule in grants]
-        best = min(level for level, _ in results)
-        if not denied and best != WITHHOLD:
-            levels[category] = best
-            granting[category] = [rule for level, rule in results if level == best]
-
     return LayerResult(
-        levels=levels,
-        granting=granting,
+        limits=limits,
+        grants=grants_of(fired, facts.kind),
+        granting={},
         fired=fired,
         unaccepted=unaccepted,
         obligations=frozenset().union(*(rule.obligations for rule in fired)),

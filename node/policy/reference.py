@@ -6,13 +6,16 @@ replayed through it; it shares nothing with either but the rules and the numbers
 1. A rule fires when all conditions of `when` hold and none of the conjunctions of `unless` does.
 2. UNKNOWN never helps release: in the `when` of an `allow` it fails, in that of a restriction or red line it holds, and
    inside `unless` the reverse.
-3. Within a layer, limits on a category join; each level g that some `allow` grants gives join(limits, g), and the first
-   of these in the order release, generalise, pseudonymise, mask, withhold is the result. No grant means withhold.
+3. Limits on a category join, those of both layers. Both layers must grant: each level f that some `allow` of the floor
+   grants, with each level g that one of the release rulebook grants, gives join(limits, f, g); the first of these in
+   the order release, generalise, pseudonymise, mask, withhold is the result. No grant in a layer means withhold. (Were
+   each layer to choose its own first, an `allow` more could release less: a floor that pseudonymises joins with
+   pseudonymise to the same, but with a generalise that is allowed besides, and comes first, to mask.)
 4. A grant above withhold, of any category that this kind of entry can hold, grants EXISTENCE and REFERENCE with it.
 5. An `allow` with an obligation that was not accepted does not fire; a `limit`, `hold` or `attach` that fires with one
    denies.
-6. The result is the join of both layers. A denial, or EXISTENCE withheld, withholds all. Then red lines withhold what
-   would cross them, and report it; one that asks for approval is not crossed where a `hold` fired.
+6. A denial, or EXISTENCE withheld, withholds all. Then red lines cap what would cross them at the level that they
+   permit, and report it; one that asks for approval is not crossed where a `hold` fired.
 7. With EXISTENCE withheld the entry is INVISIBLE, or HELD_SILENTLY where a `hold` fired. Else it is PENDING where one
    fired; with nothing but EXISTENCE and REFERENCE it is a HIT; else an ENTRY.
 8. Before any rule: no valid rulebook, no pairing, an unlawful purpose or an immigration unit make it INVISIBLE. After
@@ -118,7 +121,9 @@ def weigh(floor: Rulebook, release: Rulebook, facts: Facts, accepted: frozenset[
     """Join the layers, then let red lines withhold what would cross them; both rulebooks are in force."""
     layers = (evaluate_layer(floor, facts, accepted), evaluate_layer(release, facts, accepted))
     held = any(layer.held for layer in layers)
-    levels = {category: join(layers[0].levels[category], layers[1].levels[category]) for category in layers[0].levels}
+    levels = dict.fromkeys(layers[0].limits, WITHHOLD)
+    for category in layers[0].grants.keys() & layers[1].grants.keys():
+        levels[category] = _first(category, layers)
     if _ASYLUM in levels:
         levels[_ASYLUM] = WITHHOLD  # to no peer: 8 CFR 208.6 covers third parties generally
     if any(layer.denied for layer in layers) or levels[EXISTENCE] == WITHHOLD:
@@ -130,8 +135,24 @@ def weigh(floor: Rulebook, release: Rulebook, facts: Facts, accepted: frozenset[
         over = [each for each in levels.keys() & line.data if join(levels[each], line.at_most) != levels[each]]
         if over:
             crossed.append((line, over))
-            levels.update(dict.fromkeys(over, WITHHOLD))
+            levels.update({each: join(levels[each], line.at_most) for each in over})
     return Weighed(layers, levels, crossed, held)
+
+
+def _first(category: Category, layers: tuple[LayerResult, LayerResult]) -> Outcome:
+    """The first of what both layers grant of a category, capped; who granted it is noted in the layers."""
+    limit = join(layers[0].limits[category], layers[1].limits[category])
+    results = [
+        (join(limit, join(below, above)), (floor_rule, release_rule))
+        for below, floor_rule in layers[0].grants[category]
+        for above, release_rule in layers[1].grants[category]
+    ]
+    best = min(level for level, _ in results)
+    if best != WITHHOLD:
+        first = [rule for level, rules in results if level == best for rule in rules]
+        for layer in layers:
+            layer.granting[category] = [rule for rule in layer.fired if any(rule is each for each in first)]
+    return best
 
 
 def _decide(floor: Rulebook, release: Rulebook, facts: Facts, accepted: frozenset[Obligation]) -> Decision:

@@ -72,11 +72,11 @@ class LayerModel(NamedTuple):
 
     Attributes:
         limits: How far its limits cap each category, whatever is granted.
-        levels: Limits and grants together.
+        grants: Whether some `allow` grants a level at most as strict.
     """
 
     limits: Levels
-    levels: Levels
+    grants: Levels
     held: z3.BoolRef
     denied: z3.BoolRef
 
@@ -120,20 +120,18 @@ class Model:
 
     def grants(self, layer: Layer, rule: Rule, category: Category, level: Outcome) -> z3.BoolRef:
         """Whether an `allow` that fires would by itself, under the limits of its rulebook, let a category leave so."""
-        return self._results([rule], category, self._layers[layer].limits)[level]
+        return z3.And(self._granted([rule], category)[category, level], self._layers[layer].limits[category, level])
 
     def gains(self, layer: Layer, rule: Rule) -> z3.BoolRef:
-        """Whether levels of both layers, joined, are others than they would be without an `allow`."""
+        """Whether what both layers let leave is other than it would be without an `allow`."""
         own, other = self._layers[layer], self._layers["release" if layer == "floor" else "floor"]
         rules = [each for each in self.books[layer].rules if each is not rule]
         changes = []
         for category in sorted({*rule.data, *_TOLD_OF_A_HIT}):
-            without = self._results(rules, category, own.limits)
-            allowed = z3.And(self.is_of_kind(category), z3.Not(own.denied))
-            changes += [
-                z3.And(other.levels[category, g], own.levels[category, g] != z3.And(allowed, without[g]))
-                for g in LEVELS
-            ]
+            others = own._replace(grants=self._granted(rules, category))
+            with_it, without = self._results(category, own, other), self._results(category, others, other)
+            allowed = z3.And(self.is_of_kind(category), z3.Not(self.denied))
+            changes += [z3.And(allowed, with_it[level] != without[level]) for level in LEVELS]
         return self._any(changes)
 
     def limited(self, category: Category, level: Outcome) -> z3.BoolRef:
@@ -236,23 +234,30 @@ class Model:
             if rule.effect == "deny" or rule.obligations
         )
         limits: Levels = {}
-        levels: Levels = {}
+        grants: Levels = {}
         for category in CATEGORY_NUMBERS.values():
+            grants |= self._granted(book.rules, category)
             for level in LEVELS:
                 over = [rule for rule in restricting if not is_at_most(rule.data.get(category, RELEASE), level)]
                 limits[category, level] = z3.Not(self._any(map(self.fires, over)))
-            for level, at_most in self._results(book.rules, category, limits).items():
-                levels[category, level] = z3.And(self.is_of_kind(category), z3.Not(denied), at_most)
         held = self._any(self.fires(rule) for rule in book.rules if rule.effect == "hold")
-        return LayerModel(limits, levels, held, denied)
+        return LayerModel(limits, grants, held, denied)
 
     def _unaccepted(self, rule: Rule) -> z3.BoolRef:
         return z3.Not(self.variables.accepts(rule.obligations))
 
-    def _results(self, rules: Sequence[Rule], category: Category, limits: Levels) -> dict[Outcome, z3.BoolRef]:
-        """What the grants of these rules come to under limits."""
-        grants = {level: self._any(self._granting(rules, category, level)) for level in LEVELS}
-        return _first(grants, {level: limits[category, level] for level in LEVELS})
+    def _granted(self, rules: Sequence[Rule], category: Category) -> Levels:
+        """Whether some `allow` of these grants a category at a level at most as strict, for each level."""
+        granted = {level: self._any(self._granting(rules, category, level)) for level in LEVELS}
+        return {
+            (category, level): self._any(granted[each] for each in LEVELS if is_at_most(each, level))
+            for level in LEVELS
+        }
+
+    def _results(self, category: Category, *layers: LayerModel) -> dict[Outcome, z3.BoolRef]:
+        """How strictly a category leaves by these layers together."""
+        parts = [part for layer in layers for part in (layer.limits, layer.grants)]
+        return _first({level: self._all(part[category, level] for part in parts) for level in LEVELS})
 
     def _granting(self, rules: Sequence[Rule], category: Category, level: Outcome) -> Iterable[z3.BoolRef]:
         for rule in rules:
@@ -270,8 +275,10 @@ class Model:
 
     def _combined(self) -> Levels:
         """Join the layers; nothing leaves where the node or a denial forbids, or where existence is withheld."""
-        joined = {
-            key: self._all(layer.levels[key] for layer in self._layers.values()) for key in self._layers["floor"].levels
+        joined: Levels = {
+            (category, level): z3.And(self.is_of_kind(category), at_most)
+            for category in CATEGORY_NUMBERS.values()
+            for level, at_most in self._results(category, *self._layers.values()).items()
         }
         told = z3.And(joined[EXISTENCE, MASK], z3.Not(z3.Or(self.refused, self.silent, self.denied)))
         levels = {
@@ -299,22 +306,14 @@ def _own(levels: Levels, variables: Variables) -> Iterable[z3.BoolRef]:
         yield z3.And(variables.has("kind", kind), leaving)
 
 
-def _first(grants: Mapping[Outcome, z3.BoolRef], limits: Mapping[Outcome, z3.BoolRef]) -> dict[Outcome, z3.BoolRef]:
-    """The first result of all grants under the limits, as "at most this strict" for each level.
+def _first(reached: Mapping[Outcome, z3.BoolRef]) -> dict[Outcome, z3.BoolRef]:
+    """The first result that is reached, as "at most this strict" for each level.
 
-    A grant of g under limits l results in join(l, g). So release needs a grant of it and no limit; generalise a grant
-    of it or of release, and limits at most as strict; pseudonymise likewise, where neither came before; everything else
-    that is granted and not withheld is at most masked.
+    A level is reached where all limits are at most as strict and each layer grants a level at most as strict: exactly
+    then is some join(limits, f, g) at most as strict. Only pseudonymise has one before it that is not below it.
     """
-    released = z3.And(grants[RELEASE], limits[RELEASE])
-    generalised = z3.And(z3.Or(grants[RELEASE], grants[GENERALISE]), limits[GENERALISE])
-    pseudonymised = z3.And(z3.Or(grants[RELEASE], grants[PSEUDONYMISE]), limits[PSEUDONYMISE], z3.Not(generalised))
-    return {
-        RELEASE: released,
-        GENERALISE: generalised,
-        PSEUDONYMISE: z3.Or(released, pseudonymised),
-        MASK: z3.And(z3.Or(*grants.values()), limits[MASK]),
-    }
+    pseudonymised = z3.And(reached[PSEUDONYMISE], z3.Or(reached[RELEASE], z3.Not(reached[GENERALISE])))
+    return {**reached, PSEUDONYMISE: pseudonymised}
 
 
 def build_model(floor: Rulebook | None, release: Rulebook | None) -> Model:
