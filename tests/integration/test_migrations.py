@@ -8,6 +8,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
 
+import node.store.findings
 import node.store.lines
 import node.store.safeguard_tables  # noqa: F401 their tables register themselves
 from node.store.database import Database

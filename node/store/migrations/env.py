@@ -3,6 +3,7 @@
 from alembic import context
 from sqlalchemy import Connection
 
+import node.store.findings
 import node.store.lines
 import node.store.safeguard_tables  # noqa: F401 their tables register themselves
 from node.store.tables import metadata

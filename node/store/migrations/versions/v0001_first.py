@@ -21,6 +21,7 @@ def upgrade() -> None:
     _policy()
     _ledger()
     _safeguards()
+    _findings()
 
 
 def _records() -> None:
@@ -370,3 +371,21 @@ def _safeguards() -> None:
             sa.Column("answered", sa.BigInteger(), nullable=False),
             sa.PrimaryKeyConstraint("day", "peer", name=f"pk_{table}"),
         )
+
+
+def _findings() -> None:
+    op.create_table(
+        "findings",
+        sa.Column("finding_id", sa.LargeBinary(), nullable=False),
+        sa.Column("kind", sa.String(32), nullable=False),
+        sa.Column("peer", sa.String(2), nullable=False),
+        sa.Column("exchange_id", sa.LargeBinary(), nullable=False),
+        sa.Column("detail", sa.String(200), nullable=False),
+        sa.Column("raised_us", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.SmallInteger(), nullable=False),
+        sa.Column("owner", sa.String(64)),
+        sa.Column("note", sa.String(200)),
+        sa.Column("changed_us", sa.BigInteger()),
+        sa.PrimaryKeyConstraint("finding_id", name="pk_findings"),
+        sa.UniqueConstraint("kind", "peer", "exchange_id", name="uq_findings_kind_peer_exchange_id"),
+    )
