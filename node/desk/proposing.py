@@ -13,7 +13,7 @@ from node.errors import ApprovalError, RulebookError
 from node.federation.enacting import Enacting
 from node.federation.standing import OWN_LAYERS
 from node.policy.red_lines import red_lines_digest, removed_red_lines
-from node.policy.rulebook import parse_rulebook
+from node.policy.rulebook import parse_rulebook, read_rulebook
 from node.policy.rules import Rulebook
 from node.policy.vocabulary import vocabulary_digest
 from node.store import rulebook_steps, rulebooks
@@ -81,7 +81,8 @@ class Proposing:
         if book.layer != "release":
             return []
         text = await self.enacting.database.read(rulebooks.by_digest, book.layer, before)
-        old = await asyncio.to_thread(parse_rulebook, text, demonstration=True)  # it was in use
+        # It was in use, if under words that a newer node changed: what it can't be read as, the new one does not keep.
+        old = (await asyncio.to_thread(read_rulebook, text)).book
         return removed_red_lines(old.red_lines, book.red_lines)
 
     async def _verify_proposable(self, book: Rulebook) -> History:

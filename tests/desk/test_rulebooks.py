@@ -588,6 +588,20 @@ async def test_what_was_approved_to_follow_one_without_a_red_line_never_follows_
         assert await in_force(stub) == read(guarded).sha256
 
 
+async def test_what_was_in_force_under_other_words_stops_nobody_from_proposing(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    words = b"\nvocabulary: sha256:" + b"0" * 64
+    worded = replaced(GT, b"\nlayer: release", words + b"\nlayer: release") + RED_LINE % b"COMMERCIAL"
+    world = World.make(tmp_path_factory.mktemp("words"), ("GT", "MX"), rulebooks={"GT": {"release": worded}})
+    desks = Desks(world)
+    async with running(world["GT"].config) as parts, desks.stack:
+        stub = await desks("GT", "focal")
+        assert _deciding(parts, now_us()) == b""
+        assert not (await propose(stub, with_version(2) + RED_LINE % b"COMMERCIAL")).removes_red_lines
+        assert (await propose(stub, with_version(3))).removes_red_lines
+
+
 async def test_an_illustration_is_for_demonstrations_alone(tmp_path_factory: pytest.TempPathFactory) -> None:
     world = World.make(tmp_path_factory.mktemp("earnest"), ("GT", "MX"), demonstration=False)
     desks = Desks(world)
