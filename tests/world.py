@@ -183,6 +183,7 @@ class World:
     version: int = 0
     directory: bytes = b""
     demonstration: bool = True
+    floor: bytes = FLOOR  # of the next directory
 
     @classmethod
     def make(
@@ -251,7 +252,7 @@ class World:
             version=version,
             issued_us=issued_us or now_us() - 1_000_000,
             members=[self.places[code].member() for code in parties] if members is None else members,
-            floor_rulebook=FLOOR,
+            floor_rulebook=self.floor,
             instruments=[instrument] if members is None else [],
             demonstration=self.demonstration,
             lifetime_us=lifetime_us,
