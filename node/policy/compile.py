@@ -262,18 +262,18 @@ class Bound:
         rules = list(compiled.rules_where(fired))
         ids = tuple([rule.id for rule in rules])
         held = bool(fired & self._holding)
+        exposed = bool(boxes & compiled.exposed)
         levels = dict.fromkeys(plan.categories, _NOTHING)
-        granting = {} if fired & self._denying else _weigh(plan, fired, levels)
+        granting = {} if exposed or fired & self._denying else _weigh(plan, fired, levels)
         crossed = self._cross(boxes, levels, held=held) if granting else ()
 
-        exposed = bool(boxes & compiled.exposed)
         if exposed or levels[_EXISTENCE] == _NOTHING:
             return Decision(HELD_SILENTLY if exposed or held else INVISIBLE, plan.withheld, (), ids, (), 0, crossed)
-        if held:
-            return Decision(PENDING, _in_words(levels), (), ids, (), 0, crossed)
         outcome = ENTRY if any(levels[category] != _NOTHING for category in plan.own) else HIT
         if outcome == HIT:
             levels = {each: level if each in {_EXISTENCE, _REFERENCE} else _NOTHING for each, level in levels.items()}
+        if held:
+            return Decision(PENDING, _in_words(levels), (), ids, (), 0, crossed)
         return Decision(
             outcome,
             _in_words(levels),

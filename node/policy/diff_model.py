@@ -78,7 +78,7 @@ class Version:
         yield from (z3.Not(met) for line, met in self._lines(category) if not is_at_most(line.at_most, level))
 
     def _hit(self) -> z3.BoolRef:
-        shown = [self.model.held]
+        shown = []
         for kind, own in CATEGORIES_BY_KIND.items():
             leaving = self._variables.any_of(self._at_most[category, _MASK] for category in sorted(own))
             shown.append(z3.And(self._variables.has("kind", kind), leaving))

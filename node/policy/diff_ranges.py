@@ -17,6 +17,7 @@ from node.policy.rules import RedLine, Rulebook
 from node.policy.vocabulary import (
     AGE_BOUNDS,
     CATEGORIES,
+    CATEGORIES_BY_KIND,
     DIMENSIONS,
     NEVER_LAWFUL,
     OBLIGATION_NUMBERS,
@@ -176,7 +177,8 @@ def outcomes_in(situation: Situation, pair: Pair) -> Outcomes:
     days = [layer.retention_days for layer in weighed.layers if layer.retention_days]
     return Outcomes(
         levels=dict(decision.levels) if decision.outcome in _MAY_LEAVE else {},
-        hit=decision.outcome == ledger_pb2.ENTRY_OUTCOME_HIT,
+        hit=decision.outcome in _MAY_LEAVE
+        and all(decision.level(category) == _WITHHOLD for category in CATEGORIES_BY_KIND[facts.kind]),
         held=weighed.held,
         obligations=frozenset[Obligation]().union(*(layer.obligations for layer in weighed.layers)) - {_RETENTION},
         days=min(days, default=0),

@@ -16,8 +16,9 @@ replayed through it; it shares nothing with either but the rules and the numbers
    denies.
 6. A denial, or EXISTENCE withheld, withholds all. Then red lines cap what would cross them at the level that they
    permit, and report it; one that asks for approval is not crossed where a `hold` fired.
-7. With EXISTENCE withheld the entry is INVISIBLE, or HELD_SILENTLY where a `hold` fired. Else it is PENDING where one
-   fired; with nothing but EXISTENCE and REFERENCE it is a HIT; else an ENTRY.
+7. With EXISTENCE withheld the entry is INVISIBLE, or HELD_SILENTLY where a `hold` fired. Else, with nothing of its own
+   kind it is a HIT, of which EXISTENCE and REFERENCE alone are told; else an ENTRY. Where a `hold` fired it is PENDING
+   instead: an approval may let leave what would have left without the hold, and no more.
 8. Before any rule: no valid rulebook, no pairing, an unlawful purpose or an immigration unit make it INVISIBLE. After
    all rules: what concerns a subject exposed to persecution is HELD_SILENTLY from the state of origin.
 """
@@ -126,7 +127,8 @@ def weigh(floor: Rulebook, release: Rulebook, facts: Facts, accepted: frozenset[
         levels[category] = _first(category, layers)
     if _ASYLUM in levels:
         levels[_ASYLUM] = WITHHOLD  # to no peer: 8 CFR 208.6 covers third parties generally
-    if any(layer.denied for layer in layers) or levels[EXISTENCE] == WITHHOLD:
+    denied = any(layer.denied for layer in layers) or is_held_silently(facts)
+    if denied or levels[EXISTENCE] == WITHHOLD:
         levels = dict.fromkeys(levels, WITHHOLD)
     crossed = []
     for line in (*floor.red_lines, *release.red_lines):
@@ -163,13 +165,13 @@ def _decide(floor: Rulebook, release: Rulebook, facts: Facts, accepted: frozense
         return Decision(HELD_SILENTLY, _withheld(facts), (), fired, (), 0, crossed)
     if levels[EXISTENCE] == WITHHOLD:
         return Decision(HELD_SILENTLY if held else INVISIBLE, _withheld(facts), (), fired, (), 0, crossed)
-    if held:
-        return Decision(PENDING, tuple(sorted(levels.items())), (), fired, (), 0, crossed)
 
     own = CATEGORIES_BY_KIND[facts.kind]
     outcome = ENTRY if any(levels[category] != WITHHOLD for category in own) else HIT
     if outcome == HIT:
         levels = {each: level if each in {EXISTENCE, REFERENCE} else WITHHOLD for each, level in levels.items()}
+    if held:
+        return Decision(PENDING, tuple(sorted(levels.items())), (), fired, (), 0, crossed)
     told = {EXISTENCE} if outcome == HIT else levels.keys() - {EXISTENCE, REFERENCE}
     return Decision(
         outcome,

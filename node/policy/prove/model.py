@@ -286,7 +286,7 @@ class Model:
             for (category, level), at_most in joined.items()
         }
         # Of a hit nothing is told but that it is one; what every kind has may be granted without its own.
-        shown = z3.Or(self.held, self._any(_own(levels, self.variables)))
+        shown = self._any(_own(levels, self.variables))
         return {
             key: z3.And(shown, at_most) if key[0] in COMMON_CATEGORIES - {*_TOLD_OF_A_HIT} else at_most
             for key, at_most in levels.items()

@@ -470,3 +470,18 @@ def test_an_emergency_activates_only_rules_marked_for_it() -> None:
     rules = OPEN.replace("effect:", "emergency: true, effect:")
     assert decided(rules).outcome == INVISIBLE
     assert decided(rules, but(SUSPECT_PHONE, emergency="DECLARED")).outcome == ENTRY
+
+
+def test_an_approval_lets_nothing_leave_that_would_not_have_left_without_the_hold() -> None:
+    grants = OPEN.replace("EVERYTHING: release", "EXISTENCE: release, SOURCE: release")
+    hit, held = decided(grants), decided(grants + HOLD, H3)
+    assert (hit.outcome, held.outcome) == (HIT, PENDING)
+    assert held.levels == hit.levels
+    assert held.level(codes_pb2.DATA_CATEGORY_SOURCE) == WITHHOLD
+
+
+def test_in_a_silent_hold_no_red_line_is_crossed() -> None:
+    facts = but(SUSPECT_PHONE, exposure="EXILE", recipient_is_origin="IS_ORIGIN")
+    line = "- {id: R, title: t, law: l, kind: never_release, data: [TELECOM], when: {exposure: [EXILE]}}\n"
+    decision = decided(OPEN, facts, red_lines=line)
+    assert (decision.outcome, decision.red_lines_crossed) == (HELD_SILENTLY, ())
