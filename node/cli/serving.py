@@ -23,14 +23,17 @@ from node.desk.emergencies import Emergencies as EmergencyDesk
 from node.desk.explaining import Explaining
 from node.desk.freezes import Freezes
 from node.desk.importing import Importing
+from node.desk.masking import Reading
 from node.desk.officers import Officers
 from node.desk.proposing import Proposing
+from node.desk.reconciling import Reconciliation
 from node.desk.recording import Recording
 from node.desk.rehearsing import Rehearsing
 from node.desk.replaying import Replaying
 from node.desk.rulebooks import Rulebooks
 from node.desk.searching import Searching
 from node.desk.servicer import DeskServicer
+from node.desk.tracing import Tracing
 from node.errors import ConfigError, EnlaceError, StoreError
 from node.federation.acknowledging import Acknowledging
 from node.federation.answering import Answering
@@ -45,6 +48,7 @@ from node.federation.finding import Finding
 from node.federation.freezing import Freezing
 from node.federation.holding import Holding
 from node.federation.reciprocating import Reciprocating
+from node.federation.reconciling import Reconciling
 from node.federation.servicer import ExchangeServicer
 from node.federation.standing import Standing
 from node.federation.tls import ServerTls, https_context, load_own_identity
@@ -134,8 +138,9 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
     finding = Finding(database, entries, lookup_keys, frozen)
     holding = Holding(database, vault, writer)
     answering = Answering(standing, finding, vault, writer, holding, now_us, window_us)
+    reconciling = Reconciling(standing, channels, database, writer, now_us, window_us)
     exchange = ExchangeServicer(
-        standing, writer, now_us, config.limits.calls_per_peer, answering, acknowledging, distribution
+        standing, writer, now_us, config.limits.calls_per_peer, answering, acknowledging, distribution, reconciling
     )
     determining = Determining(standing, database, vault, writer, entries, now_us)
     freezing = Freezing(standing, database, vault, writer, entries, frozen, now_us)
@@ -152,6 +157,8 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         importing=Importing(standing, recording, writer, now_us),
         approving=Approving(standing, database, writer, acknowledging, rehearsing, now_us),
         auditing=Auditing(standing, database, vault, writer, now_us),
+        reconciliation=Reconciliation(standing, database, writer, reconciling, now_us),
+        tracing=Tracing(Reading(standing, writer, now_us), database, vault, now_us),
         rulebooks=Rulebooks(enacting, Proposing(enacting, replaying)),
         explaining=Explaining(standing, database, vault, entries, writer, now_us),
         replaying=replaying,
@@ -159,7 +166,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
             standing, database, writer, distribution, channels, _data_folder(database), now_us
         ),
         determinations=Determinations(standing, writer, determining, now_us),
-        freezes=Freezes(standing, database, writer, frozen, now_us),
+        freezes=Freezes(standing, database, writer, frozen, vault, now_us),
         emergencies=EmergencyDesk(standing, database, writer, emergencies, now_us),
     )
     own_roots = pem_of(roots)

@@ -16,6 +16,7 @@ from node.store import freezes
 from node.store.database import Database
 from node.store.frozen import Frozen
 from node.store.officers import Officer
+from node.store.vault import Vault
 from node.store.writer import Writer
 from node.wire.ledger_pb2 import LeafKind
 from node.wire.safeguard_pb2 import (
@@ -36,6 +37,7 @@ class Freezes:
     database: Database
     writer: Writer
     frozen: Frozen
+    vault: Vault
     clock: Callable[[], int]
 
     async def list_freezes(self, officer: Officer) -> list[Freeze]:
@@ -70,6 +72,7 @@ class Freezes:
         def change(connection: Connection) -> Freeze:
             freezes.decide(
                 connection,
+                self.vault,
                 request.entry_id,
                 request.peer,
                 request.state,

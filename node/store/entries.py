@@ -235,7 +235,7 @@ class Entries:
 
     def keep_views(self, connection: Connection, told: disclosures.Told, now_us: int) -> None:
         """Freeze views that ledger lines tell of, where protection has come since."""
-        if freezes.freeze(connection, self, told.shown, now_us):
+        if freezes.freeze(connection, self, self._vault, told.shown, now_us):
             self._frozen.load(connection)
 
     def _verify_ids(self, connection: Connection, batch: Mapping[bytes, Entry]) -> None:

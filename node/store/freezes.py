@@ -2,13 +2,17 @@
 
 An entry that vanishes after an asylum claim tells the state of origin. So when protection is added to an entry that a
 peer has seen, which may be that state, it keeps the revision that it saw last; a focal point decides how that ends.
+
+Each view bears a tag under a secret that is not in the database (HMAC-SHA-256, see `Vault.tag`): else one row, written
+with SQL, would show any peer an entry as it was before anybody protected it.
 """
 
+import hmac
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import structlog
-from sqlalchemy import Connection, case, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, case, func, insert, select, tuple_, update
 
 from node.errors import DecryptionError, KeyErasedError, NotFoundError
 from node.policy.facts import origin_fact, subjects_of
@@ -17,6 +21,7 @@ from node.records.strengthening import strengthens
 from node.store import disclosures
 from node.store.disclosures import Shown
 from node.store.entry_rows import EntryState
+from node.store.rulebooks import as_bytes
 from node.store.safeguard_tables import freezes
 from node.store.tables import entries as entries_table
 from node.store.vault import Vault
@@ -69,15 +74,18 @@ def freeze_safer(
         for new in safer
         for peer, each in disclosures.shown_to(connection, new.entry_id).items()
     }
-    return freeze(connection, entries, shown, now_us)
+    return freeze(connection, entries, vault, shown, now_us)
 
 
-def freeze(connection: Connection, entries: "Entries", shown: Mapping[tuple[bytes, str], Shown], now_us: int) -> bool:
+def freeze(
+    connection: Connection, entries: "Entries", vault: Vault, shown: Mapping[tuple[bytes, str], Shown], now_us: int
+) -> bool:
     """Freeze what peers saw that may be the state somebody is protected from since; tell whether any view is frozen.
 
     Args:
         connection: In a transaction of the caller.
         entries: To read revisions from.
+        vault: To tag what is written.
         shown: By entry and peer, what the peer saw last.
         now_us: UTC microseconds.
     """
@@ -94,16 +102,14 @@ def freeze(connection: Connection, entries: "Entries", shown: Mapping[tuple[byte
         if not strengthens(old, new) or not (may_be_origin(old, peer) or may_be_origin(new, peer)):
             continue
         made += 1
-        connection.execute(
-            insert(freezes).values(
-                entry_id=entry_id,
-                peer=peer,
-                revision=revision,
-                state=FREEZE_STATE_WAITING,
-                until_us=old.review_us,
-                made_us=now_us,
-            )
-        )
+        view = {
+            "entry_id": entry_id,
+            "peer": peer,
+            "revision": revision,
+            "state": FREEZE_STATE_WAITING,
+            "until_us": old.review_us,
+        }
+        connection.execute(insert(freezes).values(**view, made_us=now_us, tag=_tag(vault, view)))
     return made > 0
 
 
@@ -152,8 +158,19 @@ def list_freezes(connection: Connection) -> list[Freeze]:
     ]
 
 
+def is_own(row: Row[*tuple[Any, ...]], vault: Vault) -> bool:
+    """Tell whether this node wrote what a row of the table says of a view and its end."""
+    return hmac.compare_digest(as_bytes(row.tag), _tag(vault, row._asdict()))
+
+
+def _tag(vault: Vault, view: Mapping[str, Any]) -> bytes:
+    said = [view["entry_id"].hex(), *(str(view[name]) for name in ("peer", "revision", "state", "until_us"))]
+    return vault.tag("frozen-view", " ".join(said).encode())
+
+
 def decide(
     connection: Connection,
+    vault: Vault,
     entry_id: bytes,
     peer: str,
     state: FreezeState.ValueType,
@@ -169,12 +186,15 @@ def decide(
         NotFoundError: no view of this entry is frozen for this peer, or it has ended.
     """
     held = freezes.c
-    this = (held.entry_id == entry_id, held.peer == peer, held.until_us > now_us)
-    values = {"state": state, "decided_by": officer, "decided_us": now_us, "line": line}
-    if until_us is not None:
-        values["until_us"] = until_us
-    if connection.execute(update(freezes).where(*this).values(values)).rowcount == 0:
+    this = (held.entry_id == entry_id, held.peer == peer)
+    row = connection.execute(select(freezes).where(*this, held.until_us > now_us)).one_or_none()
+    if row is None or not is_own(row, vault):
         raise NotFoundError("no view of this entry is frozen for this peer, or it has ended")
+    until_us = row.until_us if until_us is None else until_us
+    ends = {"state": state, "until_us": until_us}
+    tag = _tag(vault, {**row._asdict(), **ends})
+    decided = {"decided_by": officer, "decided_us": now_us, "line": line}
+    connection.execute(update(freezes).where(*this).values(**ends, **decided, tag=tag))
 
 
 def untold(connection: Connection) -> list[tuple[bytes, str]]:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, and_, select
 from node.errors import DecryptionError, KeyErasedError
 from node.records.lookup import LookupKey, entry_tokens
 from node.store.entry_rows import EntryState, entry_context
-from node.store.freezes import Mark, read_mark
+from node.store.freezes import Mark, is_own, read_mark
 from node.store.safeguard_tables import freezes
 from node.store.tables import entries, entry_revisions
 from node.store.vault import Vault
@@ -24,8 +24,10 @@ _VIEWS: Final = (
         freezes.c.entry_id,
         freezes.c.peer,
         freezes.c.revision,
+        freezes.c.state.label("state"),
         freezes.c.until_us,
-        entries.c.state,
+        freezes.c.tag,
+        entries.c.state.label("entry_state"),
         entries.c.case_id,
         entry_revisions.c.sealed,
     )
@@ -49,7 +51,7 @@ class _View(NamedTuple):
 
 @dataclass(slots=True)
 class _OfPeer:
-    by_entry: dict[bytes, _View | None] = field(default_factory=dict)  # None: it was taken back
+    by_entry: dict[bytes, _View | None] = field(default_factory=dict)  # None: it was taken back, or altered
     by_token: dict[bytes, set[bytes]] = field(default_factory=lambda: defaultdict(set))
 
 
@@ -71,7 +73,10 @@ class Frozen:
         """Read all frozen views, also those of the transaction that is under way."""
         mark, peers = read_mark(connection), dict[str, _OfPeer]()
         for row in connection.execute(_VIEWS):
-            view = self._loaded(row) if row.state == EntryState.ACTIVE else None
+            own = is_own(row, self._vault)
+            if not own:  # silence is denial: by a row that SQL wrote, nobody sees anything
+                log.error("frozen_view_altered", peer=row.peer)
+            view = self._loaded(row) if own and row.entry_state == EntryState.ACTIVE else None
             of_peer = peers.setdefault(row.peer, _OfPeer())
             of_peer.by_entry[row.entry_id] = view
             for token in view.tokens if view else ():

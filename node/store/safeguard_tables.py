@@ -39,6 +39,7 @@ freezes = Table(
     Column("decided_by", PSEUDONYM),
     Column("decided_us", BigInteger),
     Column("line", LargeBinary),  # exchange id of the ledger line that tells of it; NULL until there is one
+    Column("tag", LargeBinary, nullable=False),  # of the first five, by the node
 )
 
 determinations = Table(

@@ -8,8 +8,9 @@ from functools import partial
 from typing import TypeVar
 
 import pytest
-from sqlalchemy import Connection, delete, update
+from sqlalchemy import Connection, delete, text, update
 
+from node.errors import NotFoundError
 from node.ledger.leaf import build_leaf, build_opening
 from node.records.lookup import selector_tokens
 from node.store import disclosures, freezes
@@ -42,7 +43,7 @@ from node.wire.ledger_pb2 import (
     LeafPrivate,
     LeafShared,
 )
-from node.wire.safeguard_pb2 import FREEZE_STATE_WAITING, Freeze
+from node.wire.safeguard_pb2 import FREEZE_STATE_FREEZE, FREEZE_STATE_WAITING, Freeze
 from tests.conftest import START_US
 
 T = TypeVar("T")
@@ -307,6 +308,35 @@ def test_a_view_that_was_altered_shows_nothing(node: Node, entry: Entry) -> None
         connection.execute(update(entry_revisions).values(sealed=os.urandom(400)))
     node.write(node.frozen.load)
     assert node.found("GT") == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE freezes SET peer = 'HN'",  # who never saw it
+        "UPDATE freezes SET revision = revision - 1",
+        "UPDATE freezes SET until_us = until_us + 1",
+        "UPDATE freezes SET state = 2",
+        "INSERT INTO freezes SELECT entry_id, 'HN', revision, state, until_us, 1, NULL, NULL, NULL, tag FROM freezes",
+    ],
+)
+def test_a_view_that_sql_wrote_shows_nothing(node: Node, entry: Entry, statement: str) -> None:
+    second = Entry()
+    second.CopyFrom(entry)
+    second.telecom.imei = "490154203237518"
+    second = node.change(entry, second)
+    node.log(line((entry.entry_id, 2, ENTRY_OUTCOME_HIT)))
+    node.change(second, strengthened(second))
+    assert (node.found("GT"), node.found("HN")) == ([2], [3])
+    with node.database.engine.begin() as connection:
+        assert connection.execute(text(statement)).rowcount == 1
+    node.write(node.frozen.load)
+    altered = "HN" if "HN" in statement else "GT"
+    assert node.found(altered) == []
+    which = (entry.entry_id, altered, FREEZE_STATE_FREEZE)
+    said = {"until_us": None, "officer": "o", "line": b"l", "now_us": START_US}
+    with pytest.raises(NotFoundError):
+        node.write(lambda connection: freezes.decide(connection, node.vault, *which, **said))  # type: ignore[arg-type]
 
 
 def test_an_erased_case_freezes_nothing(node: Node, entry: Entry) -> None:

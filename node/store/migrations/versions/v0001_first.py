@@ -331,6 +331,7 @@ def _safeguards() -> None:
         sa.Column("decided_by", sa.String(64)),
         sa.Column("decided_us", sa.BigInteger()),
         sa.Column("line", sa.LargeBinary()),
+        sa.Column("tag", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["entry_id"], ["entries.entry_id"], name="fk_freezes_entry_id"),
         sa.PrimaryKeyConstraint("entry_id", "peer", name="pk_freezes"),
     )
