@@ -146,13 +146,16 @@ def read_red_line(tree: Tree, mistakes: Mistakes, register: Register) -> RedLine
     named = fields.tree("data")
     words = words_of(named, mistakes, "data", (*CATEGORY_NUMBERS, EVERYTHING)) if named else []
     at_most = fields.word("at_most", [word for word in OUTCOME_NUMBERS if word != "release"])
+    data = frozenset(category for _, word in words for category in _spelt_out(word))
+    if at_most not in {"", "withhold"} and _EXISTENCE in data:
+        mistakes.add(fields.place_of("at_most"), "EXISTENCE is told or not: it needs a red line without at_most")
     return RedLine(
         id=fields.pattern("id", _ID, "an id has letters, digits, dots and hyphens, at most 32"),
         titles=_titles(fields),
         law=law,
         kind=kind,
         when=_conjunction(fields.tree("when"), mistakes, "floor", unknown_may_be_named=True),
-        data=frozenset(category for _, word in words for category in _spelt_out(word)),
+        data=data,
         at_most=OUTCOME_NUMBERS[at_most] if at_most else _WITHHOLD,
         test=fields.pattern("test", _TEST, "name the test as tests/path/file.py::test_name"),
         place=fields.place,

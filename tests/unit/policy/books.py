@@ -162,14 +162,16 @@ def red_lines(draw: st.DrawFn, name: str = "R") -> RedLine:
     """Any red line on what leaves."""
     kinds: tuple[RedLineKind, ...] = ("never_release", "never_without_approval")
     data = st.just(_EVERYTHING) | st.lists(st.sampled_from(_FAVOURITES) | st.sampled_from(_EVERYTHING), min_size=1)
+    at_most = draw(st.sampled_from([each for each in OUTCOME_NUMBERS.values() if each != _RELEASE]))
+    named = draw(data)
     return RedLine(
         id=name,
         titles={"en": "an invented red line"},
         law=LAW,
         kind=draw(st.sampled_from(kinds)),
         when=draw(conjunctions(may_name_unknown=True)),
-        data=frozenset(draw(data)),
-        at_most=draw(st.sampled_from([each for each in OUTCOME_NUMBERS.values() if each != _RELEASE])),
+        data=frozenset(named),
+        at_most=_WITHHOLD if _EXISTENCE in named else at_most,
         test="",
         place=PLACE,
     )

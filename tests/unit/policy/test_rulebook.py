@@ -158,6 +158,7 @@ LINE = "red_lines:\n- {id: R1, title: t, law: l, kind: %s}\n"
         ("structural, test: somewhere", "name the test as"),
         ("structural, test: 'tests/a.py::test_a', data: [IDENTITY]", "has no 'data'"),
         ("never_release, when: {victim: ['YES']}, data: [IDENTITY], at_most: release", "no value of at_most"),
+        ("never_release, when: {victim: ['YES']}, data: [EVERYTHING], at_most: mask", "EXISTENCE is told or not"),
     ],
 )
 def test_red_lines_are_read_strictly(kind: str, sentence: str) -> None:
