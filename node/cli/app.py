@@ -8,6 +8,8 @@ from node.cli.distributing import import_directory, push
 from node.cli.doctor import doctor
 from node.cli.importing import import_file
 from node.cli.init import init
+from node.cli.ledger_audit import trace
+from node.cli.ledger_reconcile import decide_finding, list_findings, reconcile
 from node.cli.search import search
 from node.cli.serve import serve
 
@@ -22,6 +24,10 @@ app = typer.Typer(
 
 directory.app.command("import")(import_directory)
 pki.app.command("push")(push)
+ledger.app.command("reconcile")(reconcile)
+ledger.app.command("findings")(list_findings)
+ledger.app.command("finding")(decide_finding)
+ledger.app.command("trace")(trace)
 
 _START, _UNIT, _FOCAL, _TRUST = "Start", "Unit", "Focal point and auditor", "Administration"
 

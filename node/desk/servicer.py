@@ -12,10 +12,12 @@ from node.desk.explaining import Explaining
 from node.desk.freezes import Freezes
 from node.desk.importing import Importing
 from node.desk.officers import Officers
+from node.desk.reconciling import Reconciliation
 from node.desk.recording import Recording
 from node.desk.replaying import Replaying
 from node.desk.rulebooks import Rulebooks
 from node.desk.searching import Searching
+from node.desk.tracing import Tracing
 from node.errors import (
     ApprovalError,
     DirectoryError,
@@ -28,7 +30,7 @@ from node.errors import (
     UsageError,
 )
 from node.federation.boundary import Context
-from node.wire import desk_pb2, explaining_pb2, rulebook_pb2, safeguard_pb2
+from node.wire import audit_pb2, desk_pb2, explaining_pb2, reconcile_pb2, rulebook_pb2, safeguard_pb2
 from node.wire.desk_pb2 import OfficerRole
 from node.wire.desk_pb2_grpc import DeskServicer as GeneratedServicer
 
@@ -63,6 +65,8 @@ class DeskServicer(GeneratedServicer):
     approving: Approving
     rulebooks: Rulebooks
     auditing: Auditing
+    reconciliation: Reconciliation
+    tracing: Tracing
     explaining: Explaining
     replaying: Replaying
     administration: Administration
@@ -280,6 +284,30 @@ class DeskServicer(GeneratedServicer):
         officer = await self.officers.officer(context, AUDITOR)
         async for line in self.auditing.list_ledger(request, officer):
             yield line
+
+    async def TraceEntry(
+        self, request: audit_pb2.TraceEntryRequest, context: Context
+    ) -> AsyncIterator[audit_pb2.TraceEntryResponse]:
+        officer = await self.officers.officer(context, AUDITOR, FOCAL_POINT)
+        async for response in self.tracing.trace_entry(request, officer):
+            yield response
+
+    async def ReconcileLedger(
+        self, request: reconcile_pb2.ReconcileLedgerRequest, context: Context
+    ) -> reconcile_pb2.ReconcileLedgerResponse:
+        return await self.reconciliation.reconcile(request, await self.officers.officer(context, AUDITOR))
+
+    async def ListFindings(
+        self, request: reconcile_pb2.ListFindingsRequest, context: Context
+    ) -> reconcile_pb2.ListFindingsResponse:
+        officer = await self.officers.officer(context, AUDITOR)
+        return reconcile_pb2.ListFindingsResponse(findings=await self.reconciliation.list_findings(request, officer))
+
+    async def DecideFinding(
+        self, request: reconcile_pb2.DecideFindingRequest, context: Context
+    ) -> reconcile_pb2.DecideFindingResponse:
+        officer = await self.officers.officer(context, AUDITOR)
+        return reconcile_pb2.DecideFindingResponse(finding=await self.reconciliation.decide(request, officer))
 
     # --- administrators ---
 

@@ -3,8 +3,10 @@
 import grpc
 import warnings
 
+from node.wire import audit_pb2 as node_dot_wire_dot_audit__pb2
 from node.wire import desk_pb2 as node_dot_wire_dot_desk__pb2
 from node.wire import explaining_pb2 as node_dot_wire_dot_explaining__pb2
+from node.wire import reconcile_pb2 as node_dot_wire_dot_reconcile__pb2
 from node.wire import rulebook_pb2 as node_dot_wire_dot_rulebook__pb2
 from node.wire import safeguard_pb2 as node_dot_wire_dot_safeguard__pb2
 
@@ -201,6 +203,26 @@ class DeskStub:
                 '/enlace.v1.Desk/ListLedger',
                 request_serializer=node_dot_wire_dot_desk__pb2.ListLedgerRequest.SerializeToString,
                 response_deserializer=node_dot_wire_dot_desk__pb2.ListLedgerResponse.FromString,
+                _registered_method=True)
+        self.TraceEntry = channel.unary_stream(
+                '/enlace.v1.Desk/TraceEntry',
+                request_serializer=node_dot_wire_dot_audit__pb2.TraceEntryRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_audit__pb2.TraceEntryResponse.FromString,
+                _registered_method=True)
+        self.ReconcileLedger = channel.unary_unary(
+                '/enlace.v1.Desk/ReconcileLedger',
+                request_serializer=node_dot_wire_dot_reconcile__pb2.ReconcileLedgerRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_reconcile__pb2.ReconcileLedgerResponse.FromString,
+                _registered_method=True)
+        self.ListFindings = channel.unary_unary(
+                '/enlace.v1.Desk/ListFindings',
+                request_serializer=node_dot_wire_dot_reconcile__pb2.ListFindingsRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_reconcile__pb2.ListFindingsResponse.FromString,
+                _registered_method=True)
+        self.DecideFinding = channel.unary_unary(
+                '/enlace.v1.Desk/DecideFinding',
+                request_serializer=node_dot_wire_dot_reconcile__pb2.DecideFindingRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_reconcile__pb2.DecideFindingResponse.FromString,
                 _registered_method=True)
         self.ListOfficers = channel.unary_unary(
                 '/enlace.v1.Desk/ListOfficers',
@@ -453,6 +475,32 @@ class DeskServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TraceEntry(self, request, context):
+        """Everyone who got any part of an own entry. Role: auditor or focal point.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReconcileLedger(self, request, context):
+        """Compares what both sides have logged of each other; what does not fit becomes a finding. Role: auditor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFindings(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DecideFinding(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListOfficers(self, request, context):
         """Role: administrator. None of these shows case data.
         """
@@ -658,6 +706,26 @@ def add_DeskServicer_to_server(servicer, server):
                     servicer.ListLedger,
                     request_deserializer=node_dot_wire_dot_desk__pb2.ListLedgerRequest.FromString,
                     response_serializer=node_dot_wire_dot_desk__pb2.ListLedgerResponse.SerializeToString,
+            ),
+            'TraceEntry': grpc.unary_stream_rpc_method_handler(
+                    servicer.TraceEntry,
+                    request_deserializer=node_dot_wire_dot_audit__pb2.TraceEntryRequest.FromString,
+                    response_serializer=node_dot_wire_dot_audit__pb2.TraceEntryResponse.SerializeToString,
+            ),
+            'ReconcileLedger': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReconcileLedger,
+                    request_deserializer=node_dot_wire_dot_reconcile__pb2.ReconcileLedgerRequest.FromString,
+                    response_serializer=node_dot_wire_dot_reconcile__pb2.ReconcileLedgerResponse.SerializeToString,
+            ),
+            'ListFindings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFindings,
+                    request_deserializer=node_dot_wire_dot_reconcile__pb2.ListFindingsRequest.FromString,
+                    response_serializer=node_dot_wire_dot_reconcile__pb2.ListFindingsResponse.SerializeToString,
+            ),
+            'DecideFinding': grpc.unary_unary_rpc_method_handler(
+                    servicer.DecideFinding,
+                    request_deserializer=node_dot_wire_dot_reconcile__pb2.DecideFindingRequest.FromString,
+                    response_serializer=node_dot_wire_dot_reconcile__pb2.DecideFindingResponse.SerializeToString,
             ),
             'ListOfficers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListOfficers,
@@ -1581,6 +1649,114 @@ class Desk:
             '/enlace.v1.Desk/ListLedger',
             node_dot_wire_dot_desk__pb2.ListLedgerRequest.SerializeToString,
             node_dot_wire_dot_desk__pb2.ListLedgerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TraceEntry(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/enlace.v1.Desk/TraceEntry',
+            node_dot_wire_dot_audit__pb2.TraceEntryRequest.SerializeToString,
+            node_dot_wire_dot_audit__pb2.TraceEntryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReconcileLedger(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Desk/ReconcileLedger',
+            node_dot_wire_dot_reconcile__pb2.ReconcileLedgerRequest.SerializeToString,
+            node_dot_wire_dot_reconcile__pb2.ReconcileLedgerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFindings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Desk/ListFindings',
+            node_dot_wire_dot_reconcile__pb2.ListFindingsRequest.SerializeToString,
+            node_dot_wire_dot_reconcile__pb2.ListFindingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecideFinding(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Desk/DecideFinding',
+            node_dot_wire_dot_reconcile__pb2.DecideFindingRequest.SerializeToString,
+            node_dot_wire_dot_reconcile__pb2.DecideFindingResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,8 +5,10 @@ What the people of one country use. Officers are known by their client certifica
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from node.wire import audit_pb2 as _audit_pb2
 from node.wire import desk_pb2 as _desk_pb2
 from node.wire import explaining_pb2 as _explaining_pb2
+from node.wire import reconcile_pb2 as _reconcile_pb2
 from node.wire import rulebook_pb2 as _rulebook_pb2
 from node.wire import safeguard_pb2 as _safeguard_pb2
 import abc as _abc_1
@@ -87,6 +89,12 @@ class DeskStub:
     """What would newly leave, and what no longer, under another rulebook: progress, then the report. Role: focal point."""
     ListLedger: _grpc.UnaryStreamMultiCallable[_desk_pb2.ListLedgerRequest, _desk_pb2.ListLedgerResponse]
     """Ledger lines, newest last. Role: auditor."""
+    TraceEntry: _grpc.UnaryStreamMultiCallable[_audit_pb2.TraceEntryRequest, _audit_pb2.TraceEntryResponse]
+    """Everyone who got any part of an own entry. Role: auditor or focal point."""
+    ReconcileLedger: _grpc.UnaryUnaryMultiCallable[_reconcile_pb2.ReconcileLedgerRequest, _reconcile_pb2.ReconcileLedgerResponse]
+    """Compares what both sides have logged of each other; what does not fit becomes a finding. Role: auditor."""
+    ListFindings: _grpc.UnaryUnaryMultiCallable[_reconcile_pb2.ListFindingsRequest, _reconcile_pb2.ListFindingsResponse]
+    DecideFinding: _grpc.UnaryUnaryMultiCallable[_reconcile_pb2.DecideFindingRequest, _reconcile_pb2.DecideFindingResponse]
     ListOfficers: _grpc.UnaryUnaryMultiCallable[_desk_pb2.ListOfficersRequest, _desk_pb2.ListOfficersResponse]
     """Role: administrator. None of these shows case data."""
     EnrolOfficer: _grpc.UnaryUnaryMultiCallable[_desk_pb2.EnrolOfficerRequest, _desk_pb2.EnrolOfficerResponse]
@@ -152,6 +160,12 @@ class DeskAsyncStub(DeskStub):
     """What would newly leave, and what no longer, under another rulebook: progress, then the report. Role: focal point."""
     ListLedger: _aio.UnaryStreamMultiCallable[_desk_pb2.ListLedgerRequest, _desk_pb2.ListLedgerResponse]  # type: ignore[assignment]
     """Ledger lines, newest last. Role: auditor."""
+    TraceEntry: _aio.UnaryStreamMultiCallable[_audit_pb2.TraceEntryRequest, _audit_pb2.TraceEntryResponse]  # type: ignore[assignment]
+    """Everyone who got any part of an own entry. Role: auditor or focal point."""
+    ReconcileLedger: _aio.UnaryUnaryMultiCallable[_reconcile_pb2.ReconcileLedgerRequest, _reconcile_pb2.ReconcileLedgerResponse]  # type: ignore[assignment]
+    """Compares what both sides have logged of each other; what does not fit becomes a finding. Role: auditor."""
+    ListFindings: _aio.UnaryUnaryMultiCallable[_reconcile_pb2.ListFindingsRequest, _reconcile_pb2.ListFindingsResponse]  # type: ignore[assignment]
+    DecideFinding: _aio.UnaryUnaryMultiCallable[_reconcile_pb2.DecideFindingRequest, _reconcile_pb2.DecideFindingResponse]  # type: ignore[assignment]
     ListOfficers: _aio.UnaryUnaryMultiCallable[_desk_pb2.ListOfficersRequest, _desk_pb2.ListOfficersResponse]  # type: ignore[assignment]
     """Role: administrator. None of these shows case data."""
     EnrolOfficer: _aio.UnaryUnaryMultiCallable[_desk_pb2.EnrolOfficerRequest, _desk_pb2.EnrolOfficerResponse]  # type: ignore[assignment]
@@ -412,6 +426,36 @@ class DeskServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_desk_pb2.ListLedgerResponse], _abc.AsyncIterator[_desk_pb2.ListLedgerResponse]]:
         """Ledger lines, newest last. Role: auditor."""
+
+    @_abc_1.abstractmethod
+    def TraceEntry(
+        self,
+        request: _audit_pb2.TraceEntryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_audit_pb2.TraceEntryResponse], _abc.AsyncIterator[_audit_pb2.TraceEntryResponse]]:
+        """Everyone who got any part of an own entry. Role: auditor or focal point."""
+
+    @_abc_1.abstractmethod
+    def ReconcileLedger(
+        self,
+        request: _reconcile_pb2.ReconcileLedgerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reconcile_pb2.ReconcileLedgerResponse, _abc.Awaitable[_reconcile_pb2.ReconcileLedgerResponse]]:
+        """Compares what both sides have logged of each other; what does not fit becomes a finding. Role: auditor."""
+
+    @_abc_1.abstractmethod
+    def ListFindings(
+        self,
+        request: _reconcile_pb2.ListFindingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reconcile_pb2.ListFindingsResponse, _abc.Awaitable[_reconcile_pb2.ListFindingsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def DecideFinding(
+        self,
+        request: _reconcile_pb2.DecideFindingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reconcile_pb2.DecideFindingResponse, _abc.Awaitable[_reconcile_pb2.DecideFindingResponse]]: ...
 
     @_abc_1.abstractmethod
     def ListOfficers(

@@ -35,6 +35,8 @@ class _StatementTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Stateme
     """a human has read a LIFE query"""
     STATEMENT_TYPE_RECEIPT: _StatementType.ValueType  # 4
     """an acknowledgement has arrived"""
+    STATEMENT_TYPE_RECONCILE_QUERY: _StatementType.ValueType  # 5
+    STATEMENT_TYPE_RECONCILE_ANSWER: _StatementType.ValueType  # 6
 
 class StatementType(_StatementType, metaclass=_StatementTypeEnumTypeWrapper): ...
 
@@ -45,6 +47,8 @@ STATEMENT_TYPE_ACKNOWLEDGEMENT: StatementType.ValueType  # 3
 """a human has read a LIFE query"""
 STATEMENT_TYPE_RECEIPT: StatementType.ValueType  # 4
 """an acknowledgement has arrived"""
+STATEMENT_TYPE_RECONCILE_QUERY: StatementType.ValueType  # 5
+STATEMENT_TYPE_RECONCILE_ANSWER: StatementType.ValueType  # 6
 Global___StatementType: _TypeAlias = StatementType  # noqa: Y015
 
 @_typing.final

@@ -10,6 +10,7 @@ from google.protobuf.internal import containers as _containers
 from node.wire import codes_pb2 as _codes_pb2
 from node.wire import entry_pb2 as _entry_pb2
 from node.wire import envelope_pb2 as _envelope_pb2
+from node.wire import reconcile_pb2 as _reconcile_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -200,6 +201,8 @@ class Body(_message.Message):
     ANSWER_FIELD_NUMBER: _builtins.int
     ACKNOWLEDGEMENT_FIELD_NUMBER: _builtins.int
     RECEIPT_FIELD_NUMBER: _builtins.int
+    RECONCILE_QUERY_FIELD_NUMBER: _builtins.int
+    RECONCILE_ANSWER_FIELD_NUMBER: _builtins.int
     PADDING_FIELD_NUMBER: _builtins.int
     salt: _builtins.bytes
     """32 random bytes that never enter a ledger, so that a short query can't be guessed back from its digest."""
@@ -213,6 +216,10 @@ class Body(_message.Message):
     def acknowledgement(self) -> Global___Acknowledgement: ...
     @_builtins.property
     def receipt(self) -> Global___Receipt: ...
+    @_builtins.property
+    def reconcile_query(self) -> _reconcile_pb2.ReconcileQuery: ...
+    @_builtins.property
+    def reconcile_answer(self) -> _reconcile_pb2.ReconcileAnswer: ...
     def __init__(
         self,
         *,
@@ -221,13 +228,15 @@ class Body(_message.Message):
         answer: Global___Answer | None = ...,
         acknowledgement: Global___Acknowledgement | None = ...,
         receipt: Global___Receipt | None = ...,
+        reconcile_query: _reconcile_pb2.ReconcileQuery | None = ...,
+        reconcile_answer: _reconcile_pb2.ReconcileAnswer | None = ...,
         padding: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledgement", b"acknowledgement", "answer", b"answer", "content", b"content", "query", b"query", "receipt", b"receipt"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledgement", b"acknowledgement", "answer", b"answer", "content", b"content", "query", b"query", "receipt", b"receipt", "reconcile_answer", b"reconcile_answer", "reconcile_query", b"reconcile_query"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledgement", b"acknowledgement", "answer", b"answer", "content", b"content", "padding", b"padding", "query", b"query", "receipt", b"receipt", "salt", b"salt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledgement", b"acknowledgement", "answer", b"answer", "content", b"content", "padding", b"padding", "query", b"query", "receipt", b"receipt", "reconcile_answer", b"reconcile_answer", "reconcile_query", b"reconcile_query", "salt", b"salt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["query", "answer", "acknowledgement", "receipt"]  # noqa: Y015
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["query", "answer", "acknowledgement", "receipt", "reconcile_query", "reconcile_answer"]  # noqa: Y015
     _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
 

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from node.wire import exchange_pb2 as node_dot_wire_dot_exchange__pb2
+from node.wire import reconcile_pb2 as node_dot_wire_dot_reconcile__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -44,6 +45,11 @@ class ExchangeStub:
                 request_serializer=node_dot_wire_dot_exchange__pb2.AcknowledgeRequest.SerializeToString,
                 response_deserializer=node_dot_wire_dot_exchange__pb2.AcknowledgeResponse.FromString,
                 _registered_method=True)
+        self.Reconcile = channel.unary_unary(
+                '/enlace.v1.Exchange/Reconcile',
+                request_serializer=node_dot_wire_dot_reconcile__pb2.ReconcileRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_reconcile__pb2.ReconcileResponse.FromString,
+                _registered_method=True)
         self.GetDirectory = channel.unary_unary(
                 '/enlace.v1.Exchange/GetDirectory',
                 request_serializer=node_dot_wire_dot_exchange__pb2.GetDirectoryRequest.SerializeToString,
@@ -68,6 +74,13 @@ class ExchangeServicer:
 
     def Acknowledge(self, request, context):
         """A human has read a LIFE query; called by the country that was asked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Reconcile(self, request, context):
+        """What this node has logged of its exchanges with the caller, for a period.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -99,6 +112,11 @@ def add_ExchangeServicer_to_server(servicer, server):
                     servicer.Acknowledge,
                     request_deserializer=node_dot_wire_dot_exchange__pb2.AcknowledgeRequest.FromString,
                     response_serializer=node_dot_wire_dot_exchange__pb2.AcknowledgeResponse.SerializeToString,
+            ),
+            'Reconcile': grpc.unary_unary_rpc_method_handler(
+                    servicer.Reconcile,
+                    request_deserializer=node_dot_wire_dot_reconcile__pb2.ReconcileRequest.FromString,
+                    response_serializer=node_dot_wire_dot_reconcile__pb2.ReconcileResponse.SerializeToString,
             ),
             'GetDirectory': grpc.unary_unary_rpc_method_handler(
                     servicer.GetDirectory,
@@ -165,6 +183,33 @@ class Exchange:
             '/enlace.v1.Exchange/Acknowledge',
             node_dot_wire_dot_exchange__pb2.AcknowledgeRequest.SerializeToString,
             node_dot_wire_dot_exchange__pb2.AcknowledgeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Reconcile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Exchange/Reconcile',
+            node_dot_wire_dot_reconcile__pb2.ReconcileRequest.SerializeToString,
+            node_dot_wire_dot_reconcile__pb2.ReconcileResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ What peers ask of each other."""
 from collections import abc as _abc
 from grpc import aio as _aio
 from node.wire import exchange_pb2 as _exchange_pb2
+from node.wire import reconcile_pb2 as _reconcile_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -35,6 +36,8 @@ class ExchangeStub:
     """One question, one answer. Both are signed, and logged on both sides."""
     Acknowledge: _grpc.UnaryUnaryMultiCallable[_exchange_pb2.AcknowledgeRequest, _exchange_pb2.AcknowledgeResponse]
     """A human has read a LIFE query; called by the country that was asked."""
+    Reconcile: _grpc.UnaryUnaryMultiCallable[_reconcile_pb2.ReconcileRequest, _reconcile_pb2.ReconcileResponse]
+    """What this node has logged of its exchanges with the caller, for a period."""
     GetDirectory: _grpc.UnaryUnaryMultiCallable[_exchange_pb2.GetDirectoryRequest, _exchange_pb2.GetDirectoryResponse]
     """The newest signed directory that the peer holds, and every country's revocation lists."""
     PushRevocations: _grpc.UnaryUnaryMultiCallable[_exchange_pb2.PushRevocationsRequest, _exchange_pb2.PushRevocationsResponse]
@@ -47,6 +50,8 @@ class ExchangeAsyncStub(ExchangeStub):
     """One question, one answer. Both are signed, and logged on both sides."""
     Acknowledge: _aio.UnaryUnaryMultiCallable[_exchange_pb2.AcknowledgeRequest, _exchange_pb2.AcknowledgeResponse]  # type: ignore[assignment]
     """A human has read a LIFE query; called by the country that was asked."""
+    Reconcile: _aio.UnaryUnaryMultiCallable[_reconcile_pb2.ReconcileRequest, _reconcile_pb2.ReconcileResponse]  # type: ignore[assignment]
+    """What this node has logged of its exchanges with the caller, for a period."""
     GetDirectory: _aio.UnaryUnaryMultiCallable[_exchange_pb2.GetDirectoryRequest, _exchange_pb2.GetDirectoryResponse]  # type: ignore[assignment]
     """The newest signed directory that the peer holds, and every country's revocation lists."""
     PushRevocations: _aio.UnaryUnaryMultiCallable[_exchange_pb2.PushRevocationsRequest, _exchange_pb2.PushRevocationsResponse]  # type: ignore[assignment]
@@ -68,6 +73,14 @@ class ExchangeServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_exchange_pb2.AcknowledgeResponse, _abc.Awaitable[_exchange_pb2.AcknowledgeResponse]]:
         """A human has read a LIFE query; called by the country that was asked."""
+
+    @_abc_1.abstractmethod
+    def Reconcile(
+        self,
+        request: _reconcile_pb2.ReconcileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reconcile_pb2.ReconcileResponse, _abc.Awaitable[_reconcile_pb2.ReconcileResponse]]:
+        """What this node has logged of its exchanges with the caller, for a period."""
 
     @_abc_1.abstractmethod
     def GetDirectory(

@@ -59,6 +59,11 @@ class _LeafKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafKind.Val
     """records or ledger lines were consulted"""
     LEAF_KIND_EMERGENCY: _LeafKind.ValueType  # 16
     """one was declared, ended or reviewed, or not reviewed in time"""
+    LEAF_KIND_RECONCILE_ASKED: _LeafKind.ValueType  # 17
+    """what the other side has logged"""
+    LEAF_KIND_RECONCILE_ANSWERED: _LeafKind.ValueType  # 18
+    LEAF_KIND_FINDING: _LeafKind.ValueType  # 19
+    """ledgers were compared, or an auditor decided on a finding"""
 
 class LeafKind(_LeafKind, metaclass=_LeafKindEnumTypeWrapper): ...
 
@@ -92,6 +97,11 @@ LEAF_KIND_READ: LeafKind.ValueType  # 15
 """records or ledger lines were consulted"""
 LEAF_KIND_EMERGENCY: LeafKind.ValueType  # 16
 """one was declared, ended or reviewed, or not reviewed in time"""
+LEAF_KIND_RECONCILE_ASKED: LeafKind.ValueType  # 17
+"""what the other side has logged"""
+LEAF_KIND_RECONCILE_ANSWERED: LeafKind.ValueType  # 18
+LEAF_KIND_FINDING: LeafKind.ValueType  # 19
+"""ledgers were compared, or an auditor decided on a finding"""
 Global___LeafKind: _TypeAlias = LeafKind  # noqa: Y015
 
 class _Direction:

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from node.wire import envelope_pb2 as _envelope_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -68,6 +69,46 @@ FINDING_STATE_CLOSED: FindingState.ValueType  # 3
 Global___FindingState: _TypeAlias = FindingState  # noqa: Y015
 
 @_typing.final
+class ReconcileRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENVELOPE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def envelope(self) -> _envelope_pb2.Envelope: ...
+    def __init__(
+        self,
+        *,
+        envelope: _envelope_pb2.Envelope | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReconcileRequest: _TypeAlias = ReconcileRequest  # noqa: Y015
+
+@_typing.final
+class ReconcileResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENVELOPE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def envelope(self) -> _envelope_pb2.Envelope: ...
+    def __init__(
+        self,
+        *,
+        envelope: _envelope_pb2.Envelope | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReconcileResponse: _TypeAlias = ReconcileResponse  # noqa: Y015
+
+@_typing.final
 class ReconcileQuery(_message.Message):
     """Asks a peer what it has logged about its exchanges with the asking country. Each page is an exchange of its own."""
 
@@ -106,7 +147,7 @@ class ReconcileAnswer(_message.Message):
     COMMITMENTS_FIELD_NUMBER: _builtins.int
     MORE_FIELD_NUMBER: _builtins.int
     more: _builtins.bool
-    """there are further ones"""
+    """there are further ones; only where the page is full"""
     @_builtins.property
     def commitments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Commitment]:
         """at most 500, ascending by time and then by exchange id, each pair once"""
@@ -161,7 +202,7 @@ class Commitment(_message.Message):
 Global___Commitment: _TypeAlias = Commitment  # noqa: Y015
 
 @_typing.final
-class ReconcileRequest(_message.Message):
+class ReconcileLedgerRequest(_message.Message):
     """--- at the desk -----------------------------------------------------------------------------------------------------"""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -172,7 +213,7 @@ class ReconcileRequest(_message.Message):
     peer: _builtins.str
     since_us: _builtins.int
     until_us: _builtins.int
-    """0: a quarter of an hour ago, so that no exchange is under way"""
+    """0: some minutes ago, so that no exchange is under way"""
     def __init__(
         self,
         *,
@@ -186,10 +227,10 @@ class ReconcileRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ReconcileRequest: _TypeAlias = ReconcileRequest  # noqa: Y015
+Global___ReconcileLedgerRequest: _TypeAlias = ReconcileLedgerRequest  # noqa: Y015
 
 @_typing.final
-class ReconcileResponse(_message.Message):
+class ReconcileLedgerResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PEER_FIELD_NUMBER: _builtins.int
@@ -237,7 +278,7 @@ class ReconcileResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ReconcileResponse: _TypeAlias = ReconcileResponse  # noqa: Y015
+Global___ReconcileLedgerResponse: _TypeAlias = ReconcileLedgerResponse  # noqa: Y015
 
 @_typing.final
 class Discrepancy(_message.Message):

@@ -1,0 +1,50 @@
+"""What auditors ask of the ledger at the command line."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from node.errors import ForbiddenError, UsageError
+from tests.command_line import QUESTION, TELEPHONE, Desk, running
+from tests.world import World
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with running(tmp_path_factory.mktemp("world")) as made:
+        yield made
+
+
+@pytest.fixture
+def auditor(world: World) -> Desk:
+    return Desk(world["MX"], "auditor")
+
+
+def entries_given(world: World) -> dict[str, str]:
+    """The entries of MX's last answer, by how they were decided, after GT asked about a telephone."""
+    exchange = Desk(world["GT"]).json("search", TELEPHONE, *QUESTION, "--peer", "MX")["exchange_id"]
+    explained = Desk(world["MX"], "focal").json("policy", "explain", exchange)["entries"]
+    return {each["logged"]: each["entry_id"] for each in explained}
+
+
+def test_a_trace_names_peers_rules_and_obligations_and_masks_who_asked(world: World, auditor: Desk) -> None:
+    entry = entries_given(world)["ENTRY_OUTCOME_ENTRY"]
+    text = auditor.run("ledger", "trace", entry, wide=True)
+    assert text.startswith("GT got something of this entry, in ")
+    for words in ("ENTRY, revision 1", "asked by masked-", "  released: ", "  rules: ", "  obligations: ", " days"):
+        assert words in text
+    assert auditor.last_reasons(1) == [("READ", "TRACE")]
+    found = auditor.json("ledger", "trace", entry, "--unmask", "complaint 7")
+    assert {line["officer"] for line in found["lines"]} == {"analyst"}
+    assert auditor.last_reasons(1) == [("READ", "TRACE UNMASK complaint 7")]
+
+
+def test_what_nobody_got_is_said(auditor: Desk) -> None:
+    assert auditor.run("ledger", "trace", "0" * 32).startswith("Nobody got anything of this entry in any of ")
+
+
+def test_units_are_refused_and_so_is_what_is_no_id(world: World, auditor: Desk) -> None:
+    with pytest.raises(ForbiddenError):
+        Desk(world["MX"]).run("ledger", "trace", "0" * 32)
+    with pytest.raises(UsageError):
+        auditor.run("ledger", "trace", "nothing")
