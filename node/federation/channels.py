@@ -9,6 +9,7 @@ from node.federation.trust import Trust
 
 QUERY = "/enlace.v1.Exchange/Query"
 ACKNOWLEDGE = "/enlace.v1.Exchange/Acknowledge"
+RECONCILE = "/enlace.v1.Exchange/Reconcile"
 GET_DIRECTORY = "/enlace.v1.Exchange/GetDirectory"
 PUSH_REVOCATIONS = "/enlace.v1.Exchange/PushRevocations"
 

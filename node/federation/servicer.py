@@ -29,6 +29,7 @@ from node.federation.boundary import Context, guarded
 from node.federation.distribution import Distribution
 from node.federation.health import CHECK, Health
 from node.federation.lines import line_of, shared_of_event
+from node.federation.reconciling import Reconciling
 from node.federation.standing import Standing
 from node.identity.certificates import Peer
 from node.store.writer import Writer
@@ -81,6 +82,7 @@ class ExchangeServicer:
     answering: Answering
     acknowledging: Acknowledging
     distribution: Distribution
+    reconciling: Reconciling
     health: Health = field(default_factory=Health)
     _under_way: Counter[str] = field(default_factory=Counter)
     _patience: dict[str, Patience] = field(default_factory=dict)
@@ -91,6 +93,7 @@ class ExchangeServicer:
         cases: dict[str, UseCase] = {
             channels.QUERY: self.answering.answer,
             channels.ACKNOWLEDGE: self.acknowledging.receive,
+            channels.RECONCILE: self.reconciling.answer,
             channels.GET_DIRECTORY: self.distribution.directory,
             channels.PUSH_REVOCATIONS: self.distribution.revocations,
         }
