@@ -17,6 +17,7 @@ from node.identity.directory import TrustedDirectory
 from node.policy.rules import LAYERS
 from node.store import directories, focal_points, pairings
 from node.store.listing import read_head
+from node.store.tiles import Tiling
 
 log = structlog.get_logger()
 
@@ -45,6 +46,7 @@ async def _keep_rulebooks(parts: Parts) -> None:
 async def _keep_rest(parts: Parts) -> None:
     last_fetch: float | None = None
     seen = None
+    tiling = Tiling(parts.database, parts.writer)
     while True:
         await asyncio.sleep(ROUND_S)
         if not parts.writer.is_running:
@@ -62,7 +64,9 @@ async def _keep_rest(parts: Parts) -> None:
                 last_fetch = time.monotonic()
                 await parts.distribution.fetch_directories()
             await parts.channels.close_retired()
-            metrics.LEDGER_SIZE.set((await parts.database.read(read_head)).size)
+            size = (await parts.database.read(read_head)).size
+            metrics.LEDGER_SIZE.set(size)
+            await tiling.follow(size)
         except (EnlaceError, OSError):
             log.exception("upkeep_failed")
         _set_gauges(parts)

@@ -5,7 +5,8 @@ from sqlalchemy import Connection
 
 import node.store.findings
 import node.store.lines
-import node.store.safeguard_tables  # noqa: F401 their tables register themselves
+import node.store.safeguard_tables
+import node.store.tiles  # noqa: F401 their tables register themselves
 from node.store.tables import metadata
 
 connection: Connection = context.config.attributes["connection"]

@@ -302,6 +302,14 @@ def _ledger() -> None:
         sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("idx", name="pk_ledger_bodies"),
     )
+    op.create_table(
+        "ledger_tiles",
+        sa.Column("level", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("idx", _INDEX, autoincrement=False, nullable=False),
+        sa.Column("hashes", sa.LargeBinary(), nullable=False),
+        sa.Column("root", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("level", "idx", name="pk_ledger_tiles"),
+    )
 
 
 def _safeguards() -> None:
