@@ -159,7 +159,7 @@ async def hostile_server(
     directory_answer: bytes = b"",
     holder: Holder | None = None,
 ) -> AsyncIterator[Calls]:
-    """Listen where the country's node would, answer queries as a test says, serve this directory or these bytes."""
+    """Listen where the country's node would, answer its calls as a test says, serve this directory or these bytes."""
     place, calls = world[code], Calls()
     holder = holder or place.node
 
@@ -181,6 +181,7 @@ async def hostile_server(
     server = grpc.aio.server(options=[("grpc.max_send_message_length", 128 * MAX_MESSAGE_BYTES)])
     methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
         "Query": grpc.stream_unary_rpc_method_handler(serve),
+        "Reconcile": grpc.stream_unary_rpc_method_handler(serve),
         "GetDirectory": grpc.unary_unary_rpc_method_handler(serve_directory),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("enlace.v1.Exchange", methods),))
