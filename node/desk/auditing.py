@@ -5,16 +5,25 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from nacl.signing import SigningKey
+from sqlalchemy import Connection
+
 from node.desk.officers import private_of_officer
-from node.errors import UsageError
+from node.errors import NoteError, NotFoundError, UsageError
 from node.federation.lines import local_line
 from node.federation.standing import Standing
+from node.ledger.bundle import FORMAT, open_checkpoint_of
+from node.ledger.checkpoint import Checkpoint, format_checkpoint, origin_of
 from node.ledger.leaf import parse_private, unpad, verify_opening
+from node.ledger.note import ED25519, VerifierKey, note_signer, sign_note
+from node.ledger.rfc6962 import leaf_hash
 from node.store.database import Database
-from node.store.listing import ListedLine, list_lines
+from node.store.listing import ListedLine, list_lines, read_head
 from node.store.officers import Officer
+from node.store.tiles import prove_inclusion
 from node.store.vault import Vault
 from node.store.writer import Writer
+from node.wire.bundle_pb2 import ProofBundle, ProveLineRequest
 from node.wire.desk_pb2 import ListLedgerRequest, ListLedgerResponse
 from node.wire.ledger_pb2 import Decisions, LeafKind
 
@@ -53,6 +62,66 @@ class Auditing:
             if len(lines) < count:
                 return
             start, left = lines[-1].index + 1, left - count
+
+    async def prove_line(self, request: ProveLineRequest, officer: Officer) -> bytes:
+        """Return a proof bundle of a line; that it was made is a line first.
+
+        Raises:
+            NotFoundError: there is no such line, or its opening was erased and is asked for.
+            UsageError: the checkpoint given is none of this ledger, or counts too few lines.
+            LedgerError: the ledger is damaged; `enlace ledger verify` says where.
+        """
+        reason = f"PROVE {request.index}" + (" OPEN" if request.open else "")
+        private = private_of_officer(officer, reason=reason)
+        await self.writer.append(local_line(LeafKind.LEAF_KIND_READ, private, self.standing.signer, self.clock()))
+        return await self.database.read(self._bundle, request)
+
+    def _bundle(self, connection: Connection, request: ProveLineRequest) -> bytes:
+        found = list_lines(connection, request.index, 1, vault=self.vault if request.open else None)
+        if not found or found[0].index != request.index:
+            raise NotFoundError(f"there is no line {request.index}")
+        line = found[0]
+        if request.open and line.opening is None:
+            raise NotFoundError(f"what opens line {request.index} was erased")
+        note, checkpoint = self._checkpoint(connection, request.checkpoint)
+        if request.index >= checkpoint.size:
+            raise UsageError(
+                f"the checkpoint counts {checkpoint.size} lines, so line {request.index} is not among them"
+            )
+        leaf = line.leaf.SerializeToString()  # the bytes that were read: `parse_leaf` takes no other encoding
+        size, root = checkpoint.size, checkpoint.root
+        hashed = leaf_hash(leaf)
+        proof = prove_inclusion(connection, index=request.index, leaf_hash=hashed, size=size, root=root)
+        return ProofBundle(
+            format=FORMAT,
+            node=line.shared.node,
+            index=request.index,
+            leaf=leaf,
+            proof=proof,
+            checkpoint=note,
+            statement=line.statement,
+            key_id=line.key_id,
+            signature=line.signature,
+            salt=line.opening.salt if line.opening else b"",
+            private=line.opening.private if line.opening else b"",
+        ).SerializeToString()
+
+    def _checkpoint(self, connection: Connection, given: bytes) -> tuple[bytes, Checkpoint]:
+        """Return the checkpoint given, if it is one of this ledger; else sign one of the lines there are."""
+        signer, directory = self.standing.signer, self.standing.trust.directory
+        origin = origin_of(directory.federation, signer.country, signer.node)
+        if given:
+            own = [node for node in directory.member(signer.country).nodes if node.name == signer.node]
+            keys = [VerifierKey(origin, ED25519, key.public_key) for node in own for key in node.signing_keys]
+            try:
+                return given, open_checkpoint_of(given, keys, {}).checkpoint
+            except NoteError as error:
+                raise UsageError(f"the checkpoint given is none of this ledger: {error}") from error
+        head = read_head(connection)
+        checkpoint = Checkpoint(origin, head.size, head.root)
+        key = SigningKey(signer.private_key)
+        by = note_signer(origin, key.verify_key.encode(), lambda text: key.sign(text).signature)
+        return sign_note(format_checkpoint(checkpoint), by), checkpoint
 
 
 def _shown(line: ListedLine) -> ListLedgerResponse:

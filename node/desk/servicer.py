@@ -30,7 +30,7 @@ from node.errors import (
     UsageError,
 )
 from node.federation.boundary import Context
-from node.wire import audit_pb2, desk_pb2, explaining_pb2, reconcile_pb2, rulebook_pb2, safeguard_pb2
+from node.wire import audit_pb2, bundle_pb2, desk_pb2, explaining_pb2, reconcile_pb2, rulebook_pb2, safeguard_pb2
 from node.wire.desk_pb2 import OfficerRole
 from node.wire.desk_pb2_grpc import DeskServicer as GeneratedServicer
 
@@ -284,6 +284,10 @@ class DeskServicer(GeneratedServicer):
         officer = await self.officers.officer(context, AUDITOR)
         async for line in self.auditing.list_ledger(request, officer):
             yield line
+
+    async def ProveLine(self, request: bundle_pb2.ProveLineRequest, context: Context) -> bundle_pb2.ProveLineResponse:
+        officer = await self.officers.officer(context, AUDITOR)
+        return bundle_pb2.ProveLineResponse(bundle=await self.auditing.prove_line(request, officer))
 
     async def TraceEntry(
         self, request: audit_pb2.TraceEntryRequest, context: Context

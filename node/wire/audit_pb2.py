@@ -27,17 +27,43 @@ from node.wire import ledger_pb2 as node_dot_wire_dot_ledger__pb2
 from node.wire import safeguard_pb2 as node_dot_wire_dot_safeguard__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15node/wire/audit.proto\x12\tenlace.v1\x1a\x15node/wire/codes.proto\x1a\x16node/wire/ledger.proto\x1a\x19node/wire/safeguard.proto\"5\n\x11TraceEntryRequest\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\x0c\x12\x0e\n\x06unmask\x18\x02 \x01(\t\"\x9d\x01\n\x12TraceEntryResponse\x12$\n\x05lines\x18\x01 \x03(\x0b\x32\x15.enlace.v1.TracedLine\x12\"\n\x07\x66reezes\x18\x02 \x03(\x0b\x32\x11.enlace.v1.Freeze\x12\x0f\n\x07\x61nswers\x18\x03 \x01(\x04\x12\x12\n\nunreadable\x18\x04 \x03(\x04\x12\x18\n\x10unreadable_total\x18\x05 \x01(\x04\"\x9a\x04\n\nTracedLine\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04peer\x18\x02 \x01(\t\x12\x0f\n\x07time_us\x18\x03 \x01(\x03\x12\x11\n\tlogged_us\x18\x04 \x01(\x03\x12\x13\n\x0b\x65xchange_id\x18\x05 \x01(\x0c\x12\x0f\n\x07officer\x18\x06 \x01(\t\x12\x0c\n\x04unit\x18\x07 \x01(\t\x12#\n\x07purpose\x18\x08 \x01(\x0e\x32\x12.enlace.v1.Purpose\x12(\n\x07outcome\x18\t \x01(\x0e\x32\x17.enlace.v1.EntryOutcome\x12\x10\n\x08revision\x18\n \x01(\r\x12)\n\x08released\x18\x0b \x03(\x0e\x32\x17.enlace.v1.DataCategory\x12,\n\x0bgeneralised\x18\x0c \x03(\x0e\x32\x17.enlace.v1.DataCategory\x12.\n\rpseudonymised\x18\r \x03(\x0e\x32\x17.enlace.v1.DataCategory\x12\'\n\x06masked\x18\x0e \x03(\x0e\x32\x17.enlace.v1.DataCategory\x12\r\n\x05rules\x18\x0f \x03(\t\x12*\n\x0bobligations\x18\x10 \x03(\x0e\x32\x15.enlace.v1.Obligation\x12\x16\n\x0eretention_days\x18\x11 \x01(\r\x12\x11\n\trulebooks\x18\x12 \x03(\t\x12\x0e\n\x06remark\x18\x13 \x01(\t\x12\x0e\n\x06handle\x18\x14 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15node/wire/audit.proto\x12\tenlace.v1\x1a\x15node/wire/codes.proto\x1a\x16node/wire/ledger.proto\x1a\x19node/wire/safeguard.proto\"5\n\x11TraceEntryRequest\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\x0c\x12\x0e\n\x06unmask\x18\x02 \x01(\t\"\x9d\x01\n\x12TraceEntryResponse\x12$\n\x05lines\x18\x01 \x03(\x0b\x32\x15.enlace.v1.TracedLine\x12\"\n\x07\x66reezes\x18\x02 \x03(\x0b\x32\x11.enlace.v1.Freeze\x12\x0f\n\x07\x61nswers\x18\x03 \x01(\x04\x12\x12\n\nunreadable\x18\x04 \x03(\x04\x12\x18\n\x10unreadable_total\x18\x05 \x01(\x04\"\x9a\x04\n\nTracedLine\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04peer\x18\x02 \x01(\t\x12\x0f\n\x07time_us\x18\x03 \x01(\x03\x12\x11\n\tlogged_us\x18\x04 \x01(\x03\x12\x13\n\x0b\x65xchange_id\x18\x05 \x01(\x0c\x12\x0f\n\x07officer\x18\x06 \x01(\t\x12\x0c\n\x04unit\x18\x07 \x01(\t\x12#\n\x07purpose\x18\x08 \x01(\x0e\x32\x12.enlace.v1.Purpose\x12(\n\x07outcome\x18\t \x01(\x0e\x32\x17.enlace.v1.EntryOutcome\x12\x10\n\x08revision\x18\n \x01(\r\x12)\n\x08released\x18\x0b \x03(\x0e\x32\x17.enlace.v1.DataCategory\x12,\n\x0bgeneralised\x18\x0c \x03(\x0e\x32\x17.enlace.v1.DataCategory\x12.\n\rpseudonymised\x18\r \x03(\x0e\x32\x17.enlace.v1.DataCategory\x12\'\n\x06masked\x18\x0e \x03(\x0e\x32\x17.enlace.v1.DataCategory\x12\r\n\x05rules\x18\x0f \x03(\t\x12*\n\x0bobligations\x18\x10 \x03(\x0e\x32\x15.enlace.v1.Obligation\x12\x16\n\x0eretention_days\x18\x11 \x01(\r\x12\x11\n\trulebooks\x18\x12 \x03(\t\x12\x0e\n\x06remark\x18\x13 \x01(\t\x12\x0e\n\x06handle\x18\x14 \x01(\x0c\"d\n\x12LedgerStatsRequest\x12\x10\n\x08since_us\x18\x01 \x01(\x03\x12\x10\n\x08until_us\x18\x02 \x01(\x03\x12\x1a\n\x12utc_offset_minutes\x18\x03 \x01(\x11\x12\x0e\n\x06unmask\x18\x04 \x01(\t\"\x93\x02\n\x13LedgerStatsResponse\x12\x10\n\x08since_us\x18\x01 \x01(\x03\x12\x10\n\x08until_us\x18\x02 \x01(\x03\x12\r\n\x05lines\x18\x03 \x01(\x04\x12\x12\n\nunreadable\x18\x04 \x01(\x04\x12\x0e\n\x06untold\x18\x05 \x01(\x04\x12!\n\x05peers\x18\x06 \x03(\x0b\x32\x12.enlace.v1.PeerUse\x12\'\n\x08officers\x18\x07 \x03(\x0b\x32\x15.enlace.v1.OfficerUse\x12&\n\x07unusual\x18\x08 \x03(\x0b\x32\x15.enlace.v1.UnusualUse\x12\x15\n\runusual_total\x18\t \x01(\x04\x12\x1a\n\x12units_without_past\x18\n \x03(\t\"\xf1\x01\n\x07PeerUse\x12\x0c\n\x04peer\x18\x01 \x01(\t\x12\r\n\x05\x61sked\x18\x02 \x01(\x04\x12\x10\n\x08\x61nswered\x18\x03 \x01(\x04\x12\x0f\n\x07refused\x18\x04 \x01(\x04\x12\x0c\n\x04held\x18\x05 \x01(\x04\x12\x0c\n\x04late\x18\x06 \x01(\x04\x12\x12\n\nunanswered\x18\x07 \x01(\x04\x12\x0e\n\x06\x64\x65nied\x18\x08 \x01(\x04\x12\x10\n\x08\x61sked_us\x18\t \x01(\x04\x12\x15\n\ranswered_here\x18\n \x01(\x04\x12\x13\n\x0b\x64\x65nied_here\x18\x0b \x01(\x04\x12\x11\n\theld_here\x18\x0c \x01(\x04\x12\x15\n\rrejected_here\x18\r \x01(\x04\"\x97\x01\n\nOfficerUse\x12\x0f\n\x07officer\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12#\n\x07purpose\x18\x03 \x01(\x0e\x32\x12.enlace.v1.Purpose\x12\x10\n\x08searches\x18\x04 \x01(\x04\x12\r\n\x05\x61sked\x18\x05 \x01(\x04\x12\x14\n\x0cwithout_case\x18\x06 \x01(\x04\x12\x0e\n\x06\x64\x65nied\x18\x07 \x01(\x04\"\xc2\x01\n\nUnusualUse\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.enlace.v1.UnusualKind\x12\r\n\x05score\x18\x02 \x01(\r\x12\x10\n\x08officers\x18\x03 \x03(\t\x12\r\n\x05units\x18\x04 \x03(\t\x12\x10\n\x08searches\x18\x05 \x01(\r\x12\r\n\x05usual\x18\x06 \x01(\r\x12\x0e\n\x06median\x18\x07 \x01(\r\x12\x0f\n\x07\x66rom_us\x18\x08 \x01(\x03\x12\r\n\x05to_us\x18\t \x01(\x03\x12\r\n\x05lines\x18\n \x03(\x04\"9\n\x13\x43ommitSampleRequest\x12\r\n\x05lines\x18\x01 \x01(\r\x12\x13\n\x0bseed_sha256\x18\x02 \x01(\x0c\"%\n\x14\x43ommitSampleResponse\x12\r\n\x05index\x18\x01 \x01(\x04\"2\n\x13RevealSampleRequest\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04seed\x18\x02 \x01(\x0c\">\n\x14RevealSampleResponse\x12&\n\x06sample\x18\x01 \x01(\x0b\x32\x16.enlace.v1.SampleDrawn\"$\n\x10GetSampleRequest\x12\x10\n\x08revealed\x18\x01 \x01(\x04\";\n\x11GetSampleResponse\x12&\n\x06sample\x18\x01 \x01(\x0b\x32\x16.enlace.v1.SampleDrawn\"s\n\x0bSampleDrawn\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x11\n\tleaf_hash\x18\x02 \x01(\x0c\x12\r\n\x05lines\x18\x03 \x01(\r\x12\x13\n\x0bseed_sha256\x18\x04 \x01(\x0c\x12\x0c\n\x04seed\x18\x05 \x01(\x0c\x12\x10\n\x08revealed\x18\x06 \x01(\x04*\xa3\x01\n\x0bUnusualKind\x12\x18\n\x14UNUSUAL_KIND_UNKNOWN\x10\x00\x12\x1f\n\x1bUNUSUAL_KIND_FAR_ABOVE_UNIT\x10\x01\x12\x1d\n\x19UNUSUAL_KIND_WITHOUT_CASE\x10\x02\x12\x1c\n\x18UNUSUAL_KIND_NIGHT_BURST\x10\x03\x12\x1c\n\x18UNUSUAL_KIND_ONE_BY_MANY\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'node.wire.audit_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_UNUSUALKIND']._serialized_start=2272
+  _globals['_UNUSUALKIND']._serialized_end=2435
   _globals['_TRACEENTRYREQUEST']._serialized_start=110
   _globals['_TRACEENTRYREQUEST']._serialized_end=163
   _globals['_TRACEENTRYRESPONSE']._serialized_start=166
   _globals['_TRACEENTRYRESPONSE']._serialized_end=323
   _globals['_TRACEDLINE']._serialized_start=326
   _globals['_TRACEDLINE']._serialized_end=864
+  _globals['_LEDGERSTATSREQUEST']._serialized_start=866
+  _globals['_LEDGERSTATSREQUEST']._serialized_end=966
+  _globals['_LEDGERSTATSRESPONSE']._serialized_start=969
+  _globals['_LEDGERSTATSRESPONSE']._serialized_end=1244
+  _globals['_PEERUSE']._serialized_start=1247
+  _globals['_PEERUSE']._serialized_end=1488
+  _globals['_OFFICERUSE']._serialized_start=1491
+  _globals['_OFFICERUSE']._serialized_end=1642
+  _globals['_UNUSUALUSE']._serialized_start=1645
+  _globals['_UNUSUALUSE']._serialized_end=1839
+  _globals['_COMMITSAMPLEREQUEST']._serialized_start=1841
+  _globals['_COMMITSAMPLEREQUEST']._serialized_end=1898
+  _globals['_COMMITSAMPLERESPONSE']._serialized_start=1900
+  _globals['_COMMITSAMPLERESPONSE']._serialized_end=1937
+  _globals['_REVEALSAMPLEREQUEST']._serialized_start=1939
+  _globals['_REVEALSAMPLEREQUEST']._serialized_end=1989
+  _globals['_REVEALSAMPLERESPONSE']._serialized_start=1991
+  _globals['_REVEALSAMPLERESPONSE']._serialized_end=2053
+  _globals['_GETSAMPLEREQUEST']._serialized_start=2055
+  _globals['_GETSAMPLEREQUEST']._serialized_end=2091
+  _globals['_GETSAMPLERESPONSE']._serialized_start=2093
+  _globals['_GETSAMPLERESPONSE']._serialized_end=2152
+  _globals['_SAMPLEDRAWN']._serialized_start=2154
+  _globals['_SAMPLEDRAWN']._serialized_end=2269
 # @@protoc_insertion_point(module_scope)

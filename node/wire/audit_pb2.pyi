@@ -9,6 +9,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from node.wire import codes_pb2 as _codes_pb2
 from node.wire import ledger_pb2 as _ledger_pb2
 from node.wire import safeguard_pb2 as _safeguard_pb2
@@ -22,6 +23,35 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _UnusualKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UnusualKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UnusualKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UNUSUAL_KIND_UNKNOWN: _UnusualKind.ValueType  # 0
+    UNUSUAL_KIND_FAR_ABOVE_UNIT: _UnusualKind.ValueType  # 1
+    """an officer's busiest day, against the days of the unit before the period"""
+    UNUSUAL_KIND_WITHOUT_CASE: _UnusualKind.ValueType  # 2
+    """an officer's searches that name no case"""
+    UNUSUAL_KIND_NIGHT_BURST: _UnusualKind.ValueType  # 3
+    """an officer's busiest hour of a night"""
+    UNUSUAL_KIND_ONE_BY_MANY: _UnusualKind.ValueType  # 4
+    """officers who searched for the same thing"""
+
+class UnusualKind(_UnusualKind, metaclass=_UnusualKindEnumTypeWrapper): ...
+
+UNUSUAL_KIND_UNKNOWN: UnusualKind.ValueType  # 0
+UNUSUAL_KIND_FAR_ABOVE_UNIT: UnusualKind.ValueType  # 1
+"""an officer's busiest day, against the days of the unit before the period"""
+UNUSUAL_KIND_WITHOUT_CASE: UnusualKind.ValueType  # 2
+"""an officer's searches that name no case"""
+UNUSUAL_KIND_NIGHT_BURST: UnusualKind.ValueType  # 3
+"""an officer's busiest hour of a night"""
+UNUSUAL_KIND_ONE_BY_MANY: UnusualKind.ValueType  # 4
+"""officers who searched for the same thing"""
+Global___UnusualKind: _TypeAlias = UnusualKind  # noqa: Y015
 
 @_typing.final
 class TraceEntryRequest(_message.Message):
@@ -191,3 +221,431 @@ class TracedLine(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TracedLine: _TypeAlias = TracedLine  # noqa: Y015
+
+@_typing.final
+class LedgerStatsRequest(_message.Message):
+    """--- use -------------------------------------------------------------------------------------------------------------"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SINCE_US_FIELD_NUMBER: _builtins.int
+    UNTIL_US_FIELD_NUMBER: _builtins.int
+    UTC_OFFSET_MINUTES_FIELD_NUMBER: _builtins.int
+    UNMASK_FIELD_NUMBER: _builtins.int
+    since_us: _builtins.int
+    """Lines logged from `since_us` on, before `until_us`. 0: 30 days before the end; now."""
+    until_us: _builtins.int
+    utc_offset_minutes: _builtins.int
+    """of the clock on the wall, which says when it is night"""
+    unmask: _builtins.str
+    """as above"""
+    def __init__(
+        self,
+        *,
+        since_us: _builtins.int = ...,
+        until_us: _builtins.int = ...,
+        utc_offset_minutes: _builtins.int = ...,
+        unmask: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["since_us", b"since_us", "unmask", b"unmask", "until_us", b"until_us", "utc_offset_minutes", b"utc_offset_minutes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LedgerStatsRequest: _TypeAlias = LedgerStatsRequest  # noqa: Y015
+
+@_typing.final
+class LedgerStatsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SINCE_US_FIELD_NUMBER: _builtins.int
+    UNTIL_US_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    UNREADABLE_FIELD_NUMBER: _builtins.int
+    UNTOLD_FIELD_NUMBER: _builtins.int
+    PEERS_FIELD_NUMBER: _builtins.int
+    OFFICERS_FIELD_NUMBER: _builtins.int
+    UNUSUAL_FIELD_NUMBER: _builtins.int
+    UNUSUAL_TOTAL_FIELD_NUMBER: _builtins.int
+    UNITS_WITHOUT_PAST_FIELD_NUMBER: _builtins.int
+    since_us: _builtins.int
+    until_us: _builtins.int
+    lines: _builtins.int
+    """of the period"""
+    unreadable: _builtins.int
+    """of them, those whose opening was erased or altered: they count by peer alone"""
+    untold: _builtins.int
+    """searches of which no text is kept: what they were about can't be compared"""
+    unusual_total: _builtins.int
+    @_builtins.property
+    def peers(self) -> _containers.RepeatedCompositeFieldContainer[Global___PeerUse]: ...
+    @_builtins.property
+    def officers(self) -> _containers.RepeatedCompositeFieldContainer[Global___OfficerUse]: ...
+    @_builtins.property
+    def unusual(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnusualUse]:
+        """that which stands out most first; at most 200"""
+
+    @_builtins.property
+    def units_without_past(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """that searched in the period, and too little before it to be compared"""
+
+    def __init__(
+        self,
+        *,
+        since_us: _builtins.int = ...,
+        until_us: _builtins.int = ...,
+        lines: _builtins.int = ...,
+        unreadable: _builtins.int = ...,
+        untold: _builtins.int = ...,
+        peers: _abc.Iterable[Global___PeerUse] | None = ...,
+        officers: _abc.Iterable[Global___OfficerUse] | None = ...,
+        unusual: _abc.Iterable[Global___UnusualUse] | None = ...,
+        unusual_total: _builtins.int = ...,
+        units_without_past: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines", "officers", b"officers", "peers", b"peers", "since_us", b"since_us", "units_without_past", b"units_without_past", "unreadable", b"unreadable", "until_us", b"until_us", "untold", b"untold", "unusual", b"unusual", "unusual_total", b"unusual_total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LedgerStatsResponse: _TypeAlias = LedgerStatsResponse  # noqa: Y015
+
+@_typing.final
+class PeerUse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PEER_FIELD_NUMBER: _builtins.int
+    ASKED_FIELD_NUMBER: _builtins.int
+    ANSWERED_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    LATE_FIELD_NUMBER: _builtins.int
+    UNANSWERED_FIELD_NUMBER: _builtins.int
+    DENIED_FIELD_NUMBER: _builtins.int
+    ASKED_US_FIELD_NUMBER: _builtins.int
+    ANSWERED_HERE_FIELD_NUMBER: _builtins.int
+    DENIED_HERE_FIELD_NUMBER: _builtins.int
+    HELD_HERE_FIELD_NUMBER: _builtins.int
+    REJECTED_HERE_FIELD_NUMBER: _builtins.int
+    peer: _builtins.str
+    asked: _builtins.int
+    """What this country asked of the peer."""
+    answered: _builtins.int
+    """in time"""
+    refused: _builtins.int
+    """of those answered, refused as a whole; where the answer's text is kept"""
+    held: _builtins.int
+    """of those answered, with something that waits for a focal point there"""
+    late: _builtins.int
+    unanswered: _builtins.int
+    """down, or wrong"""
+    denied: _builtins.int
+    """not sent: this country's own rules or a missing pairing forbade it"""
+    asked_us: _builtins.int
+    """What the peer asked of this country."""
+    answered_here: _builtins.int
+    denied_here: _builtins.int
+    """of those answered, refused as a whole"""
+    held_here: _builtins.int
+    """of those answered, with something held, silently or not"""
+    rejected_here: _builtins.int
+    """messages that were not accepted"""
+    def __init__(
+        self,
+        *,
+        peer: _builtins.str = ...,
+        asked: _builtins.int = ...,
+        answered: _builtins.int = ...,
+        refused: _builtins.int = ...,
+        held: _builtins.int = ...,
+        late: _builtins.int = ...,
+        unanswered: _builtins.int = ...,
+        denied: _builtins.int = ...,
+        asked_us: _builtins.int = ...,
+        answered_here: _builtins.int = ...,
+        denied_here: _builtins.int = ...,
+        held_here: _builtins.int = ...,
+        rejected_here: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "answered_here", b"answered_here", "asked", b"asked", "asked_us", b"asked_us", "denied", b"denied", "denied_here", b"denied_here", "held", b"held", "held_here", b"held_here", "late", b"late", "peer", b"peer", "refused", b"refused", "rejected_here", b"rejected_here", "unanswered", b"unanswered"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PeerUse: _TypeAlias = PeerUse  # noqa: Y015
+
+@_typing.final
+class OfficerUse(_message.Message):
+    """What one officer of this country did for one purpose."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFICER_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    SEARCHES_FIELD_NUMBER: _builtins.int
+    ASKED_FIELD_NUMBER: _builtins.int
+    WITHOUT_CASE_FIELD_NUMBER: _builtins.int
+    DENIED_FIELD_NUMBER: _builtins.int
+    officer: _builtins.str
+    unit: _builtins.str
+    purpose: _codes_pb2.Purpose.ValueType
+    searches: _builtins.int
+    asked: _builtins.int
+    """questions: one search asks several peers"""
+    without_case: _builtins.int
+    """searches"""
+    denied: _builtins.int
+    """questions, and calls that their role forbids"""
+    def __init__(
+        self,
+        *,
+        officer: _builtins.str = ...,
+        unit: _builtins.str = ...,
+        purpose: _codes_pb2.Purpose.ValueType = ...,
+        searches: _builtins.int = ...,
+        asked: _builtins.int = ...,
+        without_case: _builtins.int = ...,
+        denied: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "denied", b"denied", "officer", b"officer", "purpose", b"purpose", "searches", b"searches", "unit", b"unit", "without_case", b"without_case"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OfficerUse: _TypeAlias = OfficerUse  # noqa: Y015
+
+@_typing.final
+class UnusualUse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    OFFICERS_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    SEARCHES_FIELD_NUMBER: _builtins.int
+    USUAL_FIELD_NUMBER: _builtins.int
+    MEDIAN_FIELD_NUMBER: _builtins.int
+    FROM_US_FIELD_NUMBER: _builtins.int
+    TO_US_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    kind: Global___UnusualKind.ValueType
+    score: _builtins.int
+    """hundredths of what makes it unusual: 100 is just unusual, 300 three times that"""
+    searches: _builtins.int
+    usual: _builtins.int
+    """searches (of ONE_BY_MANY: officers) from which on it counts as unusual"""
+    median: _builtins.int
+    """of FAR_ABOVE_UNIT: an officer's searches on a day of the unit's past"""
+    from_us: _builtins.int
+    """the first of those searches …"""
+    to_us: _builtins.int
+    """… and the last"""
+    @_builtins.property
+    def officers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def units(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """first line of each of those searches; at most 50"""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___UnusualKind.ValueType = ...,
+        score: _builtins.int = ...,
+        officers: _abc.Iterable[_builtins.str] | None = ...,
+        units: _abc.Iterable[_builtins.str] | None = ...,
+        searches: _builtins.int = ...,
+        usual: _builtins.int = ...,
+        median: _builtins.int = ...,
+        from_us: _builtins.int = ...,
+        to_us: _builtins.int = ...,
+        lines: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_us", b"from_us", "kind", b"kind", "lines", b"lines", "median", b"median", "officers", b"officers", "score", b"score", "searches", b"searches", "to_us", b"to_us", "units", b"units", "usual", b"usual"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnusualUse: _TypeAlias = UnusualUse  # noqa: Y015
+
+@_typing.final
+class CommitSampleRequest(_message.Message):
+    """--- samples ---------------------------------------------------------------------------------------------------------
+
+    A sample that neither side can choose. The auditor's seed is bound before the node's part is known, which is the hash
+    of the line that binds it; that hash depends on random bytes of the node, which are drawn before the seed is known.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINES_FIELD_NUMBER: _builtins.int
+    SEED_SHA256_FIELD_NUMBER: _builtins.int
+    lines: _builtins.int
+    """1 to 1,000"""
+    seed_sha256: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        lines: _builtins.int = ...,
+        seed_sha256: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines", "seed_sha256", b"seed_sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CommitSampleRequest: _TypeAlias = CommitSampleRequest  # noqa: Y015
+
+@_typing.final
+class CommitSampleResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """of the line that binds the seed; the sample is drawn from the lines before it"""
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CommitSampleResponse: _TypeAlias = CommitSampleResponse  # noqa: Y015
+
+@_typing.final
+class RevealSampleRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """of the line that binds the seed"""
+    seed: _builtins.bytes
+    """32 bytes"""
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        seed: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "seed", b"seed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevealSampleRequest: _TypeAlias = RevealSampleRequest  # noqa: Y015
+
+@_typing.final
+class RevealSampleResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAMPLE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def sample(self) -> Global___SampleDrawn: ...
+    def __init__(
+        self,
+        *,
+        sample: Global___SampleDrawn | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["sample", b"sample"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sample", b"sample"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevealSampleResponse: _TypeAlias = RevealSampleResponse  # noqa: Y015
+
+@_typing.final
+class GetSampleRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVEALED_FIELD_NUMBER: _builtins.int
+    revealed: _builtins.int
+    """index of the line that reveals the seed"""
+    def __init__(
+        self,
+        *,
+        revealed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revealed", b"revealed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSampleRequest: _TypeAlias = GetSampleRequest  # noqa: Y015
+
+@_typing.final
+class GetSampleResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAMPLE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def sample(self) -> Global___SampleDrawn: ...
+    def __init__(
+        self,
+        *,
+        sample: Global___SampleDrawn | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["sample", b"sample"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sample", b"sample"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSampleResponse: _TypeAlias = GetSampleResponse  # noqa: Y015
+
+@_typing.final
+class SampleDrawn(_message.Message):
+    """Everything from which anybody draws the same lines: number n is, for k = 0, 1, …, SHA-256 of "enlace/v1/sample", a
+    zero byte, seed, leaf_hash and k (8 bytes, big-endian), as a big-endian number modulo index, unless drawn before.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    LEAF_HASH_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    SEED_SHA256_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    REVEALED_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """of the line that binds the seed"""
+    leaf_hash: _builtins.bytes
+    """of that line"""
+    lines: _builtins.int
+    seed_sha256: _builtins.bytes
+    """as that line has it"""
+    seed: _builtins.bytes
+    revealed: _builtins.int
+    """index of the line that reveals it"""
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        leaf_hash: _builtins.bytes = ...,
+        lines: _builtins.int = ...,
+        seed_sha256: _builtins.bytes = ...,
+        seed: _builtins.bytes = ...,
+        revealed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "leaf_hash", b"leaf_hash", "lines", b"lines", "revealed", b"revealed", "seed", b"seed", "seed_sha256", b"seed_sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SampleDrawn: _TypeAlias = SampleDrawn  # noqa: Y015

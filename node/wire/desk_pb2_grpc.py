@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from node.wire import audit_pb2 as node_dot_wire_dot_audit__pb2
+from node.wire import bundle_pb2 as node_dot_wire_dot_bundle__pb2
 from node.wire import desk_pb2 as node_dot_wire_dot_desk__pb2
 from node.wire import explaining_pb2 as node_dot_wire_dot_explaining__pb2
 from node.wire import reconcile_pb2 as node_dot_wire_dot_reconcile__pb2
@@ -203,6 +204,11 @@ class DeskStub:
                 '/enlace.v1.Desk/ListLedger',
                 request_serializer=node_dot_wire_dot_desk__pb2.ListLedgerRequest.SerializeToString,
                 response_deserializer=node_dot_wire_dot_desk__pb2.ListLedgerResponse.FromString,
+                _registered_method=True)
+        self.ProveLine = channel.unary_unary(
+                '/enlace.v1.Desk/ProveLine',
+                request_serializer=node_dot_wire_dot_bundle__pb2.ProveLineRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_bundle__pb2.ProveLineResponse.FromString,
                 _registered_method=True)
         self.TraceEntry = channel.unary_stream(
                 '/enlace.v1.Desk/TraceEntry',
@@ -475,6 +481,12 @@ class DeskServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ProveLine(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def TraceEntry(self, request, context):
         """Everyone who got any part of an own entry. Role: auditor or focal point.
         """
@@ -706,6 +718,11 @@ def add_DeskServicer_to_server(servicer, server):
                     servicer.ListLedger,
                     request_deserializer=node_dot_wire_dot_desk__pb2.ListLedgerRequest.FromString,
                     response_serializer=node_dot_wire_dot_desk__pb2.ListLedgerResponse.SerializeToString,
+            ),
+            'ProveLine': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProveLine,
+                    request_deserializer=node_dot_wire_dot_bundle__pb2.ProveLineRequest.FromString,
+                    response_serializer=node_dot_wire_dot_bundle__pb2.ProveLineResponse.SerializeToString,
             ),
             'TraceEntry': grpc.unary_stream_rpc_method_handler(
                     servicer.TraceEntry,
@@ -1649,6 +1666,33 @@ class Desk:
             '/enlace.v1.Desk/ListLedger',
             node_dot_wire_dot_desk__pb2.ListLedgerRequest.SerializeToString,
             node_dot_wire_dot_desk__pb2.ListLedgerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProveLine(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Desk/ProveLine',
+            node_dot_wire_dot_bundle__pb2.ProveLineRequest.SerializeToString,
+            node_dot_wire_dot_bundle__pb2.ProveLineResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ What the people of one country use. Officers are known by their client certifica
 from collections import abc as _abc
 from grpc import aio as _aio
 from node.wire import audit_pb2 as _audit_pb2
+from node.wire import bundle_pb2 as _bundle_pb2
 from node.wire import desk_pb2 as _desk_pb2
 from node.wire import explaining_pb2 as _explaining_pb2
 from node.wire import reconcile_pb2 as _reconcile_pb2
@@ -89,6 +90,7 @@ class DeskStub:
     """What would newly leave, and what no longer, under another rulebook: progress, then the report. Role: focal point."""
     ListLedger: _grpc.UnaryStreamMultiCallable[_desk_pb2.ListLedgerRequest, _desk_pb2.ListLedgerResponse]
     """Ledger lines, newest last. Role: auditor."""
+    ProveLine: _grpc.UnaryUnaryMultiCallable[_bundle_pb2.ProveLineRequest, _bundle_pb2.ProveLineResponse]
     TraceEntry: _grpc.UnaryStreamMultiCallable[_audit_pb2.TraceEntryRequest, _audit_pb2.TraceEntryResponse]
     """Everyone who got any part of an own entry. Role: auditor or focal point."""
     ReconcileLedger: _grpc.UnaryUnaryMultiCallable[_reconcile_pb2.ReconcileLedgerRequest, _reconcile_pb2.ReconcileLedgerResponse]
@@ -160,6 +162,7 @@ class DeskAsyncStub(DeskStub):
     """What would newly leave, and what no longer, under another rulebook: progress, then the report. Role: focal point."""
     ListLedger: _aio.UnaryStreamMultiCallable[_desk_pb2.ListLedgerRequest, _desk_pb2.ListLedgerResponse]  # type: ignore[assignment]
     """Ledger lines, newest last. Role: auditor."""
+    ProveLine: _aio.UnaryUnaryMultiCallable[_bundle_pb2.ProveLineRequest, _bundle_pb2.ProveLineResponse]  # type: ignore[assignment]
     TraceEntry: _aio.UnaryStreamMultiCallable[_audit_pb2.TraceEntryRequest, _audit_pb2.TraceEntryResponse]  # type: ignore[assignment]
     """Everyone who got any part of an own entry. Role: auditor or focal point."""
     ReconcileLedger: _aio.UnaryUnaryMultiCallable[_reconcile_pb2.ReconcileLedgerRequest, _reconcile_pb2.ReconcileLedgerResponse]  # type: ignore[assignment]
@@ -426,6 +429,13 @@ class DeskServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_desk_pb2.ListLedgerResponse], _abc.AsyncIterator[_desk_pb2.ListLedgerResponse]]:
         """Ledger lines, newest last. Role: auditor."""
+
+    @_abc_1.abstractmethod
+    def ProveLine(
+        self,
+        request: _bundle_pb2.ProveLineRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_bundle_pb2.ProveLineResponse, _abc.Awaitable[_bundle_pb2.ProveLineResponse]]: ...
 
     @_abc_1.abstractmethod
     def TraceEntry(

@@ -69,6 +69,7 @@ MAY: Mapping[str, set[str]] = {
     "Explain": {"focal", "auditor"},
     "RehearseRulebook": {"focal"},
     "ListLedger": {"auditor"},
+    "ProveLine": {"auditor"},
     "ReconcileLedger": {"auditor"},
     "ListFindings": {"auditor"},
     "DecideFinding": {"auditor"},
