@@ -31,8 +31,10 @@ from node.desk.recording import Recording
 from node.desk.rehearsing import Rehearsing
 from node.desk.replaying import Replaying
 from node.desk.rulebooks import Rulebooks
+from node.desk.sampling import Sampling
 from node.desk.searching import Searching
 from node.desk.servicer import DeskServicer
+from node.desk.statistics import Statistics
 from node.desk.tracing import Tracing
 from node.errors import ConfigError, EnlaceError, StoreError
 from node.federation.acknowledging import Acknowledging
@@ -158,7 +160,9 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         approving=Approving(standing, database, writer, acknowledging, rehearsing, now_us),
         auditing=Auditing(standing, database, vault, writer, now_us),
         reconciliation=Reconciliation(standing, database, writer, reconciling, now_us),
-        tracing=Tracing(Reading(standing, writer, now_us), database, vault, now_us),
+        tracing=Tracing(Reading(standing, writer, now_us), database, vault),
+        statistics=Statistics(Reading(standing, writer, now_us), database, vault, now_us),
+        sampling=Sampling(standing, database, vault, writer, now_us),
         rulebooks=Rulebooks(enacting, Proposing(enacting, replaying)),
         explaining=Explaining(standing, database, vault, entries, writer, now_us),
         replaying=replaying,

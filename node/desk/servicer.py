@@ -16,7 +16,9 @@ from node.desk.reconciling import Reconciliation
 from node.desk.recording import Recording
 from node.desk.replaying import Replaying
 from node.desk.rulebooks import Rulebooks
+from node.desk.sampling import Sampling
 from node.desk.searching import Searching
+from node.desk.statistics import Statistics
 from node.desk.tracing import Tracing
 from node.errors import (
     ApprovalError,
@@ -67,6 +69,8 @@ class DeskServicer(GeneratedServicer):
     auditing: Auditing
     reconciliation: Reconciliation
     tracing: Tracing
+    statistics: Statistics
+    sampling: Sampling
     explaining: Explaining
     replaying: Replaying
     administration: Administration
@@ -295,6 +299,29 @@ class DeskServicer(GeneratedServicer):
         officer = await self.officers.officer(context, AUDITOR, FOCAL_POINT)
         async for response in self.tracing.trace_entry(request, officer):
             yield response
+
+    async def LedgerStats(
+        self, request: audit_pb2.LedgerStatsRequest, context: Context
+    ) -> AsyncIterator[audit_pb2.LedgerStatsResponse]:
+        officer = await self.officers.officer(context, AUDITOR)
+        async for response in self.statistics.stats(request, officer):
+            yield response
+
+    async def CommitSample(
+        self, request: audit_pb2.CommitSampleRequest, context: Context
+    ) -> audit_pb2.CommitSampleResponse:
+        officer = await self.officers.officer(context, AUDITOR)
+        return audit_pb2.CommitSampleResponse(index=await self.sampling.commit(request, officer))
+
+    async def RevealSample(
+        self, request: audit_pb2.RevealSampleRequest, context: Context
+    ) -> audit_pb2.RevealSampleResponse:
+        officer = await self.officers.officer(context, AUDITOR)
+        return audit_pb2.RevealSampleResponse(sample=await self.sampling.reveal(request, officer))
+
+    async def GetSample(self, request: audit_pb2.GetSampleRequest, context: Context) -> audit_pb2.GetSampleResponse:
+        officer = await self.officers.officer(context, AUDITOR)
+        return audit_pb2.GetSampleResponse(sample=await self.sampling.get(request.revealed, officer))
 
     async def ReconcileLedger(
         self, request: reconcile_pb2.ReconcileLedgerRequest, context: Context

@@ -1,6 +1,6 @@
 """Tracing an entry: every peer that got any part of it, under which rules, and what they owe."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -61,7 +61,6 @@ class Tracing:
     reading: Reading
     database: Database
     vault: Vault
-    clock: Callable[[], int]
 
     async def trace_entry(self, request: TraceEntryRequest, officer: Officer) -> AsyncIterator[TraceEntryResponse]:
         """Yield the lines of answers in which a peer got something of an entry, then what was looked at.

@@ -347,7 +347,7 @@ class PeerUse(_message.Message):
     """What the peer asked of this country."""
     answered_here: _builtins.int
     denied_here: _builtins.int
-    """of those answered, refused as a whole"""
+    """refused as a whole"""
     held_here: _builtins.int
     """of those answered, with something held, silently or not"""
     rejected_here: _builtins.int

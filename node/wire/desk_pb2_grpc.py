@@ -215,6 +215,26 @@ class DeskStub:
                 request_serializer=node_dot_wire_dot_audit__pb2.TraceEntryRequest.SerializeToString,
                 response_deserializer=node_dot_wire_dot_audit__pb2.TraceEntryResponse.FromString,
                 _registered_method=True)
+        self.LedgerStats = channel.unary_stream(
+                '/enlace.v1.Desk/LedgerStats',
+                request_serializer=node_dot_wire_dot_audit__pb2.LedgerStatsRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_audit__pb2.LedgerStatsResponse.FromString,
+                _registered_method=True)
+        self.CommitSample = channel.unary_unary(
+                '/enlace.v1.Desk/CommitSample',
+                request_serializer=node_dot_wire_dot_audit__pb2.CommitSampleRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_audit__pb2.CommitSampleResponse.FromString,
+                _registered_method=True)
+        self.RevealSample = channel.unary_unary(
+                '/enlace.v1.Desk/RevealSample',
+                request_serializer=node_dot_wire_dot_audit__pb2.RevealSampleRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_audit__pb2.RevealSampleResponse.FromString,
+                _registered_method=True)
+        self.GetSample = channel.unary_unary(
+                '/enlace.v1.Desk/GetSample',
+                request_serializer=node_dot_wire_dot_audit__pb2.GetSampleRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_audit__pb2.GetSampleResponse.FromString,
+                _registered_method=True)
         self.ReconcileLedger = channel.unary_unary(
                 '/enlace.v1.Desk/ReconcileLedger',
                 request_serializer=node_dot_wire_dot_reconcile__pb2.ReconcileLedgerRequest.SerializeToString,
@@ -494,6 +514,32 @@ class DeskServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LedgerStats(self, request, context):
+        """Who asked what of whom, and what stands out. Role: auditor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CommitSample(self, request, context):
+        """Random lines to review by hand, from a seed that is bound, then revealed. Role: auditor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevealSample(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSample(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReconcileLedger(self, request, context):
         """Compares what both sides have logged of each other; what does not fit becomes a finding. Role: auditor.
         """
@@ -728,6 +774,26 @@ def add_DeskServicer_to_server(servicer, server):
                     servicer.TraceEntry,
                     request_deserializer=node_dot_wire_dot_audit__pb2.TraceEntryRequest.FromString,
                     response_serializer=node_dot_wire_dot_audit__pb2.TraceEntryResponse.SerializeToString,
+            ),
+            'LedgerStats': grpc.unary_stream_rpc_method_handler(
+                    servicer.LedgerStats,
+                    request_deserializer=node_dot_wire_dot_audit__pb2.LedgerStatsRequest.FromString,
+                    response_serializer=node_dot_wire_dot_audit__pb2.LedgerStatsResponse.SerializeToString,
+            ),
+            'CommitSample': grpc.unary_unary_rpc_method_handler(
+                    servicer.CommitSample,
+                    request_deserializer=node_dot_wire_dot_audit__pb2.CommitSampleRequest.FromString,
+                    response_serializer=node_dot_wire_dot_audit__pb2.CommitSampleResponse.SerializeToString,
+            ),
+            'RevealSample': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevealSample,
+                    request_deserializer=node_dot_wire_dot_audit__pb2.RevealSampleRequest.FromString,
+                    response_serializer=node_dot_wire_dot_audit__pb2.RevealSampleResponse.SerializeToString,
+            ),
+            'GetSample': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSample,
+                    request_deserializer=node_dot_wire_dot_audit__pb2.GetSampleRequest.FromString,
+                    response_serializer=node_dot_wire_dot_audit__pb2.GetSampleResponse.SerializeToString,
             ),
             'ReconcileLedger': grpc.unary_unary_rpc_method_handler(
                     servicer.ReconcileLedger,
@@ -1720,6 +1786,114 @@ class Desk:
             '/enlace.v1.Desk/TraceEntry',
             node_dot_wire_dot_audit__pb2.TraceEntryRequest.SerializeToString,
             node_dot_wire_dot_audit__pb2.TraceEntryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LedgerStats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/enlace.v1.Desk/LedgerStats',
+            node_dot_wire_dot_audit__pb2.LedgerStatsRequest.SerializeToString,
+            node_dot_wire_dot_audit__pb2.LedgerStatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CommitSample(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Desk/CommitSample',
+            node_dot_wire_dot_audit__pb2.CommitSampleRequest.SerializeToString,
+            node_dot_wire_dot_audit__pb2.CommitSampleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevealSample(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Desk/RevealSample',
+            node_dot_wire_dot_audit__pb2.RevealSampleRequest.SerializeToString,
+            node_dot_wire_dot_audit__pb2.RevealSampleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSample(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Desk/GetSample',
+            node_dot_wire_dot_audit__pb2.GetSampleRequest.SerializeToString,
+            node_dot_wire_dot_audit__pb2.GetSampleResponse.FromString,
             options,
             channel_credentials,
             insecure,

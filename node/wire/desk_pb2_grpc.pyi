@@ -93,6 +93,12 @@ class DeskStub:
     ProveLine: _grpc.UnaryUnaryMultiCallable[_bundle_pb2.ProveLineRequest, _bundle_pb2.ProveLineResponse]
     TraceEntry: _grpc.UnaryStreamMultiCallable[_audit_pb2.TraceEntryRequest, _audit_pb2.TraceEntryResponse]
     """Everyone who got any part of an own entry. Role: auditor or focal point."""
+    LedgerStats: _grpc.UnaryStreamMultiCallable[_audit_pb2.LedgerStatsRequest, _audit_pb2.LedgerStatsResponse]
+    """Who asked what of whom, and what stands out. Role: auditor."""
+    CommitSample: _grpc.UnaryUnaryMultiCallable[_audit_pb2.CommitSampleRequest, _audit_pb2.CommitSampleResponse]
+    """Random lines to review by hand, from a seed that is bound, then revealed. Role: auditor."""
+    RevealSample: _grpc.UnaryUnaryMultiCallable[_audit_pb2.RevealSampleRequest, _audit_pb2.RevealSampleResponse]
+    GetSample: _grpc.UnaryUnaryMultiCallable[_audit_pb2.GetSampleRequest, _audit_pb2.GetSampleResponse]
     ReconcileLedger: _grpc.UnaryUnaryMultiCallable[_reconcile_pb2.ReconcileLedgerRequest, _reconcile_pb2.ReconcileLedgerResponse]
     """Compares what both sides have logged of each other; what does not fit becomes a finding. Role: auditor."""
     ListFindings: _grpc.UnaryUnaryMultiCallable[_reconcile_pb2.ListFindingsRequest, _reconcile_pb2.ListFindingsResponse]
@@ -165,6 +171,12 @@ class DeskAsyncStub(DeskStub):
     ProveLine: _aio.UnaryUnaryMultiCallable[_bundle_pb2.ProveLineRequest, _bundle_pb2.ProveLineResponse]  # type: ignore[assignment]
     TraceEntry: _aio.UnaryStreamMultiCallable[_audit_pb2.TraceEntryRequest, _audit_pb2.TraceEntryResponse]  # type: ignore[assignment]
     """Everyone who got any part of an own entry. Role: auditor or focal point."""
+    LedgerStats: _aio.UnaryStreamMultiCallable[_audit_pb2.LedgerStatsRequest, _audit_pb2.LedgerStatsResponse]  # type: ignore[assignment]
+    """Who asked what of whom, and what stands out. Role: auditor."""
+    CommitSample: _aio.UnaryUnaryMultiCallable[_audit_pb2.CommitSampleRequest, _audit_pb2.CommitSampleResponse]  # type: ignore[assignment]
+    """Random lines to review by hand, from a seed that is bound, then revealed. Role: auditor."""
+    RevealSample: _aio.UnaryUnaryMultiCallable[_audit_pb2.RevealSampleRequest, _audit_pb2.RevealSampleResponse]  # type: ignore[assignment]
+    GetSample: _aio.UnaryUnaryMultiCallable[_audit_pb2.GetSampleRequest, _audit_pb2.GetSampleResponse]  # type: ignore[assignment]
     ReconcileLedger: _aio.UnaryUnaryMultiCallable[_reconcile_pb2.ReconcileLedgerRequest, _reconcile_pb2.ReconcileLedgerResponse]  # type: ignore[assignment]
     """Compares what both sides have logged of each other; what does not fit becomes a finding. Role: auditor."""
     ListFindings: _aio.UnaryUnaryMultiCallable[_reconcile_pb2.ListFindingsRequest, _reconcile_pb2.ListFindingsResponse]  # type: ignore[assignment]
@@ -444,6 +456,36 @@ class DeskServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_audit_pb2.TraceEntryResponse], _abc.AsyncIterator[_audit_pb2.TraceEntryResponse]]:
         """Everyone who got any part of an own entry. Role: auditor or focal point."""
+
+    @_abc_1.abstractmethod
+    def LedgerStats(
+        self,
+        request: _audit_pb2.LedgerStatsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_audit_pb2.LedgerStatsResponse], _abc.AsyncIterator[_audit_pb2.LedgerStatsResponse]]:
+        """Who asked what of whom, and what stands out. Role: auditor."""
+
+    @_abc_1.abstractmethod
+    def CommitSample(
+        self,
+        request: _audit_pb2.CommitSampleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.CommitSampleResponse, _abc.Awaitable[_audit_pb2.CommitSampleResponse]]:
+        """Random lines to review by hand, from a seed that is bound, then revealed. Role: auditor."""
+
+    @_abc_1.abstractmethod
+    def RevealSample(
+        self,
+        request: _audit_pb2.RevealSampleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.RevealSampleResponse, _abc.Awaitable[_audit_pb2.RevealSampleResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GetSample(
+        self,
+        request: _audit_pb2.GetSampleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.GetSampleResponse, _abc.Awaitable[_audit_pb2.GetSampleResponse]]: ...
 
     @_abc_1.abstractmethod
     def ReconcileLedger(
