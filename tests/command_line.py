@@ -36,7 +36,9 @@ class Desk:
 
     def run(self, *arguments: str, given: str | None = None, terminal: bool = False, wide: bool = False) -> str:
         known = [*arguments, "--home", str(self.place.home.path)]
-        if arguments[:2] not in {("ledger", "verify"), ("ledger", "checkpoint")}:
+        if arguments[0] == "verify-bundle":
+            known = [*arguments]
+        elif arguments[:2] not in {("ledger", "verify"), ("ledger", "checkpoint")} and "--tiles" not in arguments:
             known += ["--as", self.officer]
         environment = {"ENLACE_LANGUAGE": "en"}
         if terminal:

@@ -9,6 +9,7 @@ from node.cli.doctor import doctor
 from node.cli.importing import import_file
 from node.cli.init import init
 from node.cli.ledger_audit import trace
+from node.cli.ledger_prove import verify_bundle
 from node.cli.ledger_reconcile import decide_finding, list_findings, reconcile
 from node.cli.search import search
 from node.cli.serve import serve
@@ -47,6 +48,7 @@ app.add_typer(pairing.app, name="pairing", rich_help_panel=_FOCAL)
 app.add_typer(policy.app, name="policy", rich_help_panel=_FOCAL)
 app.add_typer(focal.app, name="focal-point", rich_help_panel=_FOCAL)
 app.add_typer(ledger.app, name="ledger", rich_help_panel=_FOCAL)
+app.command("verify-bundle", rich_help_panel=_FOCAL)(verify_bundle)
 app.add_typer(officer.app, name="officer", rich_help_panel=_TRUST)
 app.add_typer(directory.app, name="directory", rich_help_panel=_TRUST)
 app.add_typer(pki.app, name="pki", rich_help_panel=_TRUST)

@@ -3,14 +3,12 @@
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from itertools import product
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
-from google.protobuf.message import DecodeError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from sqlalchemy import Connection
@@ -19,37 +17,29 @@ from node.cli.checkpoints import opened_checkpoint, signed_checkpoint
 from node.cli.client import desk
 from node.cli.directory_files import create, read
 from node.cli.home import HOME_VARIABLE, database_at, home_of
+from node.cli.ledger_keys import history, statement_verifier
+from node.cli.ledger_prove import prove
 from node.cli.output import HomeOption, JsonOption, LanguageOption, OfficerOption, show, show_rows, time_text
 from node.cli.reading import message_dict
 from node.cli.words import id_text, named, parse_country, word
 from node.config import Config, load_config
 from node.errors import (
-    DirectoryMalformedError,
     LedgerBrokenError,
     NoteError,
-    SignatureError,
-    UnknownMemberError,
     UsageError,
 )
-from node.federation.envelope import STATEMENT_TYPE
-from node.identity.directory import TrustedDirectory
-from node.identity.keys import verify_signature
 from node.records.labels import Language
 from node.store import directories
 from node.store.database import Database
 from node.store.ledger import Progress as Told
-from node.store.ledger import Report, StatementVerifier, verify_ledger
+from node.store.ledger import Report, verify_ledger
 from node.store.listing import read_head
 from node.wire.codes_pb2 import Purpose
 from node.wire.desk_pb2 import ListLedgerRequest, ListLedgerResponse
-from node.wire.directory_pb2 import Directory, SignedDirectory
-from node.wire.envelope_pb2 import Statement
 from node.wire.ledger_pb2 import Direction, LeafKind
 
 app = typer.Typer(help="Verify the exchange log, and read it.", no_args_is_help=True)
-
-_CLOCK_WINDOW_US: Final = 300_000_000
-"""The widest window that a node's configuration allows between a message and its own clock."""
+app.command("prove")(prove)
 
 
 @app.command("verify")
@@ -90,9 +80,9 @@ def verify(
 def _verified(connection: Connection, config: Config | None, kept: bytes | None, told: Told | None) -> Report:
     if config is None:
         return verify_ledger(connection, progress=told)
-    history = _history(read(config.trust.root), directories.accepted(connection))
-    since = opened_checkpoint(kept, config, history) if kept is not None else None
-    report = verify_ledger(connection, verify_statement=_statement_verifier(history), progress=told, since=since)
+    in_force = history(read(config.trust.root), directories.accepted(connection))
+    since = opened_checkpoint(kept, config, in_force) if kept is not None else None
+    report = verify_ledger(connection, verify_statement=statement_verifier(in_force), progress=told, since=since)
     if report.unknown_keys:
         raise LedgerBrokenError(f"{report.unknown_keys} signatures are by keys that no directory names")
     return report
@@ -121,44 +111,6 @@ def checkpoint(
         typer.echo(note, nl=False)
         return
     show({"lines": head.size, "root": head.root, "file": str(out) if out else None, "note": note.decode()}, as_json)
-
-
-def _history(root: bytes, accepted: Sequence[bytes]) -> list[TrustedDirectory]:
-    """Return all directories that were in force, the newest first."""
-    directory, history = TrustedDirectory.pinned(root), list[TrustedDirectory]()
-    for signed in accepted:
-        directory = directory.updated(signed, _issued_us(signed))
-        history.insert(0, directory)
-    return history
-
-
-def _statement_verifier(history: Sequence[TrustedDirectory]) -> StatementVerifier:
-    """Return what checks statements under all directories since: a key that was replaced has signed what it signed."""
-
-    def verify_statement(statement: bytes, key_id: bytes, signature: bytes) -> None:
-        try:
-            parsed = Statement.FromString(statement)
-        except DecodeError:
-            raise SignatureError("the statement is not one") from None
-        # A node takes a statement by its own clock, which the sender's may be ahead of or behind.
-        times = (parsed.time_us, parsed.time_us - _CLOCK_WINDOW_US, parsed.time_us + _CLOCK_WINDOW_US)
-        for each, at_us in product(history, times):
-            with suppress(SignatureError, UnknownMemberError):
-                key = each.signing_key(parsed.sender, parsed.node, key_id, at_us)
-                break
-        else:
-            raise UnknownMemberError("no directory names this key for that node and time")
-        verify_signature(key, STATEMENT_TYPE, statement, signature)
-
-    return verify_statement
-
-
-def _issued_us(signed: bytes) -> int:
-    """When a directory was issued, as it says itself; whether it may be believed is checked next."""
-    try:
-        return Directory.FromString(SignedDirectory.FromString(signed).directory).issued_us
-    except DecodeError:
-        raise DirectoryMalformedError("a directory in the database is not one") from None
 
 
 @contextmanager
