@@ -280,7 +280,7 @@ class World:
                 ]
                 first, second = place.focal_keys
                 focal_points.found(
-                    connection, (countersign(enrolments[0], second), countersign(enrolments[1], first)), now_us()
+                    connection, vault, (countersign(enrolments[0], second), countersign(enrolments[1], first)), now_us()
                 )
                 focal = {name: public_key(key) for name, key in zip(names, place.focal_keys, strict=True)}
                 for layer in ("release", "outbound"):

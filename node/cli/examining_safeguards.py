@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection
 
-from node.cli.examining import Finding
+from node.cli.examining import Finding, own_focal_keys
 from node.cli.output import time_text
 from node.config import Config
-from node.store import determinations, emergencies, focal_points, freezes
+from node.store import determinations, emergencies, freezes
 from node.store.database import Database
 
 
@@ -17,7 +17,7 @@ def examine_safeguards(config: Config, now_us: int) -> Iterator[Finding]:
     with Database.open_read_only(config.store.database) as database, database.reading() as connection:
         yield _determinations(connection, now_us)
         yield _freezes(connection, now_us)
-        yield from _emergencies(connection, config.country, now_us)
+        yield from _emergencies(connection, config, now_us)
 
 
 def _determinations(connection: Connection, now_us: int) -> Finding:
@@ -39,12 +39,12 @@ def _freezes(connection: Connection, now_us: int) -> Finding:
     return Finding(what, "yellow", f"{of_peers}: a focal point decides how they end, `enlace freeze list`")
 
 
-def _emergencies(connection: Connection, country: str, now_us: int) -> Iterator[Finding]:
+def _emergencies(connection: Connection, config: Config, now_us: int) -> Iterator[Finding]:
     late = [peer for _, peer, _ in emergencies.unreviewed(connection, now_us)]
     for peer in late:
         says = "nobody reviewed it within 24 hours: another focal point does, `enlace emergency review`"
         yield Finding(f"emergency {peer}", "red", says)
-    in_force = emergencies.in_force(connection, country, focal_points.keys(connection), now_us)
+    in_force = emergencies.in_force(connection, config.country, own_focal_keys(config, connection), now_us)
     for peer, until_us in sorted(in_force.items()):
         if peer not in late:
             yield Finding(f"emergency {peer}", "yellow", f"in force until {time_text(until_us)}")

@@ -211,15 +211,16 @@ def _databases(config: Config, plan: Plan, focal_keys: dict[str, bytes], signer:
         for name in (*focal_keys, plan.administrator)
     ]
 
-    def enrol(connection: Connection) -> None:
-        focal_points.found(connection, founders, now_us)
-        officers.put_officer(connection, administrator, now_us)
-
     with (
         Database.open(config.store.database, create=True) as database,
         KeyStore.open(config.store.keystore, create=True) as keystore,
     ):
         vault = Vault(keystore, read_key_file(config.store.key_encryption_key), create=True)
+
+        def enrol(connection: Connection) -> None:
+            focal_points.found(connection, vault, founders, now_us)
+            officers.put_officer(connection, administrator, now_us)
+
         with Writer(database.engine, vault) as writer:
             writer.submit(enrol, lines).result()
 

@@ -146,7 +146,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
     )
     determining = Determining(standing, database, vault, writer, entries, now_us)
     freezing = Freezing(standing, database, vault, writer, entries, frozen, now_us)
-    emergencies = Emergencies(standing, database, writer, now_us)
+    emergencies = Emergencies(standing, database, vault, writer, now_us)
     reciprocating = Reciprocating(standing, database, writer, freezing, now_us)
     roots = _country_roots(config.tls.country_roots)
     recording = Recording(standing, database, vault, writer, now_us, freezing)
@@ -157,7 +157,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         searching=Searching(standing, asking),
         recording=recording,
         importing=Importing(standing, recording, writer, now_us),
-        approving=Approving(standing, database, writer, acknowledging, rehearsing, now_us),
+        approving=Approving(standing, database, vault, writer, acknowledging, rehearsing, now_us),
         auditing=Auditing(standing, database, vault, writer, now_us),
         reconciliation=Reconciliation(standing, database, writer, reconciling, now_us),
         tracing=Tracing(Reading(standing, writer, now_us), database, vault),
@@ -202,7 +202,8 @@ def _standing(config: Config, database: Database, vault: Vault) -> Standing:
     with database.reading() as connection:
         directory = TrustedDirectory.restored(root, directories.accepted(connection))
         revoked = directories.revoked(connection)
-        paired = paired_peers(config.country, directory, pairings.in_force(connection), focal_points.keys(connection))
+        focal_keys = focal_points.keys(connection, vault)
+        paired = paired_peers(config.country, directory, pairings.in_force(connection), focal_keys)
         in_force = schedules(connection, vault, config.country, now_us())
     return Standing(
         signer=Signer(config.country, config.name, key_id(public_key(private)), private),

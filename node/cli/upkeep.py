@@ -18,6 +18,7 @@ from node.policy.rules import LAYERS
 from node.store import directories, focal_points, pairings
 from node.store.listing import read_head
 from node.store.tiles import Tiling
+from node.store.vault import Vault
 
 log = structlog.get_logger()
 
@@ -84,7 +85,7 @@ async def _look_to_safeguards(parts: Parts) -> None:
 async def _follow_others(parts: Parts) -> None:
     """Take over what another process of this node has stored: directories, revocations, pairings."""
     standing = parts.standing
-    accepted, revoked, signed, focal_keys = await parts.database.read(_stored)
+    accepted, revoked, signed, focal_keys = await parts.database.read(_stored, parts.freezing.vault)
     directory = standing.trust.directory
     if len(accepted) and accepted[-1] != directory.signed:
         newer = TrustedDirectory.restored(directory.steward_roots()[0], accepted)
@@ -102,13 +103,13 @@ async def _follow_others(parts: Parts) -> None:
 
 
 def _stored(
-    connection: Connection,
+    connection: Connection, vault: Vault
 ) -> tuple[list[bytes], Mapping[str, frozenset[int]], Mapping[str, bytes], list[bytes]]:
     return (
         directories.accepted(connection),
         directories.revoked(connection),
         pairings.in_force(connection),
-        focal_points.keys(connection),
+        focal_points.keys(connection, vault),
     )
 
 

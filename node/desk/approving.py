@@ -18,6 +18,7 @@ from node.identity.approvals import SIGNERS, parse_pairing, signers
 from node.store import focal_points, holds, life, pairings
 from node.store.database import Database
 from node.store.officers import Officer
+from node.store.vault import Vault
 from node.store.writer import Writer
 from node.wire.approval_pb2 import SignedFocalEnrolment, SignedPairing
 from node.wire.desk_pb2 import Hold, LifeNotice, PairingState
@@ -35,6 +36,7 @@ class Approving:
 
     standing: Standing
     database: Database
+    vault: Vault
     writer: Writer
     acknowledging: Acknowledging
     rehearsing: Rehearsing
@@ -60,7 +62,7 @@ class Approving:
             raise UsageError(
                 f"rehearse the pairing with {pairing.peer} first, so that who signs has read what would leave"
             )
-        focal_keys = await self.database.read(focal_points.keys)
+        focal_keys = await self.database.read(focal_points.keys, self.vault)
         private = private_of_officer(officer, subject=root_key[:16], reason=f"PAIRING {pairing.peer}")
         line = local_line(LeafKind.LEAF_KIND_PAIRING, private, self.standing.signer, now_us, peer=pairing.peer)
 
@@ -110,13 +112,13 @@ class Approving:
         private = private_of_officer(officer, subject=digest, reason="FOCAL_POINT")
         line = local_line(LeafKind.LEAF_KIND_ENROLMENT, private, self.standing.signer, now_us)
         return await asyncio.wrap_future(
-            self.writer.submit(lambda connection: focal_points.put(connection, enrolment, now_us), [line])
+            self.writer.submit(lambda connection: focal_points.put(connection, self.vault, enrolment, now_us), [line])
         )
 
     async def list_pairings(self) -> list[PairingState]:
         """Return how it stands with every other member."""
         directory = self.standing.trust.directory
-        signed, focal_keys = await self.database.read(_pairings_and_keys)
+        signed, focal_keys = await self.database.read(_pairings_and_keys, self.vault)
         states = []
         for record in directory.members():
             if record.country == self.standing.country:
@@ -172,8 +174,8 @@ class Approving:
         await self.writer.append(local_line(LeafKind.LEAF_KIND_READ, private, self.standing.signer, self.clock()))
 
 
-def _pairings_and_keys(connection: Connection) -> tuple[Mapping[str, bytes], list[bytes]]:
-    return {**pairings.in_force(connection), **pairings.begun(connection)}, focal_points.keys(connection)
+def _pairings_and_keys(connection: Connection, vault: Vault) -> tuple[Mapping[str, bytes], list[bytes]]:
+    return {**pairings.in_force(connection), **pairings.begun(connection)}, focal_points.keys(connection, vault)
 
 
 def _parsed(signed: bytes) -> SignedPairing:

@@ -44,7 +44,7 @@ class Emergencies:
             UsageError: it is not of this country, towards another member, and of now; or one is in force, or the last
                 one towards this peer was not reviewed.
         """
-        emergency, _ = emergency_signer(signed, await self.database.read(focal_points.keys))
+        emergency, _ = emergency_signer(signed, await self.database.read(focal_points.keys, self.in_force.vault))
         now_us = self.clock()
         others = {each.country for each in self.standing.trust.directory.members()} - {self.standing.country}
         if emergency.country != self.standing.country or emergency.peer not in others:
@@ -87,7 +87,7 @@ class Emergencies:
                 was reviewed already, or is not of now.
             NotFoundError: no such emergency was declared.
         """
-        focal_keys = await self.database.read(focal_points.keys)
+        focal_keys = await self.database.read(focal_points.keys, self.in_force.vault)
         review, reviewer = review_signer(signed, focal_keys)
         digest, now_us = review.emergency_sha256, self.clock()
         if abs(review.time_us - now_us) > CLOCK_US:

@@ -29,7 +29,7 @@ class Told(NamedTuple):
 
 def read_told(connection: Connection, vault: Vault, country: str) -> Told:
     """Read everything that states are told from."""
-    focal = focal_points.by_name(connection)
+    focal = focal_points.by_name(connection, vault)
     proposals = rulebooks.listed(connection)
     histories: dict[Layer, History | str] = {}
     for layer in OWN_LAYERS:

@@ -34,6 +34,7 @@ from node.store import focal_points, rulebook_steps, rulebooks
 from node.store.officers import Officer
 from node.store.rulebook_steps import IN_FORCE, REVOKED, SCHEDULED, History
 from node.store.rulebooks import Proposal
+from node.store.vault import Vault
 from node.wire.rulebook_pb2 import (
     GetRulebookResponse,
     ProposeRulebookResponse,
@@ -83,7 +84,7 @@ class Rulebooks:
             if not digest:
                 raise MalformedError("what is signed is no approval, or about two rulebooks")
             now_us = self.enacting.clock()
-            proposal, focal = await self.enacting.database.read(_proposal_and_focal, digest)
+            proposal, focal = await self.enacting.database.read(_proposal_and_focal, self.enacting.vault, digest)
             if signed_approval:
                 _verify_same_approval(signed_approval, proposal.signed_approval)
             if signed_removal:
@@ -125,7 +126,8 @@ class Rulebooks:
             )
 
             def check(connection: Connection) -> None:
-                rulebooks.verified(connection, digest, focal_points.by_name(connection), self.enacting.standing.country)
+                focal = focal_points.by_name(connection, self.enacting.vault)
+                rulebooks.verified(connection, digest, focal, self.enacting.standing.country)
 
             await self.enacting.take(step, past, private_of_step("SCHEDULED", book, officer), check=check)
         return activates_us
@@ -261,8 +263,8 @@ class Rulebooks:
         raise NotFoundError("no rulebook of this digest was proposed here")
 
 
-def _proposal_and_focal(connection: Connection, digest: bytes) -> tuple[Proposal, Mapping[str, bytes]]:
-    return rulebooks.found(connection, digest), focal_points.by_name(connection)
+def _proposal_and_focal(connection: Connection, vault: Vault, digest: bytes) -> tuple[Proposal, Mapping[str, bytes]]:
+    return rulebooks.found(connection, digest), focal_points.by_name(connection, vault)
 
 
 def _about(signed_approval: bytes, signed_removal: bytes) -> bytes:

@@ -13,6 +13,7 @@ from node.federation.lines import local_line
 from node.federation.standing import Standing
 from node.store import emergencies, focal_points
 from node.store.database import Database
+from node.store.vault import Vault
 from node.store.writer import Priority, Writer
 from node.wire.ledger_pb2 import LeafKind, LeafPrivate
 
@@ -25,6 +26,7 @@ class Emergencies:
 
     standing: Standing
     database: Database
+    vault: Vault
     writer: Writer
     clock: Callable[[], int]
 
@@ -54,4 +56,5 @@ class Emergencies:
         log.error("emergency_unreviewed", peer=peer)
 
     def _in_force(self, connection: Connection) -> Mapping[str, int]:
-        return emergencies.in_force(connection, self.standing.country, focal_points.keys(connection), self.clock())
+        focal_keys = focal_points.keys(connection, self.vault)
+        return emergencies.in_force(connection, self.standing.country, focal_keys, self.clock())

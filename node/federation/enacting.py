@@ -166,7 +166,7 @@ class Enacting:
 def schedules(connection: Connection, vault: Vault, country: str, now_us: int) -> Mapping[Layer, Schedule]:
     """Return what is in force in the country's own layers, and what will be."""
     try:
-        focal = focal_points.by_name(connection)
+        focal = focal_points.by_name(connection, vault)
     except EnlaceError as error:
         return dict.fromkeys(OWN_LAYERS, Schedule((), f"who may sign is not known: {error}"))
     return {

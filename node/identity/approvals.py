@@ -34,7 +34,8 @@ SHA256_BYTES: Final = 32
 def enrolled(enrolments: Sequence[bytes]) -> dict[str, bytes]:
     """Return the focal points' public keys (32 bytes) by name, from all enrolments (SignedFocalEnrolment) in order.
 
-    The first two countersign each other; what makes them trusted is that they were present when the node was made.
+    The first two countersign each other; what makes them trusted is that they were present when the node was made, of
+    which the store keeps a proof (`node.store.focal_points`).
 
     Raises:
         MalformedError: an enrolment is no message of the contract, or a name or key comes twice.

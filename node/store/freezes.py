@@ -19,9 +19,9 @@ from node.policy.facts import origin_fact, subjects_of
 from node.policy.vocabulary import KIND_BY_FIELD, UNKNOWN
 from node.records.strengthening import strengthens
 from node.store import disclosures
+from node.store.columns import as_bytes
 from node.store.disclosures import Shown
 from node.store.entry_rows import EntryState
-from node.store.rulebooks import as_bytes
 from node.store.safeguard_tables import freezes
 from node.store.tables import entries as entries_table
 from node.store.vault import Vault

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, insert, select
 from node.errors import ApprovalError
 from node.policy.rules import Layer
 from node.store import rulebooks
+from node.store.columns import as_bytes
 from node.store.lines import ledger_lines
 from node.store.tables import rulebook_steps
 from node.store.vault import Vault
@@ -92,8 +93,8 @@ def history(connection: Connection, vault: Vault, layer: Layer) -> History:
     steps: list[RulebookStep] = []
     last = b""
     for row in connection.execute(query):
-        where, data = f"step {row.place} of layer {layer}", rulebooks.as_bytes(row.step)
-        if not hmac.compare_digest(rulebooks.as_bytes(row.tag), vault.tag(_TAGGED, data)):
+        where, data = f"step {row.place} of layer {layer}", as_bytes(row.step)
+        if not hmac.compare_digest(as_bytes(row.tag), vault.tag(_TAGGED, data)):
             raise ApprovalError(f"{where} was not written by this node")
         try:
             step = RulebookStep.FromString(data)

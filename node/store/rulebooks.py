@@ -22,6 +22,7 @@ from node.identity.rulebook_approvals import (
 )
 from node.policy.rules import Layer, Rulebook
 from node.policy.vocabulary import vocabulary_digest
+from node.store.columns import as_bytes
 from node.store.tables import rulebook_proposals, rulebook_signatures, rulebooks
 from node.wire.approval_pb2 import FocalSignature
 from node.wire.rulebook_pb2 import SignedRedLineRemoval, SignedRulebookApproval
@@ -236,11 +237,6 @@ def removed(proposal: Proposal) -> tuple[bytes, Sequence[str]]:
         return b"", []
     _, removal = parse_signed_removal(proposal.signed_removal)
     return removal.replaces_sha256, list(removal.red_lines)
-
-
-def as_bytes(value: object) -> bytes:
-    """Return what a column of bytes holds; on SQLite, SQL can put a value of any type there."""
-    return value if isinstance(value, bytes) else str(value).encode()
 
 
 def _proposals(connection: Connection, digest: bytes | None) -> list[Proposal]:

@@ -138,6 +138,7 @@ focal_points = Table(
     Column("public_key", LargeBinary, nullable=False, unique=True),
     Column("enrolment", LargeBinary, nullable=False),  # SignedFocalEnrolment, as it came
     Column("enrolled_us", BigInteger, nullable=False),
+    Column("tag", LargeBinary, nullable=False),  # of place and enrolment, by the node
 )
 
 pairings = Table(

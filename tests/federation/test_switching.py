@@ -16,7 +16,7 @@ from node.cli.demo.federation import free_ports
 from node.cli.parts import Parts
 from node.cli.serving import running
 from node.config import Listen
-from node.errors import MalformedError
+from node.errors import SignatureError
 from node.identity.keys import public_key
 from node.store.database import Database
 from node.wire.desk_pb2 import PEER_OUTCOME_ANSWERED, PEER_OUTCOME_NOT_ASKED, GetStatusRequest, SearchRequest
@@ -250,7 +250,7 @@ async def test_sql_puts_nothing_in_force_and_takes_it_out_within_moments(tmp_pat
         assert parts.upkeep is not None
         assert not parts.upkeep.done()
     if what == "no people":  # by whom peers are paired, too
-        with pytest.raises(MalformedError, match="a focal point has no proper name"):
+        with pytest.raises(SignatureError, match="enrolment 1 was not written by this node"):
             await AsyncExitStack().enter_async_context(running(place.config))
     else:  # nor after a restart
         async with running(place.config) as parts:

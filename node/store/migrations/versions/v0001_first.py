@@ -135,6 +135,7 @@ def _people() -> None:
         sa.Column("public_key", sa.LargeBinary(), nullable=False),
         sa.Column("enrolment", sa.LargeBinary(), nullable=False),
         sa.Column("enrolled_us", sa.BigInteger(), nullable=False),
+        sa.Column("tag", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("place", name="pk_focal_points"),
         sa.UniqueConstraint("name", name="uq_focal_points_name"),
         sa.UniqueConstraint("public_key", name="uq_focal_points_public_key"),
