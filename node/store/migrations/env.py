@@ -3,10 +3,12 @@
 from alembic import context
 from sqlalchemy import Connection
 
+import node.store.evidence
 import node.store.findings
 import node.store.lines
 import node.store.safeguard_tables
-import node.store.tiles  # noqa: F401 their tables register themselves
+import node.store.tiles
+import node.store.witnessing  # noqa: F401 their tables register themselves
 from node.store.tables import metadata
 
 connection: Connection = context.config.attributes["connection"]

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from node.store.migrations.audit_tables import findings
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -21,7 +23,7 @@ def upgrade() -> None:
     _policy()
     _ledger()
     _safeguards()
-    _findings()
+    findings()
 
 
 def _records() -> None:
@@ -383,19 +385,39 @@ def _safeguards() -> None:
         )
 
 
-def _findings() -> None:
+def _witnesses() -> None:
     op.create_table(
-        "findings",
-        sa.Column("finding_id", sa.LargeBinary(), nullable=False),
-        sa.Column("kind", sa.String(32), nullable=False),
-        sa.Column("peer", sa.String(2), nullable=False),
-        sa.Column("exchange_id", sa.LargeBinary(), nullable=False),
-        sa.Column("detail", sa.String(200), nullable=False),
-        sa.Column("raised_us", sa.BigInteger(), nullable=False),
-        sa.Column("state", sa.SmallInteger(), nullable=False),
-        sa.Column("owner", sa.String(64)),
-        sa.Column("note", sa.String(200)),
-        sa.Column("changed_us", sa.BigInteger()),
-        sa.PrimaryKeyConstraint("finding_id", name="pk_findings"),
-        sa.UniqueConstraint("kind", "peer", "exchange_id", name="uq_findings_kind_peer_exchange_id"),
+        "witnessed",
+        sa.Column("origin", sa.String(255), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("root", sa.LargeBinary(), nullable=False),
+        sa.Column("note", sa.LargeBinary(), nullable=False),
+        sa.Column("seen_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("origin", name="pk_witnessed"),
+    )
+    op.create_table(
+        "checkpoints",
+        sa.Column("size", _INDEX, autoincrement=False, nullable=False),
+        sa.Column("note", sa.LargeBinary(), nullable=False),
+        sa.Column("signed_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("size", name="pk_checkpoints"),
+    )
+    op.create_table(
+        "cosignatures",
+        sa.Column("size", _INDEX, autoincrement=False, nullable=False),
+        sa.Column("country", sa.String(2), nullable=False),
+        sa.Column("line", sa.LargeBinary(), nullable=False),
+        sa.Column("time_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("size", "country", name="pk_cosignatures"),
+    )
+    op.create_table(
+        "split_views",
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("origin", sa.String(255), nullable=False),
+        sa.Column("country", sa.String(2), nullable=False),
+        sa.Column("proved", sa.Boolean(), nullable=False),
+        sa.Column("first", sa.LargeBinary(), nullable=False),
+        sa.Column("second", sa.LargeBinary(), nullable=False),
+        sa.Column("found_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name="pk_split_views"),
     )
