@@ -5,7 +5,7 @@ only those at the right border grow, and whoever has the tiles computes any proo
 ledger of a million lines, and no hash in them is trusted before the root that comes out is that of a checkpoint.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -114,6 +114,38 @@ def parse_bundle(data: bytes) -> list[bytes]:
             raise LedgerBrokenError("an entry bundle ends inside a leaf")
         leaves.append(leaf)
     return leaves
+
+
+class Tiler:
+    """Makes all tiles of a tree while its leaves pass by, holding one growing tile for each level."""
+
+    def __init__(self) -> None:
+        self._levels: list[list[bytes]] = []
+        self._made: list[int] = []  # full tiles, by level
+
+    def add(self, hashes: Iterable[bytes]) -> Iterator[tuple[Tile, bytes]]:
+        """Take the next leaf hashes, 32 bytes each; yields each tile that they fill, a lower one before one above."""
+        for each in hashes:
+            yield from self._put(0, each)
+
+    def end(self) -> Iterator[tuple[Tile, bytes]]:
+        """Yield the partial tiles, the lowest first."""
+        for level, hashes in enumerate(self._levels):
+            if hashes:
+                yield Tile(level, self._made[level], len(hashes)), b"".join(hashes)
+
+    def _put(self, level: int, each: bytes) -> Iterator[tuple[Tile, bytes]]:
+        if level == len(self._levels):
+            self._levels.append([])
+            self._made.append(0)
+        hashes = self._levels[level]
+        hashes.append(each)
+        if len(hashes) < WIDTH:
+            return
+        yield Tile(level, self._made[level]), b"".join(hashes)
+        self._made[level] += 1
+        self._levels[level] = []
+        yield from self._put(level + 1, root_of(hashes))
 
 
 class TiledTree:

@@ -21,6 +21,7 @@ from node.ledger.tiles import (
     WIDTH,
     Tile,
     TiledTree,
+    Tiler,
     format_bundle,
     parse_bundle,
     split_tile,
@@ -99,6 +100,17 @@ def test_consistency_is_proved_as_from_all_leaves(data: st.DataObject) -> None:
     assert proof == consistency_proof(old_size, LEAVES[:size])
     roots = root_of(LEAVES[:old_size]), root_of(LEAVES[:size])
     verify_consistency(old_size=old_size, new_size=size, proof=proof, old_root=roots[0], new_root=roots[1])
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 65_536, 66_000])
+def test_all_tiles_are_made_while_leaves_pass_by(size: int) -> None:
+    tiler, tiles = Tiler(), Tiles()
+    half = size // 3
+    made = [*tiler.add(LEAVES[:half]), *tiler.add(LEAVES[half:size]), *tiler.end()]
+    assert sorted((tile.level, tile.index, tile.width) for tile, _ in made) == [
+        (tile.level, tile.index, tile.width) for tile in tiles_of(size)
+    ]
+    assert all(data == tiles(tile) for tile, data in made)
 
 
 def test_small_trees_whole() -> None:
