@@ -22,6 +22,7 @@ from node.federation.reciprocating import Reciprocating
 from node.federation.servicer import ExchangeServicer
 from node.federation.standing import Standing
 from node.federation.tls import ServerTls, https_context, load_own_identity, pem_bundle
+from node.federation.witnessing import Witnessing
 from node.store.database import Database
 from node.store.writer import Writer
 
@@ -47,6 +48,7 @@ class Parts:
     freezing: Freezing
     emergencies: Emergencies
     reciprocating: Reciprocating
+    witnessing: Witnessing
     desk: DeskServicer
     roots: tuple[x509.Certificate, ...]  # of this country
     peer_tls: ServerTls

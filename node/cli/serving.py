@@ -55,6 +55,7 @@ from node.federation.servicer import ExchangeServicer
 from node.federation.standing import Standing
 from node.federation.tls import ServerTls, https_context, load_own_identity
 from node.federation.trust import Trust
+from node.federation.witnessing import Witnessing
 from node.identity.directory import TrustedDirectory
 from node.identity.keys import key_id, parse_private_key, public_key
 from node.store import directories, focal_points, pairings
@@ -141,8 +142,17 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
     holding = Holding(database, vault, writer)
     answering = Answering(standing, finding, vault, writer, holding, now_us, window_us)
     reconciling = Reconciling(standing, channels, database, writer, now_us, window_us)
+    witnessing = Witnessing(standing, channels, database, writer, now_us)
     exchange = ExchangeServicer(
-        standing, writer, now_us, config.limits.calls_per_peer, answering, acknowledging, distribution, reconciling
+        standing=standing,
+        writer=writer,
+        clock=now_us,
+        calls_per_peer=config.limits.calls_per_peer,
+        answering=answering,
+        acknowledging=acknowledging,
+        distribution=distribution,
+        reconciling=reconciling,
+        witnessing=witnessing,
     )
     determining = Determining(standing, database, vault, writer, entries, now_us)
     freezing = Freezing(standing, database, vault, writer, entries, frozen, now_us)
@@ -187,6 +197,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         freezing=freezing,
         emergencies=emergencies,
         reciprocating=reciprocating,
+        witnessing=witnessing,
         desk=desk,
         roots=roots,
         peer_tls=ServerTls(own, own_roots),

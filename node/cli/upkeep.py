@@ -31,6 +31,7 @@ async def keep_up(parts: Parts) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_keep_rulebooks(parts))
         tasks.create_task(_keep_rest(parts))
+        tasks.create_task(_keep_witnessed(parts))
 
 
 async def _keep_rulebooks(parts: Parts) -> None:
@@ -71,6 +72,16 @@ async def _keep_rest(parts: Parts) -> None:
         except (EnlaceError, OSError):
             log.exception("upkeep_failed")
         _set_gauges(parts)
+
+
+async def _keep_witnessed(parts: Parts) -> None:
+    """Have the ledger witnessed, apart from all else: a witness that does not answer costs its own deadline."""
+    while True:
+        await asyncio.sleep(ROUND_S)
+        try:
+            await parts.witnessing.look()
+        except (EnlaceError, OSError):
+            log.exception("witnessing_failed")
 
 
 async def _look_to_safeguards(parts: Parts) -> None:

@@ -12,6 +12,10 @@ ACKNOWLEDGE = "/enlace.v1.Exchange/Acknowledge"
 RECONCILE = "/enlace.v1.Exchange/Reconcile"
 GET_DIRECTORY = "/enlace.v1.Exchange/GetDirectory"
 PUSH_REVOCATIONS = "/enlace.v1.Exchange/PushRevocations"
+SUBMIT_CHECKPOINT = "/enlace.v1.Exchange/SubmitCheckpoint"
+GET_HEADS = "/enlace.v1.Exchange/GetHeads"
+GET_CONSISTENCY = "/enlace.v1.Exchange/GetConsistency"
+PUSH_SPLIT_VIEW = "/enlace.v1.Exchange/PushSplitView"
 
 # Larger than any body of the contract; a peer can't make this node hold more.
 MAX_MESSAGE_BYTES = 262_144

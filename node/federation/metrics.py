@@ -13,6 +13,11 @@ ANSWER_SECONDS = Histogram(
 )
 RED_LINES = Counter("enlace_red_lines_held_total", "Entries that the rules would have let cross a red line")
 LEDGER_SIZE = Gauge("enlace_ledger_size", "Lines in the ledger")
+LEDGER_WITNESSED = Gauge(
+    "enlace_ledger_witnessed_seconds", "When the newest checkpoint was signed that the quorum cosigned; 0: none"
+)
+LEDGER_ROLLED_BACK = Gauge("enlace_ledger_rolled_back", "1 where a witness has seen lines that the ledger lacks")
+SPLIT_VIEWS = Counter("enlace_split_views_total", "Ledgers found to have signed two histories", ["country"])
 DIRECTORY_EXPIRES = Gauge("enlace_directory_expires_seconds", "When the directory in force ends, seconds since 1970")
 CERTIFICATE_EXPIRES = Gauge("enlace_certificate_expires_seconds", "When the node's certificate ends, likewise")
 RULEBOOK_IN_FORCE = Gauge("enlace_rulebook_in_force", "1 where a valid rulebook is in force", ["layer"])

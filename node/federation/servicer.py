@@ -31,6 +31,7 @@ from node.federation.health import CHECK, Health
 from node.federation.lines import line_of, shared_of_event
 from node.federation.reconciling import Reconciling
 from node.federation.standing import Standing
+from node.federation.witnessing import Witnessing
 from node.identity.certificates import Peer
 from node.store.writer import Writer
 from node.wire.ledger_pb2 import Direction, LeafKind, LeafPrivate
@@ -83,6 +84,7 @@ class ExchangeServicer:
     acknowledging: Acknowledging
     distribution: Distribution
     reconciling: Reconciling
+    witnessing: Witnessing
     health: Health = field(default_factory=Health)
     _under_way: Counter[str] = field(default_factory=Counter)
     _patience: dict[str, Patience] = field(default_factory=dict)
@@ -94,6 +96,10 @@ class ExchangeServicer:
             channels.QUERY: self.answering.answer,
             channels.ACKNOWLEDGE: self.acknowledging.receive,
             channels.RECONCILE: self.reconciling.answer,
+            channels.SUBMIT_CHECKPOINT: self.witnessing.submitted,
+            channels.GET_HEADS: self.witnessing.heads,
+            channels.GET_CONSISTENCY: self.witnessing.consistency,
+            channels.PUSH_SPLIT_VIEW: self.witnessing.split_view,
             channels.GET_DIRECTORY: self.distribution.directory,
             channels.PUSH_REVOCATIONS: self.distribution.revocations,
         }

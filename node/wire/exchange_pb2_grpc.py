@@ -5,6 +5,7 @@ import warnings
 
 from node.wire import exchange_pb2 as node_dot_wire_dot_exchange__pb2
 from node.wire import reconcile_pb2 as node_dot_wire_dot_reconcile__pb2
+from node.wire import witness_pb2 as node_dot_wire_dot_witness__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -60,6 +61,26 @@ class ExchangeStub:
                 request_serializer=node_dot_wire_dot_exchange__pb2.PushRevocationsRequest.SerializeToString,
                 response_deserializer=node_dot_wire_dot_exchange__pb2.PushRevocationsResponse.FromString,
                 _registered_method=True)
+        self.SubmitCheckpoint = channel.unary_unary(
+                '/enlace.v1.Exchange/SubmitCheckpoint',
+                request_serializer=node_dot_wire_dot_witness__pb2.SubmitCheckpointRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_witness__pb2.SubmitCheckpointResponse.FromString,
+                _registered_method=True)
+        self.GetHeads = channel.unary_unary(
+                '/enlace.v1.Exchange/GetHeads',
+                request_serializer=node_dot_wire_dot_witness__pb2.GetHeadsRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_witness__pb2.GetHeadsResponse.FromString,
+                _registered_method=True)
+        self.GetConsistency = channel.unary_unary(
+                '/enlace.v1.Exchange/GetConsistency',
+                request_serializer=node_dot_wire_dot_witness__pb2.GetConsistencyRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_witness__pb2.GetConsistencyResponse.FromString,
+                _registered_method=True)
+        self.PushSplitView = channel.unary_unary(
+                '/enlace.v1.Exchange/PushSplitView',
+                request_serializer=node_dot_wire_dot_witness__pb2.PushSplitViewRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_witness__pb2.PushSplitViewResponse.FromString,
+                _registered_method=True)
 
 
 class ExchangeServicer:
@@ -100,6 +121,34 @@ class ExchangeServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SubmitCheckpoint(self, request, context):
+        """The caller's own checkpoint, to be cosigned.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetHeads(self, request, context):
+        """What the peer has seen of all ledgers, so that no ledger shows one history here and another there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetConsistency(self, request, context):
+        """That one checkpoint of the peer's own ledger extends another.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PushSplitView(self, request, context):
+        """Two histories of one ledger; it verifies by itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExchangeServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -127,6 +176,26 @@ def add_ExchangeServicer_to_server(servicer, server):
                     servicer.PushRevocations,
                     request_deserializer=node_dot_wire_dot_exchange__pb2.PushRevocationsRequest.FromString,
                     response_serializer=node_dot_wire_dot_exchange__pb2.PushRevocationsResponse.SerializeToString,
+            ),
+            'SubmitCheckpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitCheckpoint,
+                    request_deserializer=node_dot_wire_dot_witness__pb2.SubmitCheckpointRequest.FromString,
+                    response_serializer=node_dot_wire_dot_witness__pb2.SubmitCheckpointResponse.SerializeToString,
+            ),
+            'GetHeads': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetHeads,
+                    request_deserializer=node_dot_wire_dot_witness__pb2.GetHeadsRequest.FromString,
+                    response_serializer=node_dot_wire_dot_witness__pb2.GetHeadsResponse.SerializeToString,
+            ),
+            'GetConsistency': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetConsistency,
+                    request_deserializer=node_dot_wire_dot_witness__pb2.GetConsistencyRequest.FromString,
+                    response_serializer=node_dot_wire_dot_witness__pb2.GetConsistencyResponse.SerializeToString,
+            ),
+            'PushSplitView': grpc.unary_unary_rpc_method_handler(
+                    servicer.PushSplitView,
+                    request_deserializer=node_dot_wire_dot_witness__pb2.PushSplitViewRequest.FromString,
+                    response_serializer=node_dot_wire_dot_witness__pb2.PushSplitViewResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -264,6 +333,114 @@ class Exchange:
             '/enlace.v1.Exchange/PushRevocations',
             node_dot_wire_dot_exchange__pb2.PushRevocationsRequest.SerializeToString,
             node_dot_wire_dot_exchange__pb2.PushRevocationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitCheckpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Exchange/SubmitCheckpoint',
+            node_dot_wire_dot_witness__pb2.SubmitCheckpointRequest.SerializeToString,
+            node_dot_wire_dot_witness__pb2.SubmitCheckpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHeads(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Exchange/GetHeads',
+            node_dot_wire_dot_witness__pb2.GetHeadsRequest.SerializeToString,
+            node_dot_wire_dot_witness__pb2.GetHeadsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetConsistency(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Exchange/GetConsistency',
+            node_dot_wire_dot_witness__pb2.GetConsistencyRequest.SerializeToString,
+            node_dot_wire_dot_witness__pb2.GetConsistencyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PushSplitView(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Exchange/PushSplitView',
+            node_dot_wire_dot_witness__pb2.PushSplitViewRequest.SerializeToString,
+            node_dot_wire_dot_witness__pb2.PushSplitViewResponse.FromString,
             options,
             channel_credentials,
             insecure,

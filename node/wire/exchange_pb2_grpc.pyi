@@ -7,6 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from node.wire import exchange_pb2 as _exchange_pb2
 from node.wire import reconcile_pb2 as _reconcile_pb2
+from node.wire import witness_pb2 as _witness_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -42,6 +43,14 @@ class ExchangeStub:
     """The newest signed directory that the peer holds, and every country's revocation lists."""
     PushRevocations: _grpc.UnaryUnaryMultiCallable[_exchange_pb2.PushRevocationsRequest, _exchange_pb2.PushRevocationsResponse]
     """The caller's own revocation list; it counts from the next call on."""
+    SubmitCheckpoint: _grpc.UnaryUnaryMultiCallable[_witness_pb2.SubmitCheckpointRequest, _witness_pb2.SubmitCheckpointResponse]
+    """The caller's own checkpoint, to be cosigned."""
+    GetHeads: _grpc.UnaryUnaryMultiCallable[_witness_pb2.GetHeadsRequest, _witness_pb2.GetHeadsResponse]
+    """What the peer has seen of all ledgers, so that no ledger shows one history here and another there."""
+    GetConsistency: _grpc.UnaryUnaryMultiCallable[_witness_pb2.GetConsistencyRequest, _witness_pb2.GetConsistencyResponse]
+    """That one checkpoint of the peer's own ledger extends another."""
+    PushSplitView: _grpc.UnaryUnaryMultiCallable[_witness_pb2.PushSplitViewRequest, _witness_pb2.PushSplitViewResponse]
+    """Two histories of one ledger; it verifies by itself."""
 
 @_typing.type_check_only
 class ExchangeAsyncStub(ExchangeStub):
@@ -56,6 +65,14 @@ class ExchangeAsyncStub(ExchangeStub):
     """The newest signed directory that the peer holds, and every country's revocation lists."""
     PushRevocations: _aio.UnaryUnaryMultiCallable[_exchange_pb2.PushRevocationsRequest, _exchange_pb2.PushRevocationsResponse]  # type: ignore[assignment]
     """The caller's own revocation list; it counts from the next call on."""
+    SubmitCheckpoint: _aio.UnaryUnaryMultiCallable[_witness_pb2.SubmitCheckpointRequest, _witness_pb2.SubmitCheckpointResponse]  # type: ignore[assignment]
+    """The caller's own checkpoint, to be cosigned."""
+    GetHeads: _aio.UnaryUnaryMultiCallable[_witness_pb2.GetHeadsRequest, _witness_pb2.GetHeadsResponse]  # type: ignore[assignment]
+    """What the peer has seen of all ledgers, so that no ledger shows one history here and another there."""
+    GetConsistency: _aio.UnaryUnaryMultiCallable[_witness_pb2.GetConsistencyRequest, _witness_pb2.GetConsistencyResponse]  # type: ignore[assignment]
+    """That one checkpoint of the peer's own ledger extends another."""
+    PushSplitView: _aio.UnaryUnaryMultiCallable[_witness_pb2.PushSplitViewRequest, _witness_pb2.PushSplitViewResponse]  # type: ignore[assignment]
+    """Two histories of one ledger; it verifies by itself."""
 
 class ExchangeServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -97,5 +114,37 @@ class ExchangeServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_exchange_pb2.PushRevocationsResponse, _abc.Awaitable[_exchange_pb2.PushRevocationsResponse]]:
         """The caller's own revocation list; it counts from the next call on."""
+
+    @_abc_1.abstractmethod
+    def SubmitCheckpoint(
+        self,
+        request: _witness_pb2.SubmitCheckpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_witness_pb2.SubmitCheckpointResponse, _abc.Awaitable[_witness_pb2.SubmitCheckpointResponse]]:
+        """The caller's own checkpoint, to be cosigned."""
+
+    @_abc_1.abstractmethod
+    def GetHeads(
+        self,
+        request: _witness_pb2.GetHeadsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_witness_pb2.GetHeadsResponse, _abc.Awaitable[_witness_pb2.GetHeadsResponse]]:
+        """What the peer has seen of all ledgers, so that no ledger shows one history here and another there."""
+
+    @_abc_1.abstractmethod
+    def GetConsistency(
+        self,
+        request: _witness_pb2.GetConsistencyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_witness_pb2.GetConsistencyResponse, _abc.Awaitable[_witness_pb2.GetConsistencyResponse]]:
+        """That one checkpoint of the peer's own ledger extends another."""
+
+    @_abc_1.abstractmethod
+    def PushSplitView(
+        self,
+        request: _witness_pb2.PushSplitViewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_witness_pb2.PushSplitViewResponse, _abc.Awaitable[_witness_pb2.PushSplitViewResponse]]:
+        """Two histories of one ledger; it verifies by itself."""
 
 def add_ExchangeServicer_to_server(servicer: ExchangeServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -64,6 +64,8 @@ class _LeafKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafKind.Val
     LEAF_KIND_RECONCILE_ANSWERED: _LeafKind.ValueType  # 18
     LEAF_KIND_FINDING: _LeafKind.ValueType  # 19
     """ledgers were compared, or an auditor decided on a finding"""
+    LEAF_KIND_SPLIT_VIEW: _LeafKind.ValueType  # 20
+    """a ledger was found to have signed two histories"""
 
 class LeafKind(_LeafKind, metaclass=_LeafKindEnumTypeWrapper): ...
 
@@ -102,6 +104,8 @@ LEAF_KIND_RECONCILE_ASKED: LeafKind.ValueType  # 17
 LEAF_KIND_RECONCILE_ANSWERED: LeafKind.ValueType  # 18
 LEAF_KIND_FINDING: LeafKind.ValueType  # 19
 """ledgers were compared, or an auditor decided on a finding"""
+LEAF_KIND_SPLIT_VIEW: LeafKind.ValueType  # 20
+"""a ledger was found to have signed two histories"""
 Global___LeafKind: _TypeAlias = LeafKind  # noqa: Y015
 
 class _Direction:

@@ -8,10 +8,12 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
 
+import node.store.evidence
 import node.store.findings
 import node.store.lines
 import node.store.safeguard_tables
-import node.store.tiles  # noqa: F401 their tables register themselves
+import node.store.tiles
+import node.store.witnessing  # noqa: F401 their tables register themselves
 from node.store.database import Database
 from node.store.engines import parse_url, postgresql_engine, sqlite_engine
 from node.store.migrations import FOLDER, HEAD, KNOWN, current_revision, upgrade

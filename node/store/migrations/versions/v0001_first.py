@@ -24,6 +24,7 @@ def upgrade() -> None:
     _ledger()
     _safeguards()
     findings()
+    _witnesses()
 
 
 def _records() -> None:
