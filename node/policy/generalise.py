@@ -47,7 +47,7 @@ def to_month(time_us: int) -> int | None:
 def _month_of(day: int) -> int | None:
     try:
         first = date.fromordinal(day + _EPOCH).replace(day=1)
-    except (OverflowError, ValueError):
+    except ValueError:
         return None
     return (first.toordinal() - _EPOCH) * _US_PER_DAY
 

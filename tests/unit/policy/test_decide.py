@@ -11,7 +11,7 @@ from node.policy.evaluate import GENERALISE, MASK, PSEUDONYMISE, RELEASE, WITHHO
 from node.policy.facts import Facts
 from node.policy.rules import Rulebook
 from node.policy.vocabulary import CATEGORY_NUMBERS, DIMENSIONS, NEVER_LAWFUL, UNKNOWN, Obligation, Outcome
-from node.wire import codes_pb2
+from node.wire import codes_pb2, ledger_pb2
 from tests.unit.policy.situations import ACCEPTED, NOW_US, OPEN, SUSPECT_PHONE, any_facts, book, but, rule
 
 TELECOM = codes_pb2.DATA_CATEGORY_TELECOM
@@ -340,6 +340,12 @@ def test_a_red_line_may_permit_a_level(level: str, *, crossed: bool) -> None:
 
 
 # --- what the ledger keeps -------------------------------------------------------------------------------------------
+
+
+def test_outcomes_are_those_of_the_ledger() -> None:
+    names = ("ENTRY", "HIT", "PENDING", "HELD_SILENTLY", "INVISIBLE")
+    numbers = [ledger_pb2.EntryOutcome.Value(f"ENTRY_OUTCOME_{name}") for name in names]
+    assert numbers == [ENTRY, HIT, PENDING, HELD_SILENTLY, INVISIBLE]
 
 
 def test_bits_are_those_of_the_ledger() -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from node import schema
 from node.errors import PolicyError
 from node.policy import generalise
+from node.policy import redact as redact_module
 from node.policy.decide import ENTRY, HIT, INVISIBLE, Decision, EntryOutcome, Grant, decide
 from node.policy.evaluate import GENERALISE, MASK, PSEUDONYMISE, RELEASE, WITHHOLD
 from node.policy.facts import PROTECTED_ROLES
@@ -30,6 +31,7 @@ from node.policy.vocabulary import (
     TIER_5,
     Category,
     Outcome,
+    tier,
 )
 from node.wire import codes_pb2, entry_pb2, exchange_pb2, options_pb2
 from tests.unit.policy.situations import ACCEPTED, NOW_US, OPEN, SUSPECT_PHONE, book, phone, plant
@@ -37,6 +39,10 @@ from tests.unit.policy.situations import ACCEPTED, NOW_US, OPEN, SUSPECT_PHONE, 
 LEVELS: tuple[Outcome, ...] = (RELEASE, GENERALISE, PSEUDONYMISE, MASK, WITHHOLD)
 HANDLE = bytes(range(16))
 PURPOSE = codes_pb2.PURPOSE_INVESTIGATE
+FREE_TEXTS = (
+    *("handling_text", "criminal_record", "health", "sex_life", "belief_ethnicity", "communications"),
+    *("distinguishing_marks", "clothing_and_effects", "description"),
+)
 IDENTITY = codes_pb2.DATA_CATEGORY_IDENTITY
 KINDS = sorted(schema.KIND_BY_HOLDER)
 INTEGERS = {
@@ -211,7 +217,7 @@ def test_a_telephone_by_outcome() -> None:
     assert telecom(GENERALISE).holder_name == ""
     assert telecom(PSEUDONYMISE).telephone == pseudonym(codes_pb2.DATA_CATEGORY_TELECOM, "+525500000000")
     assert not telecom(PSEUDONYMISE).HasField("last_cell")
-    assert telecom(MASK).telephone == MASKED
+    assert telecom(MASK).telephone == MASKED == "***"
     assert telecom(WITHHOLD) == entry_pb2.Telecom()
 
 
@@ -235,6 +241,13 @@ def test_a_list_behind_a_mask_does_not_tell_its_length() -> None:
     entry = entry_pb2.Entry(person=entry_pb2.Person(telephones=["+50255500001", "+50255500002", "none"]))
     assert list(released(entry, every(MASK)).person.telephones) == [MASKED]
     assert list(released(entry, every(GENERALISE)).person.telephones) == ["+502"]
+
+
+def test_each_of_a_list_gets_a_pseudonym_once() -> None:
+    numbers = ["+50255500001", "+50255500002"]
+    entry = entry_pb2.Entry(person=entry_pb2.Person(telephones=[*numbers, numbers[0]]))
+    told = list(released(entry, every(PSEUDONYMISE)).person.telephones)
+    assert told == [pseudonym(codes_pb2.DATA_CATEGORY_CONTACT, each) for each in numbers]
 
 
 def test_free_text_leaves_reviewed_and_whole_or_not_at_all() -> None:
@@ -285,6 +298,7 @@ def test_a_date_that_is_zero_is_still_a_date() -> None:
         (19_723, 19_723, (19_723, 20_088)),  # 2024-01-01, a leap year
         (20_088, 20_089, (19_723, 20_453)),  # over New Year
         (-1, -1, (-365, -1)),  # 1969-12-31
+        (-719_162, 2_932_896, (-719_162, 2_932_896)),  # all of the calendar
     ],
 )
 def test_dates_become_years(first: int, last: int, widened: tuple[int, int]) -> None:
@@ -301,10 +315,21 @@ def test_times_become_the_first_instant_of_their_month(time: datetime) -> None:
 
 
 def test_values_outside_the_calendar_or_the_globe_become_nothing() -> None:
-    assert generalise.to_years(entry_pb2.DateInterval(first_day=2**31 - 1)) is None
-    assert generalise.to_month(2**63 - 1) is None
-    assert generalise.to_degrees(entry_pb2.Coordinates(latitude_e6=91_000_000)) is None
-    assert generalise.to_degrees(entry_pb2.Coordinates(longitude_e6=-181_000_000)) is None
+    for day in (2**31 - 1, -(2**31), 2_932_897, -719_163):
+        assert generalise.to_years(entry_pb2.DateInterval(first_day=day)) is None
+        assert generalise.to_years(entry_pb2.DateInterval(last_day=day)) is None
+    for time_us in (2**63 - 1, -(2**63)):
+        assert generalise.to_month(time_us) is None
+    for degrees in (91_000_000, -91_000_000):
+        assert generalise.to_degrees(entry_pb2.Coordinates(latitude_e6=degrees)) is None
+    for degrees in (181_000_000, -181_000_000):
+        assert generalise.to_degrees(entry_pb2.Coordinates(longitude_e6=degrees)) is None
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_poles_and_the_date_line_are_on_the_globe(sign: int) -> None:
+    corner = entry_pb2.Coordinates(latitude_e6=sign * 90_000_000, longitude_e6=sign * 180_000_000)
+    assert generalise.to_degrees(corner) == corner
 
 
 @pytest.mark.parametrize(
@@ -318,6 +343,9 @@ def test_values_outside_the_calendar_or_the_globe_become_nothing() -> None:
         ("+5 2", "+52"),
         ("+999123", None),
         ("+0502", None),
+        ("+01 555", None),
+        ("+007123", None),
+        ("15025550001", None),
         ("+", None),
         ("50255550001", None),
         ("me@example.org", None),
@@ -350,7 +378,11 @@ def test_terms_and_grants_go_with_the_entry() -> None:
     answer = redacted(phone(), made)
     assert answer.handle == HANDLE
     assert answer.terms == exchange_pb2.Terms(obligations=[codes_pb2.OBLIGATION_NO_ONWARD], retention_days=180)
-    assert [(each.rule, each.law) for each in answer.grants] == [("MX-10", "UNTOC art. 27(1)")]
+    assert list(answer.grants) == [
+        exchange_pb2.Grant(
+            rule="MX-10", law="UNTOC art. 27(1)", category=codes_pb2.DATA_CATEGORY_TELECOM, outcome=RELEASE
+        )
+    ]
     assert list(answer.withheld) == [codes_pb2.DATA_CATEGORY_COMMUNICATIONS]
     assert redacted(phone(), made, b"\x01" * 16).handle == b"\x01" * 16
     answer.terms.retention_days = 1
@@ -374,14 +406,46 @@ def test_tier_5_is_never_named(kind: str) -> None:
         assert set(listed) <= CATEGORIES_BY_KIND[kind]
 
 
+@pytest.mark.parametrize(
+    ("purpose", "tiers"),
+    [
+        ("TREND", {2, 3, 4}),
+        ("PREVENT", {2, 3, 4}),
+        ("DISRUPT", {3, 4}),
+        ("INVESTIGATE", {4}),
+        ("VICTIM_ID", {4}),
+        ("MISSING_SEARCH", {4}),
+        ("REMAINS_ID", {4}),
+        ("PROTECT_LIFE", {4}),
+        ("EVIDENCE_MLA", {4}),
+        ("UNKNOWN", {1, 2, 3, 4}),
+        ("POLITICAL", {1, 2, 3, 4}),
+    ],
+)
+def test_what_is_asked_for_separately_follows_purpose_and_tier(purpose: str, tiers: set[int]) -> None:
+    number = codes_pb2.Purpose.Value(f"PURPOSE_{purpose}")
+    found = set()
+    for kind, own in CATEGORIES_BY_KIND.items():
+        listed = withheld_categories(kind, number)
+        assert list(listed) == sorted(each for each in own if tier(each) in tiers)
+        found |= {tier(each) for each in listed}
+    assert found == tiers
+
+
+def test_what_is_remembered_of_decisions_is_bounded() -> None:
+    for remembering in (redact_module._plan, redact_module._told_of_hit, redact_module._copier):
+        assert (remembering.cache_info().maxsize or 10**9) <= 10_000
+
+
 def test_a_hit_tells_terms_and_rules_alone() -> None:
-    hit = book(OPEN.replace("EVERYTHING", "EXISTENCE"))
+    hit = book(OPEN.replace("data: {EVERYTHING", "obligations: {retention_days: 90}, data: {EXISTENCE"))
     made = decide(book(OPEN, "floor"), hit, SUSPECT_PHONE, ACCEPTED, NOW_US)
     assert made.outcome == HIT
     told = exchange_pb2.HitOnly()
     hit_only(made, into=told, handle=HANDLE)
     assert told.handle == HANDLE
     assert {grant.category for grant in told.grants} == {codes_pb2.DATA_CATEGORY_EXISTENCE}
+    assert told.terms == exchange_pb2.Terms(obligations=[codes_pb2.OBLIGATION_RETENTION], retention_days=90)
 
 
 def test_a_decision_that_releases_nothing_builds_nothing() -> None:
@@ -401,8 +465,77 @@ def test_the_table_covers_every_field_and_outcome_and_never_gives_more() -> None
     fields = {row.field for row in rows}
     assert len(rows) == len(fields) * len(LEVELS)
     assert {"enlace.v1.Entry.roles", "enlace.v1.PersonName.full", "enlace.v1.Telecom.telephone"} <= fields
+    leaving = {name for each in entry_pb2.Entry.DESCRIPTOR.oneofs_by_name["entity"].fields for name in leaves_of(each)}
+    leaving |= {each.full_name for each in schema.COMMON_FIELDS if not schema.is_internal(each)}
+    assert fields == leaving
     for row in rows:
         assert row.treatment >= row.outcome
+        assert bool(row.generaliser) == (row.treatment == GENERALISE)
+    told = {(row.field.rpartition(".")[2], row.outcome): row for row in rows}
+    assert told["telephone", GENERALISE].generaliser == options_pb2.GENERALISER_PREFIX
+    assert told["recorded_us", RELEASE].generaliser == options_pb2.GENERALISER_MONTH
+    reviewed = {row.field for row in rows if row.needs_review}
+    assert reviewed == {row.field for row in rows if row.field.endswith(FREE_TEXTS)}
+    assert all(row.outcome == RELEASE for row in rows if row.needs_review)
+
+
+def leaves_of(holder: FieldDescriptor) -> set[str]:
+    found = set()
+    for field in schema.message_of(holder).fields:
+        inner = field.message_type
+        found |= {field.full_name} if inner is None or schema.is_value(inner) else leaves_of(field)
+    return found
+
+
+# --- fields as a later contract may have them ------------------------------------------------------------------------
+
+
+def made_field(name: str, **options: int) -> FieldDescriptor:
+    """A field of text, with these options."""
+    file = descriptor_pb2.FileDescriptorProto(name="k.proto", package="k", syntax="proto3")
+    made = file.message_type.add(name="Record").field.add(name=name, number=1, type="TYPE_STRING")
+    stated: Any = made.options.Extensions
+    for option, value in options.items():
+        stated[getattr(options_pb2, option)] = value
+    pool = descriptor_pool.DescriptorPool()
+    for module in (descriptor_pb2, codes_pb2, options_pb2):
+        pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
+    file.dependency.append("node/wire/options.proto")
+    pool.AddSerializedFile(file.SerializeToString())
+    return pool.FindMessageTypeByName("k.Record").fields[0]
+
+
+def test_roles_are_never_generalised_or_masked() -> None:
+    roles = made_field("roles", category=IDENTITY, generalise=options_pb2.GENERALISER_PREFIX)
+    assert [treatment_of(roles, level) for level in LEVELS] == [RELEASE, *[WITHHOLD] * 4]
+
+
+def test_of_reference_only_what_can_be_coarser_is() -> None:
+    plain = made_field("code", category=codes_pb2.DATA_CATEGORY_REFERENCE)
+    assert treatment_of(plain, RELEASE) == RELEASE
+    coarse = made_field("code", category=codes_pb2.DATA_CATEGORY_REFERENCE, generalise=options_pb2.GENERALISER_PREFIX)
+    assert treatment_of(coarse, RELEASE) == GENERALISE
+
+
+def test_a_code_has_no_pseudonym() -> None:
+    code = made_field("code", category=IDENTITY, generalise=options_pb2.GENERALISER_SAME)
+    assert treatment_of(code, PSEUDONYMISE) == MASK
+    assert treatment_of(made_field("name", category=IDENTITY), PSEUDONYMISE) == PSEUDONYMISE
+
+
+def test_an_internal_field_stays_whatever_category_it_states() -> None:
+    copying = Copying(every(RELEASE), reviewed=True)
+    copying.add_fields([made_field("code", category=IDENTITY, internal=True)])
+    assert "code" not in copying.source
+    copying.add_fields([made_field("name", category=IDENTITY)])
+    copying.add_fields([made_field("other", category=IDENTITY)])
+    assert "t0.name" in copying.source
+    assert "t0.other" in copying.source
+
+
+def test_a_function_that_carries_fields_calls_nothing_else() -> None:
+    copier: Any = copying_of("person", every(RELEASE), reviewed=True).compile()
+    assert copier.__globals__["__builtins__"] == {"dict": dict}
 
 
 def test_internal_fields_have_no_way_out() -> None:
@@ -470,15 +603,6 @@ def test_a_function_that_carries_fields_is_written_of_field_names_and_numbers_al
 
 
 def test_a_field_that_python_can_not_name_fails() -> None:
-    file = descriptor_pb2.FileDescriptorProto(name="k.proto", package="k", syntax="proto3")
-    made = file.message_type.add(name="Record").field.add(name="lambda", number=1, type="TYPE_STRING")
-    options: Any = made.options.Extensions
-    options[options_pb2.category] = IDENTITY
-    pool = descriptor_pool.DescriptorPool()
-    for module in (descriptor_pb2, codes_pb2, options_pb2):
-        pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
-    file.dependency.append("node/wire/options.proto")
-    pool.AddSerializedFile(file.SerializeToString())
     copying = Copying(every(RELEASE), reviewed=True)
     with pytest.raises(PolicyError, match="lambda"):
-        copying.add_fields(pool.FindMessageTypeByName("k.Record").fields)
+        copying.add_fields([made_field("lambda", category=IDENTITY)])
