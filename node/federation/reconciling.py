@@ -54,7 +54,7 @@ MOST: Final = 100_000
 CALL_S: Final = 30.0
 
 # Answers leave this long after their questions came, or twice, and so on: how long it took to look through the ledger
-# tells how much this country exchanges with others.
+# tells how much this country exchanges with others. It also bounds how often a peer can make this node look.
 _STEP_S: Final = 0.25
 
 log = structlog.get_logger()
@@ -72,7 +72,7 @@ class Reconciling:
     writer: Writer
     clock: Callable[[], int]
     window_us: int
-    _answering: set[str] = field(default_factory=set)  # peers: one look through the ledger at a time for each
+    _answering: set[str] = field(default_factory=set)  # peers: one call at a time for each
 
     # --- as a server ---
 
@@ -82,31 +82,37 @@ class Reconciling:
         Raises:
             EnvelopeError, IdentityError, LedgerError, StoreError, OverloadedError: nothing leaves.
         """
-        began = asyncio.get_running_loop().time()
         opened = self._opened_query(data, peer)
         self.standing.trust.verify_paired(peer.country)
-        query, now_us = opened.body.reconcile_query, self.clock()
-        verify_query(query, now_us + self.window_us)
+        verify_query(opened.body.reconcile_query, self.clock() + self.window_us)
         if peer.country in self._answering:
             raise OverloadedError(f"{peer.country} reconciles already")
         self._answering.add(peer.country)
+        began = asyncio.get_running_loop().time()
         try:
-            logged = await self.database.read(
-                logged_with,
-                peer.country,
-                since_us=query.since_us,
-                until_us=query.until_us,
-                after=(query.after_us, query.after_exchange_id),
-                limit=PAGE + 1,
-            )
+            answer = await self._answered(opened)
+            passed = asyncio.get_running_loop().time() - began
+            await asyncio.sleep(_STEP_S - passed % _STEP_S)
         finally:
             self._answering.discard(peer.country)
+        return answer
+
+    async def _answered(self, opened: Opened) -> bytes:
+        query, peer = opened.body.reconcile_query, opened.statement.sender
+        logged = await self.database.read(
+            logged_with,
+            peer,
+            since_us=query.since_us,
+            until_us=query.until_us,
+            after=(query.after_us, query.after_exchange_id),
+            limit=PAGE + 1,
+        )
         answer = ReconcileAnswer(commitments=[each.commitment for each in logged[:PAGE]], more=len(logged) > PAGE)
         sealed = self._sealed(
             STATEMENT_TYPE_RECONCILE_ANSWER,
             Body(reconcile_answer=answer),
             exchange_id=opened.statement.exchange_id,
-            peer=peer.country,
+            peer=peer,
             answered=opened,
         )
         line = line_of(
@@ -118,8 +124,6 @@ class Reconciling:
             replay_key=replay_key(opened.statement),
         )
         await self.writer.append(line)
-        passed = asyncio.get_running_loop().time() - began
-        await asyncio.sleep(_STEP_S - passed % _STEP_S)
         return ReconcileResponse(envelope=sealed.envelope).SerializeToString()
 
     def _opened_query(self, data: bytes, peer: Peer) -> Opened:

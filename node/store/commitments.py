@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from google.protobuf.message import DecodeError
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, func, select
 
 from node.errors import LedgerBrokenError
 from node.ledger.leaf import parse_leaf, parse_shared
@@ -97,16 +97,12 @@ def logged_with(
         LedgerBrokenError: a line is damaged; `verify_ledger` names it.
     """
     place = max((since_us, b""), after)
-    found, first = _Found(peer), _first(connection, place[0] - SLACK_US)
-    for rows in _pages(connection, first):
-        # The peer's code as LeafShared is serialised, so that the lines of others need not be read.
-        mark = b"\x32\x02" + peer.encode()
+    first, end = _first(connection, place[0] - SLACK_US), _first(connection, until_us + SLACK_US)
+    found = _Found(peer)
+    for rows in _pages(connection, peer, first, end):
         for row in rows:
-            if mark in row.leaf:
-                found.add(row)
+            found.add(row)
         last_us = parse_leaf(rows[-1].leaf).logged_us
-        if last_us > until_us + SLACK_US:
-            break
         if len(found.questions) + len(found.answered) > limit:
             made = found.logged(place, until_us)
             if len(made) >= limit and last_us > made[limit - 1].key[0] + SLACK_US:
@@ -125,10 +121,18 @@ def is_anybody_elses(connection: Connection, peer: str, exchange_ids: Collection
     return False
 
 
-def _pages(connection: Connection, first: int) -> Iterator[list[Row[tuple[int, bytes, bytes]]]]:
+def _pages(connection: Connection, peer: str, first: int, end: int) -> Iterator[list[Row[tuple[int, bytes, bytes]]]]:
     line = ledger_lines.c
+    # The peer's code as LeafShared is serialised: lines that lack it are not even brought here.
+    mark = b"\x32\x02" + peer.encode()
+    holds = (
+        func.instr(line.leaf, mark)
+        if connection.dialect.name == "sqlite"
+        else func.pg_catalog.position(line.leaf, mark)
+    )
     while True:
-        query = select(line.idx, line.leaf, line.statement).where(line.idx >= first).order_by(line.idx).limit(_ROWS)
+        query = select(line.idx, line.leaf, line.statement).where(line.idx >= first, line.idx < end, holds > 0)
+        query = query.order_by(line.idx).limit(_ROWS)
         rows: list[Row[tuple[int, bytes, bytes]]] = list(connection.execute(query))
         if rows:
             yield rows
@@ -138,9 +142,13 @@ def _pages(connection: Connection, first: int) -> Iterator[list[Row[tuple[int, b
 
 
 def _first(connection: Connection, time_us: int) -> int:
-    """Return the index of the first line that was logged at a time or later; a missing line is passed over."""
+    """Return the index of the first line that was logged at a time or later, or of the one that comes next.
+
+    A line that is missing is passed over.
+    """
     line = ledger_lines.c
-    low, high = 0, connection.execute(select(line.idx).order_by(line.idx.desc()).limit(1)).scalar_one_or_none() or 0
+    last = connection.execute(select(line.idx).order_by(line.idx.desc()).limit(1)).scalar_one_or_none()
+    low, high = 0, 0 if last is None else last + 1
     while low < high:
         middle = (low + high) // 2
         query = select(line.leaf).where(line.idx >= middle).order_by(line.idx).limit(1)
