@@ -57,7 +57,7 @@ class Desk:
 
     def lines(self) -> list[dict[str, Any]]:
         """All lines of the ledger, as its auditor reads them."""
-        listed = Desk(self.place, "auditor").json("ledger", "list", "--limit", "10000")
+        listed = Desk(self.place, "auditor").json("ledger", "list", "--limit", "10000", "--unmask", "test")
         assert isinstance(listed, list)
         return listed
 

@@ -8,7 +8,7 @@ from node.cli.distributing import import_directory, push
 from node.cli.doctor import doctor
 from node.cli.importing import import_file
 from node.cli.init import init
-from node.cli.ledger_audit import trace
+from node.cli.ledger_audit import sample, stats, trace
 from node.cli.ledger_prove import verify_bundle
 from node.cli.ledger_reconcile import decide_finding, list_findings, reconcile
 from node.cli.search import search
@@ -29,6 +29,8 @@ ledger.app.command("reconcile")(reconcile)
 ledger.app.command("findings")(list_findings)
 ledger.app.command("finding")(decide_finding)
 ledger.app.command("trace")(trace)
+ledger.app.command("stats")(stats)
+ledger.app.command("sample")(sample)
 
 _START, _UNIT, _FOCAL, _TRUST = "Start", "Unit", "Focal point and auditor", "Administration"
 

@@ -19,7 +19,16 @@ from node.cli.directory_files import create, read
 from node.cli.home import HOME_VARIABLE, database_at, home_of
 from node.cli.ledger_keys import history, statement_verifier
 from node.cli.ledger_prove import prove
-from node.cli.output import HomeOption, JsonOption, LanguageOption, OfficerOption, show, show_rows, time_text
+from node.cli.output import (
+    HomeOption,
+    JsonOption,
+    LanguageOption,
+    OfficerOption,
+    UnmaskOption,
+    show,
+    show_rows,
+    time_text,
+)
 from node.cli.reading import message_dict
 from node.cli.words import id_text, named, parse_country, word
 from node.config import Config, load_config
@@ -146,27 +155,30 @@ def list_ledger(
     start: Annotated[int, typer.Option("--start", min=0, help="The first line, from 0.")] = 0,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many lines.")] = 100,
     peer: Annotated[str | None, typer.Option("--peer", help="Only lines that concern this country.")] = None,
+    unmask: UnmaskOption = "",
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List lines, newest last, as an auditor; that you looked is a line too."""
-    request = ListLedgerRequest(start=start, limit=limit, peer=parse_country(peer) if peer else "")
+    """List lines, newest last, as an auditor; that you looked is a line too, and officers' names are masked."""
+    request = ListLedgerRequest(start=start, limit=limit, peer=parse_country(peer) if peer else "", unmask=unmask)
     with desk(home_of(home), officer) as stub:
         lines = list(stub.ListLedger(request))
     if as_json:
-        typer.echo(json.dumps([_document(line) for line in lines], ensure_ascii=False))
+        typer.echo(json.dumps([line_document(line) for line in lines], ensure_ascii=False))
         return
-    show_rows([_row(line, language) for line in lines], as_json=False, empty="There is no such line.")
+    show_rows([line_row(line, language) for line in lines], as_json=False, empty="There is no such line.")
 
 
-def _document(line: ListLedgerResponse) -> dict[str, Any]:
+def line_document(line: ListLedgerResponse) -> dict[str, Any]:
+    """Return a line as JSON has it."""
     document = message_dict(line)
     if line.private.subject:
         document["private"]["subject"] = _subject(line.private.subject)
     return document
 
 
-def _row(line: ListLedgerResponse, language: Language) -> dict[str, object]:
+def line_row(line: ListLedgerResponse, language: Language) -> dict[str, object]:
+    """Return a line as a table has it."""
     private = line.private
     who = " ".join(part for part in (private.officer, private.unit) if part)
     return {

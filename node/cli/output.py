@@ -19,6 +19,9 @@ HomeOption = Annotated[Path | None, typer.Option("--home", help="The node's fold
 OfficerOption = Annotated[
     str, typer.Option("--as", envvar="ENLACE_OFFICER", help="Which officer you are; their certificate is used.")
 ]
+UnmaskOption = Annotated[
+    str, typer.Option("--unmask", metavar="REASON", help="Show officers' names, and say why; a ledger line keeps it.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 KeyPassphraseFile = Annotated[
     Path | None, typer.Option("--passphrase-file", help="Where the key's passphrase is written, if it has one.")

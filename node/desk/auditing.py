@@ -8,6 +8,7 @@ from typing import Final
 from nacl.signing import SigningKey
 from sqlalchemy import Connection
 
+from node.desk.masking import Names, Reading
 from node.desk.officers import private_of_officer
 from node.errors import NoteError, NotFoundError, UsageError
 from node.federation.lines import local_line
@@ -21,6 +22,7 @@ from node.store.database import Database
 from node.store.listing import ListedLine, list_lines, read_head
 from node.store.officers import Officer
 from node.store.tiles import prove_inclusion
+from node.store.usage import lines_at
 from node.store.vault import Vault
 from node.store.writer import Writer
 from node.wire.bundle_pb2 import ProofBundle, ProveLineRequest
@@ -28,6 +30,7 @@ from node.wire.desk_pb2 import ListLedgerRequest, ListLedgerResponse
 from node.wire.ledger_pb2 import Decisions, LeafKind
 
 DEFAULT_LINES: Final = 100
+MOST_SINGLE: Final = 1_000
 _PAGE: Final = 200
 _COUNTRY: Final = re.compile("[A-Z]{2}")
 
@@ -43,22 +46,30 @@ class Auditing:
     clock: Callable[[], int]
 
     async def list_ledger(self, request: ListLedgerRequest, officer: Officer) -> AsyncIterator[ListLedgerResponse]:
-        """Yield lines from `start` on, up to `limit` of those that concern the peer, or of all.
+        """Yield lines from `start` on, up to `limit` of those that concern the peer, or of all; or single ones.
 
         Raises:
-            UsageError: the peer is no country's code.
+            UsageError: the peer is no country's code, too many single lines, or no reason for unmasking.
+            NotFoundError: there is no such single line.
             LedgerError: a line is damaged, or does not fit what opens it; `enlace ledger verify` names all such lines.
         """
         if request.peer and not _COUNTRY.fullmatch(request.peer):
             raise UsageError("peer: is no country's code of two capital letters")
-        private = private_of_officer(officer, reason=f"LEDGER {request.start} {request.peer}".rstrip())
-        await self.writer.append(local_line(LeafKind.LEAF_KIND_READ, private, self.standing.signer, self.clock()))
+        if len(request.lines) > MOST_SINGLE:
+            raise UsageError(f"lines: at most {MOST_SINGLE:,}")
+        reason = f"LINES {len(request.lines)}" if request.lines else f"LEDGER {request.start} {request.peer}".rstrip()
+        reading = Reading(self.standing, self.writer, self.clock)
+        names = await reading.begin(officer, reason, unmask=request.unmask)
+        if request.lines:
+            for line in await self.database.read(lines_at, self.vault, frozenset(request.lines)):
+                yield _shown(line, names)
+            return
         start, left = request.start, request.limit or DEFAULT_LINES
         while left:
             count = min(left, _PAGE)
             lines = await self.database.read(list_lines, start, count, peer=request.peer or None, vault=self.vault)
             for line in lines:
-                yield _shown(line)
+                yield _shown(line, names)
             if len(lines) < count:
                 return
             start, left = lines[-1].index + 1, left - count
@@ -124,7 +135,7 @@ class Auditing:
         return sign_note(format_checkpoint(checkpoint), by), checkpoint
 
 
-def _shown(line: ListedLine) -> ListLedgerResponse:
+def _shown(line: ListedLine, names: Names) -> ListLedgerResponse:
     shared = line.shared
     response = ListLedgerResponse(
         index=line.index,
@@ -137,7 +148,11 @@ def _shown(line: ListedLine) -> ListLedgerResponse:
     )
     if line.opening is not None:
         verify_opening(line.leaf, line.opening)
-        response.private.CopyFrom(parse_private(line.opening.private))
+        private = parse_private(line.opening.private)
+        private.officer = names(private.officer)
+        if shared.kind == LeafKind.LEAF_KIND_ENROLMENT:  # whose subject is an officer
+            private.subject = names(private.subject.decode(errors="replace")).encode()
+        response.private.CopyFrom(private)
         if line.opening.decisions:
             response.decisions.extend(Decisions.FromString(unpad(line.opening.decisions)).entries)
     return response

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
-from node.errors import DecryptionError, KeyErasedError, LedgerBrokenError, LedgerError, NotFoundError
+from node.errors import DecryptionError, KeyErasedError, LedgerError, NotFoundError
 from node.ledger.leaf import parse_leaf, parse_opening, parse_private, parse_shared, verify_opening
 from node.store.lines import ledger_lines, ledger_openings, opening_context
 from node.store.listing import ListedLine, list_lines, read_bodies
@@ -79,13 +79,14 @@ def lines_at(connection: Connection, vault: Vault, indexes: Collection[int]) -> 
     """Return single lines, in order.
 
     Raises:
-        LedgerBrokenError: One is damaged, or there is none of this index.
+        NotFoundError: There is none of this index.
+        LedgerBrokenError: One is damaged.
         DecryptionError: An opening was altered.
     """
     found = []
     for index in sorted(indexes):
         one = list_lines(connection, index, 1, vault=vault)
         if [each.index for each in one] != [index]:
-            raise LedgerBrokenError(f"there is no line {index}")
+            raise NotFoundError(f"there is no line {index}")
         found += one
     return found

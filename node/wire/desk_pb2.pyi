@@ -965,21 +965,31 @@ class ListLedgerRequest(_message.Message):
     START_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     PEER_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    UNMASK_FIELD_NUMBER: _builtins.int
     start: _builtins.int
     limit: _builtins.int
     """0: 100"""
     peer: _builtins.str
     """empty: all"""
+    unmask: _builtins.str
+    """why officers' names are shown; empty: they are masked"""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """instead: these alone, by index; at most 1,000"""
+
     def __init__(
         self,
         *,
         start: _builtins.int = ...,
         limit: _builtins.int = ...,
         peer: _builtins.str = ...,
+        lines: _abc.Iterable[_builtins.int] | None = ...,
+        unmask: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "peer", b"peer", "start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "lines", b"lines", "peer", b"peer", "start", b"start", "unmask", b"unmask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

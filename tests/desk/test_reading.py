@@ -5,11 +5,18 @@ import pytest_asyncio
 from google.protobuf.message import Message
 
 from node.wire import desk_pb2
-from node.wire.codes_pb2 import CRIME_TRAFFICKING
-from node.wire.desk_pb2 import GetCaseRequest, GetEntryRequest, ListCasesRequest, ListLedgerRequest, PutCaseRequest
+from node.wire.codes_pb2 import CRIME_TRAFFICKING, UNIT_TYPE_POLICE_INTELLIGENCE
+from node.wire.desk_pb2 import (
+    OFFICER_ROLE_UNIT,
+    GetCaseRequest,
+    GetEntryRequest,
+    ListCasesRequest,
+    ListLedgerRequest,
+    PutCaseRequest,
+)
 from node.wire.entry_pb2 import Entry
 from node.wire.ledger_pb2 import LeafKind
-from tests.desk.support import Desks, call, lines_since
+from tests.desk.support import Desks, Status, call, lines_since, refused
 from tests.federation.support import altered, case_record, private_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -33,6 +40,8 @@ async def entry(desks: Desks) -> Entry:
         ("RehearsePairing", "focal", desk_pb2.RehearsePairingRequest(peer="GT"), "REHEARSAL GT"),
         ("ListLedger", "auditor", ListLedgerRequest(), "LEDGER 0"),
         ("ListLedger", "auditor", ListLedgerRequest(start=2, peer="GT"), "LEDGER 2 GT"),
+        ("ListLedger", "auditor", ListLedgerRequest(start=2, unmask="complaint 7"), "LEDGER 2 UNMASK complaint 7"),
+        ("ListLedger", "auditor", ListLedgerRequest(lines=[2, 0]), "LINES 2"),
     ],
 )
 async def test_lists_are_lines(desks: Desks, name: str, officer: str, request_: Message, reason: str) -> None:
@@ -42,6 +51,43 @@ async def test_lists_are_lines(desks: Desks, name: str, officer: str, request_: 
     (line,) = book.lines(before)
     assert lines_since(book, before) == [("READ", "", reason)]
     assert (private_of(line).officer, private_of(line).unit) == (officer, "UNIT-1")
+
+
+async def test_names_are_masked_alike_until_an_auditor_says_why(desks: Desks) -> None:
+    stub, auditor, book = await desks("MX"), await desks("MX", "auditor"), desks.book("MX")
+    before = book.size
+    for _ in range(2):
+        await stub.ListCases(ListCasesRequest())
+    masked = [line async for line in auditor.ListLedger(ListLedgerRequest(start=before))]
+    first, second, own = (line.private.officer for line in masked)
+    assert first == second != own
+    assert all(name.startswith("masked-") for name in (first, own))
+    again = [line async for line in auditor.ListLedger(ListLedgerRequest(start=before))]
+    assert {line.private.officer for line in again}.isdisjoint({first, own})
+    shown = [line async for line in auditor.ListLedger(ListLedgerRequest(start=before, limit=2, unmask="complaint"))]
+    assert [line.private.officer for line in shown] == ["analyst", "analyst"]
+
+
+async def test_whose_enrolment_a_line_is_about_is_masked_too(desks: Desks) -> None:
+    administrator, auditor, book = await desks("MX", "administrator"), await desks("MX", "auditor"), desks.book("MX")
+    before = book.size
+    await administrator.EnrolOfficer(
+        desk_pb2.EnrolOfficerRequest(
+            officer="newcomer", unit="UNIT-1", unit_type=UNIT_TYPE_POLICE_INTELLIGENCE, roles=[OFFICER_ROLE_UNIT]
+        )
+    )
+    (masked,) = [line async for line in auditor.ListLedger(ListLedgerRequest(start=before, limit=1))]
+    assert masked.private.subject.startswith(b"masked-")
+    (shown,) = [line async for line in auditor.ListLedger(ListLedgerRequest(lines=[before], unmask="complaint"))]
+    assert (shown.private.subject, shown.private.officer) == (b"newcomer", "administrator")
+
+
+async def test_single_lines_are_few_and_there(desks: Desks) -> None:
+    auditor = await desks("MX", "auditor")
+    found = [line.index async for line in auditor.ListLedger(ListLedgerRequest(lines=[3, 1, 3]))]
+    assert found == [1, 3]
+    for lines, code in ((range(1_001), Status.INVALID_ARGUMENT), ([10**9], Status.NOT_FOUND)):
+        await refused(call(auditor, "ListLedger", ListLedgerRequest(lines=lines)), code)
 
 
 async def test_a_case_and_an_entry_are_lines_that_name_them(desks: Desks, entry: Entry) -> None:
@@ -59,7 +105,7 @@ async def test_an_auditor_reads_what_was_done_and_that_he_read_is_the_last_line(
     stub, auditor, book = await desks("MX"), await desks("MX", "auditor"), desks.book("MX")
     before = book.size
     put = await stub.PutCase(PutCaseRequest(case=altered(case_record(), crimes=[CRIME_TRAFFICKING])))
-    lines = [line async for line in auditor.ListLedger(ListLedgerRequest(start=before, limit=10))]
+    lines = [line async for line in auditor.ListLedger(ListLedgerRequest(start=before, limit=10, unmask="test"))]
     assert [LeafKind.Name(line.kind) for line in lines] == ["LEAF_KIND_RECORD", "LEAF_KIND_READ"]
     assert (lines[0].private.officer, lines[0].private.subject) == ("analyst", put.case.case_id)
     assert lines[1].private.officer == "auditor"

@@ -48,3 +48,43 @@ def test_units_are_refused_and_so_is_what_is_no_id(world: World, auditor: Desk) 
         Desk(world["MX"]).run("ledger", "trace", "0" * 32)
     with pytest.raises(UsageError):
         auditor.run("ledger", "trace", "nothing")
+
+
+# --- use and samples -------------------------------------------------------------------------------------------------
+
+
+def test_use_is_counted_and_what_stands_out_is_told(world: World) -> None:
+    gt, auditor = Desk(world["GT"]), Desk(world["GT"], "auditor")
+    loose = ["" if each == "C-1" else each for each in QUESTION]
+    for _ in range(3):
+        gt.run("search", TELEPHONE, *loose, "--peer", "MX")
+    text = auditor.run("ledger", "stats", "--utc-offset", "-6", wide=True)
+    assert "3 searches without a case: masked-" in text
+    assert "a reason to look, not a finding" in text
+    assert auditor.last_reasons(1) == [("READ", "STATS")]
+    found = auditor.json("ledger", "stats", "--unmask", "complaint 7")
+    assert {row["officer"] for row in found["officers"]} >= {"analyst"}
+    (mx,) = [row for row in found["peers"] if row["peer"] == "MX"]
+    assert int(mx["asked"]) == int(mx["answered"]) >= 3
+    assert not auditor.json("ledger", "stats", "--until", "2020-01-31").get("peers")
+    with pytest.raises(UsageError):
+        auditor.run("ledger", "stats", "--since", "2020-02", "--until", "2020-01")
+
+
+def test_a_sample_is_drawn_and_anybody_draws_the_same_again(auditor: Desk) -> None:
+    drawn = auditor.json("ledger", "sample", "--lines", "4")
+    assert len(drawn["drawn"]) == 4
+    assert max(drawn["drawn"]) < int(drawn["index"])
+    assert [int(line.get("index", 0)) for line in drawn["found"]] == drawn["drawn"]
+    assert auditor.last_reasons(3) == [
+        ("READ", "SAMPLE COMMIT 4"),
+        ("READ", f"SAMPLE REVEAL {drawn['index']}"),
+        ("READ", "LINES 4"),
+    ]
+    again = auditor.json("ledger", "sample", "--verify", drawn["revealed"])
+    assert (again["drawn"], again["seed"]) == (drawn["drawn"], drawn["seed"])
+    text = auditor.run("ledger", "sample", "--verify", drawn["revealed"], wide=True)
+    assert f"reveals it: {drawn['seed']}" in text
+    for arguments in ((), ("--lines", "4", "--verify", "3")):
+        with pytest.raises(UsageError):
+            auditor.run("ledger", "sample", *arguments)

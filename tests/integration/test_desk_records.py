@@ -46,7 +46,7 @@ class Desk:
         """Lines about what officers did with records."""
         async with self.place.desk_channel("auditor") as channel:
             stub: DeskAsyncStub = DeskStub(channel)
-            listed = [line async for line in stub.ListLedger(ListLedgerRequest(limit=100_000))]
+            listed = [line async for line in stub.ListLedger(ListLedgerRequest(limit=100_000, unmask="test"))]
         return [line for line in listed if line.private.officer not in {"", "auditor"}]
 
     async def take(self, stub: "DeskAsyncStub", requests: Iterable[ImportRequest]) -> ImportResponse:
@@ -227,9 +227,9 @@ async def test_the_auditor_is_told_of_one_peer_or_all_and_of_no_other_word(desk:
         first = [line async for line in auditor.ListLedger(ListLedgerRequest(limit=1))]
         assert [line.index for line in first] == [0]
         assert [line async for line in auditor.ListLedger(ListLedgerRequest(peer="MX"))] == []
-        looks = [line async for line in auditor.ListLedger(ListLedgerRequest(start=first[0].index))]
+        looks = [line async for line in auditor.ListLedger(ListLedgerRequest(start=first[0].index, unmask="test"))]
     assert [line.private.reason for line in looks if line.private.officer == "auditor"] == [
         "LEDGER 0",
         "LEDGER 0 MX",
-        "LEDGER 0",
+        "LEDGER 0 UNMASK test",
     ]
