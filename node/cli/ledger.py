@@ -3,20 +3,17 @@
 import json
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from sqlalchemy import Connection
 
 from node.cli.checkpoints import opened_checkpoint, signed_checkpoint
 from node.cli.client import desk
 from node.cli.directory_files import create, read
 from node.cli.home import HOME_VARIABLE, database_at, home_of
+from node.cli.ledger_export import export, told, verify_export
 from node.cli.ledger_keys import history, statement_verifier
 from node.cli.ledger_prove import prove
 from node.cli.output import (
@@ -49,6 +46,7 @@ from node.wire.ledger_pb2 import Direction, LeafKind
 
 app = typer.Typer(help="Verify the exchange log, and read it.", no_args_is_help=True)
 app.command("prove")(prove)
+app.command("export")(export)
 
 
 @app.command("verify")
@@ -61,6 +59,15 @@ def verify(
     since: Annotated[
         Path | None, typer.Option("--since", help="A checkpoint kept elsewhere, which the ledger must still extend.")
     ] = None,
+    exported: Annotated[
+        Path | None, typer.Option("--from-export", help="A folder of `ledger export --tiles`: needs no node at all.")
+    ] = None,
+    directory: Annotated[
+        list[Path] | None, typer.Option("--directory", help="With --from-export: a signed directory; repeatable.")
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option("--root", help="With --from-export: the stewards' root that you trust.")
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -69,6 +76,9 @@ def verify(
     With a home, the signatures in it are checked too, against the directories that follow from the pinned root. Who
     rewrites all lines and all that is kept about them is found out by --since alone, and by peers' ledgers.
     """
+    if exported is not None:
+        verify_export(exported, directory or [], root, as_json=as_json)
+        return
     config = None
     if home is not None or HOME_VARIABLE in os.environ or not database:
         config = load_config(home_of(home).config)
@@ -78,8 +88,8 @@ def verify(
     started = time.perf_counter()
     with Database.open_read_only(database_at(place)) as opened, opened.reading() as connection:
         try:
-            with _told(as_json) as told:
-                report = _verified(connection, config, kept, told)
+            with told("verifying", quiet=as_json) as tell:
+                report = _verified(connection, config, kept, tell)
         except (LedgerBrokenError, NoteError) as error:
             show({"verified": False, "findings": str(error).split("; ")}, as_json)
             raise typer.Exit(1) from None
@@ -120,19 +130,6 @@ def checkpoint(
         typer.echo(note, nl=False)
         return
     show({"lines": head.size, "root": head.root, "file": str(out) if out else None, "note": note.decode()}, as_json)
-
-
-@contextmanager
-def _told(as_json: bool) -> Iterator[Told | None]:
-    """Yield what shows progress: on a terminal, a bar on standard error."""
-    err = Console(stderr=True)
-    if as_json or not err.is_terminal:
-        yield None
-        return
-    columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TextColumn("lines"), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _show_whole(report: Report, *, signed: bool, seconds: float, as_json: bool) -> None:
