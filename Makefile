@@ -14,7 +14,7 @@ PYTHONS := $(PYTHON) python3.14 python3.13 python3.12 python3.11
 JOBS := 2
 CODE := node tests tools
 
-.PHONY: help demo test check fmt lock bench proto contract style types imports wire tour suite
+.PHONY: help demo test check fmt lock bench mutants proto contract style types imports wire tour suite
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -41,6 +41,10 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet $(LOCK) --universal --pyt
 
 bench: $(VENV)/.dev ## measure, and write a table
 	$(BIN)/python -m tests.bench
+
+# A full run takes about an hour; FILES="node/policy/redact.py" and SAMPLE=50 make it shorter.
+mutants: $(VENV)/.dev ## change the policy's code place by place, and list what no test notices
+	$(BIN)/python tools/mutants.py --sample $(or $(SAMPLE),0) $(FILES)
 
 proto: $(VENV)/.dev ## generate node/wire from proto/
 	$(BIN)/python tools/generate.py
