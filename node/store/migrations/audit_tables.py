@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+_INDEX = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 def findings() -> None:
     """Make the table of what does not fit between ledgers."""
@@ -20,4 +22,43 @@ def findings() -> None:
         sa.Column("changed_us", sa.BigInteger()),
         sa.PrimaryKeyConstraint("finding_id", name="pk_findings"),
         sa.UniqueConstraint("kind", "peer", "exchange_id", name="uq_findings_kind_peer_exchange_id"),
+    )
+
+
+def witnesses() -> None:
+    """Make the tables of what witnesses saw and signed."""
+    op.create_table(
+        "witnessed",
+        sa.Column("origin", sa.String(255), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("root", sa.LargeBinary(), nullable=False),
+        sa.Column("note", sa.LargeBinary(), nullable=False),
+        sa.Column("seen_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("origin", name="pk_witnessed"),
+    )
+    op.create_table(
+        "checkpoints",
+        sa.Column("size", _INDEX, autoincrement=False, nullable=False),
+        sa.Column("note", sa.LargeBinary(), nullable=False),
+        sa.Column("signed_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("size", name="pk_checkpoints"),
+    )
+    op.create_table(
+        "cosignatures",
+        sa.Column("size", _INDEX, autoincrement=False, nullable=False),
+        sa.Column("country", sa.String(2), nullable=False),
+        sa.Column("line", sa.LargeBinary(), nullable=False),
+        sa.Column("time_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("size", "country", name="pk_cosignatures"),
+    )
+    op.create_table(
+        "split_views",
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("origin", sa.String(255), nullable=False),
+        sa.Column("country", sa.String(2), nullable=False),
+        sa.Column("proved", sa.Boolean(), nullable=False),
+        sa.Column("first", sa.LargeBinary(), nullable=False),
+        sa.Column("second", sa.LargeBinary(), nullable=False),
+        sa.Column("found_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name="pk_split_views"),
     )

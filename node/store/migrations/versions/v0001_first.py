@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from node.store.migrations.audit_tables import findings
+from node.store.migrations.audit_tables import findings, witnesses
 
 revision = "0001"
 down_revision = None
@@ -24,7 +24,7 @@ def upgrade() -> None:
     _ledger()
     _safeguards()
     findings()
-    _witnesses()
+    witnesses()
 
 
 def _records() -> None:
@@ -384,41 +384,3 @@ def _safeguards() -> None:
             sa.Column("answered", sa.BigInteger(), nullable=False),
             sa.PrimaryKeyConstraint("day", "peer", name=f"pk_{table}"),
         )
-
-
-def _witnesses() -> None:
-    op.create_table(
-        "witnessed",
-        sa.Column("origin", sa.String(255), nullable=False),
-        sa.Column("size", sa.BigInteger(), nullable=False),
-        sa.Column("root", sa.LargeBinary(), nullable=False),
-        sa.Column("note", sa.LargeBinary(), nullable=False),
-        sa.Column("seen_us", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("origin", name="pk_witnessed"),
-    )
-    op.create_table(
-        "checkpoints",
-        sa.Column("size", _INDEX, autoincrement=False, nullable=False),
-        sa.Column("note", sa.LargeBinary(), nullable=False),
-        sa.Column("signed_us", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("size", name="pk_checkpoints"),
-    )
-    op.create_table(
-        "cosignatures",
-        sa.Column("size", _INDEX, autoincrement=False, nullable=False),
-        sa.Column("country", sa.String(2), nullable=False),
-        sa.Column("line", sa.LargeBinary(), nullable=False),
-        sa.Column("time_us", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("size", "country", name="pk_cosignatures"),
-    )
-    op.create_table(
-        "split_views",
-        sa.Column("digest", sa.LargeBinary(), nullable=False),
-        sa.Column("origin", sa.String(255), nullable=False),
-        sa.Column("country", sa.String(2), nullable=False),
-        sa.Column("proved", sa.Boolean(), nullable=False),
-        sa.Column("first", sa.LargeBinary(), nullable=False),
-        sa.Column("second", sa.LargeBinary(), nullable=False),
-        sa.Column("found_us", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("digest", name="pk_split_views"),
-    )
