@@ -11,6 +11,7 @@ from node.cli.init import init
 from node.cli.ledger_audit import sample, stats, trace
 from node.cli.ledger_prove import verify_bundle
 from node.cli.ledger_reconcile import decide_finding, list_findings, reconcile
+from node.cli.ledger_witness import witnesses
 from node.cli.search import search
 from node.cli.serve import serve
 
@@ -26,6 +27,7 @@ app = typer.Typer(
 directory.app.command("import")(import_directory)
 pki.app.command("push")(push)
 ledger.app.command("reconcile")(reconcile)
+ledger.app.command("witnesses")(witnesses)
 ledger.app.command("findings")(list_findings)
 ledger.app.command("finding")(decide_finding)
 ledger.app.command("trace")(trace)

@@ -167,6 +167,9 @@ def compose(
     instruments: Annotated[Path | None, typer.Option("--instruments", help="All instruments (YAML).")] = None,
     floor: Annotated[Path | None, typer.Option("--floor", help="The multilateral floor rulebook (YAML).")] = None,
     days: Annotated[int, typer.Option("--days", min=1, max=LIFETIME_US // DAY_US, help="How long it lives.")] = 90,
+    witness_quorum: Annotated[
+        int | None, typer.Option("--witness-quorum", min=0, help="Other countries that must cosign each ledger.")
+    ] = None,
     demonstration: Annotated[bool, typer.Option("--demonstration", help="Invented data only.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -189,6 +192,7 @@ def compose(
         floor_rulebook=before.floor_rulebook if floor is None else files.read(floor),
         demonstration=demonstration or before.demonstration,
         rotations=all_roots,
+        witness_quorum=before.witness_quorum if witness_quorum is None else witness_quorum,
     )
     data = signed.SerializeToString()
     held.verify_draft(data, now_us)

@@ -71,6 +71,7 @@ def directory_facts(signed: SignedDirectory, pinned: bytes) -> dict[str, Any]:
         "expires": time_text(directory.expires_us),
         "root_version": directory.root_version,
         "demonstration": directory.demonstration,
+        "witness_quorum": directory.witness_quorum,
         "floor_sha256": hashlib.sha256(directory.floor_rulebook).hexdigest(),
         "signed_by": sorted(names),
         "missing_signatures": max(0, root.threshold - len(names)),

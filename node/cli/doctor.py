@@ -12,6 +12,7 @@ from node.cli.client import desk
 from node.cli.examining import Finding, Stored, examine_files, examine_store, examine_trust
 from node.cli.examining_safeguards import examine_safeguards
 from node.cli.home import Home, home_of
+from node.cli.ledger_witness import examine_witnesses
 from node.cli.output import STYLES, HomeOption, JsonOption, show_rows
 from node.config import Config, load_config
 from node.errors import EnlaceError, UnansweredError
@@ -58,6 +59,7 @@ def examine(home: Home, officer: str | None, backups: Path | None) -> Iterator[F
     if held is not None:
         yield from examine_trust(config, held, now_us)
         yield from examine_safeguards(config, now_us)
+        yield from examine_witnesses(config, held.directory, now_us)
     name = officer or _any_officer(home)
     if name is None:
         yield Finding("node", "hint", "not asked: no officer's certificate lies here; see --as")

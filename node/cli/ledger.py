@@ -16,6 +16,7 @@ from node.cli.home import HOME_VARIABLE, database_at, home_of
 from node.cli.ledger_export import export, told, verify_export
 from node.cli.ledger_keys import history, statement_verifier
 from node.cli.ledger_prove import prove
+from node.cli.ledger_witness import verify_witnessed
 from node.cli.output import (
     HomeOption,
     JsonOption,
@@ -104,6 +105,7 @@ def _verified(connection: Connection, config: Config | None, kept: bytes | None,
     report = verify_ledger(connection, verify_statement=statement_verifier(in_force), progress=told, since=since)
     if report.unknown_keys:
         raise LedgerBrokenError(f"{report.unknown_keys} signatures are by keys that no directory names")
+    verify_witnessed(connection, config, in_force, size=report.size, root=report.root)
     return report
 
 

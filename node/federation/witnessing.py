@@ -44,7 +44,15 @@ from node.store.evidence import is_known, keep_split_view, list_split_views
 from node.store.findings import raise_finding
 from node.store.listing import read_head
 from node.store.tiles import prove_consistency
-from node.store.witnessing import all_seen, last_cosigned, last_seen, put_checkpoint, put_cosignature, witness
+from node.store.witnessing import (
+    all_seen,
+    last_cosigned,
+    last_seen,
+    own_checkpoints,
+    put_checkpoint,
+    put_cosignature,
+    witness,
+)
 from node.store.writer import Priority, Writer
 from node.wire.ledger_pb2 import LeafKind, LeafPrivate
 from node.wire.witness_pb2 import (
@@ -85,6 +93,11 @@ def witness_keys(directory: TrustedDirectory, country: str) -> Iterator[Verifier
     for node in directory.member(country).nodes:
         for key in node.signing_keys:
             yield VerifierKey(origin_of(directory.federation, country, node.name), COSIGNATURE_V1, key.public_key)
+
+
+def quorum_of(directory: TrustedDirectory) -> int:
+    """Return how many countries other than a ledger's own must cosign its checkpoint for it to be witnessed."""
+    return max(1, directory.witness_quorum)
 
 
 def opened_of(
@@ -221,6 +234,9 @@ class Witnessing:
             done = await asyncio.gather(
                 *[self._submit(peer, Seen(checkpoint, note), _kept(known.get(peer))) for peer in peers]
             )
+            kept = (await self.database.read(own_checkpoints, head.size))[0]
+            if len(kept.lines) >= quorum_of(self.standing.trust.directory):
+                metrics.LEDGER_WITNESSED.set(kept.signed_us / 1e6)
             return frozenset(peer for peer, cosigned in zip(peers, done, strict=True) if cosigned)
 
     async def _submit(self, peer: str, own: Seen, old: Checkpoint | None) -> bool:

@@ -57,6 +57,7 @@ class TrustedDirectory:
         digest: SHA-256 of the Directory in it.
         floor_rulebook: The multilateral floor, YAML.
         demonstration: Invented data only; rulebooks that are illustrations may be used.
+        witness_quorum: Countries that must have cosigned a checkpoint for it to count as witnessed; 0: one.
         rerooted: Countries whose root key is another than this node knew before. A pairing pins the old one, so they
             are unpaired until their enrolment in person is acknowledged.
     """
@@ -69,6 +70,7 @@ class TrustedDirectory:
     digest: bytes = b""
     floor_rulebook: bytes = b""
     demonstration: bool = False
+    witness_quorum: int = 0
     rerooted: frozenset[str] = frozenset()
     _roots: tuple[bytes, ...]
     # The last known record of every country that ever was a member: leaving and coming back must not turn time back.
@@ -165,6 +167,7 @@ class TrustedDirectory:
             digest=digest,
             floor_rulebook=directory.floor_rulebook,
             demonstration=directory.demonstration,
+            witness_quorum=directory.witness_quorum,
             rerooted=frozenset(rerooted) if directory.version != self.version else self.rerooted,
             _roots=roots,
             _known={**self._known, **members},
@@ -285,6 +288,10 @@ def _verify_frame(directory: Directory, federation: str, root_version: int) -> N
     require(directory.expires_us - directory.issued_us <= LIFETIME_US, "the directory lives for more than 90 days")
     require(len(directory.floor_rulebook) <= MAX_FLOOR_BYTES, f"the floor is larger than {MAX_FLOOR_BYTES} bytes")
     require(len(directory.members) <= MAX_MEMBERS, f"there are more than {MAX_MEMBERS} members")
+    # More than all others can't cosign, and nothing would ever count as witnessed.
+    require(
+        directory.witness_quorum < max(1, len(directory.members)), "the quorum of witnesses exceeds the other members"
+    )
     require(len(directory.instruments) <= MAX_INSTRUMENTS, f"there are more than {MAX_INSTRUMENTS} instruments")
 
 
@@ -299,6 +306,7 @@ def build_directory(
     demonstration: bool = False,
     rotations: Iterable[SignedRoot] = (),
     lifetime_us: int = LIFETIME_US,
+    witness_quorum: int = 0,
 ) -> SignedDirectory:
     """Return a directory that nobody has signed yet.
 
@@ -318,6 +326,7 @@ def build_directory(
         instruments=instruments,
         floor_rulebook=floor_rulebook,
         demonstration=demonstration,
+        witness_quorum=witness_quorum,
     )
     return SignedDirectory(directory=directory.SerializeToString(), roots=rotations)
 

@@ -168,6 +168,7 @@ class Directory(_message.Message):
     INSTRUMENTS_FIELD_NUMBER: _builtins.int
     FLOOR_RULEBOOK_FIELD_NUMBER: _builtins.int
     DEMONSTRATION_FIELD_NUMBER: _builtins.int
+    WITNESS_QUORUM_FIELD_NUMBER: _builtins.int
     federation: _builtins.str
     """as in spiffe://gt.<federation>"""
     version: _builtins.int
@@ -178,6 +179,8 @@ class Directory(_message.Message):
     """the multilateral floor, YAML"""
     demonstration: _builtins.bool
     """invented data only; illustrations of rulebooks may be used"""
+    witness_quorum: _builtins.int
+    """Countries, other than a ledger's own, that must have cosigned a checkpoint for it to count as witnessed; 0: one."""
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___SignedMember]: ...
     @_builtins.property
@@ -194,10 +197,11 @@ class Directory(_message.Message):
         instruments: _abc.Iterable[Global___Instrument] | None = ...,
         floor_rulebook: _builtins.bytes = ...,
         demonstration: _builtins.bool = ...,
+        witness_quorum: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["demonstration", b"demonstration", "expires_us", b"expires_us", "federation", b"federation", "floor_rulebook", b"floor_rulebook", "instruments", b"instruments", "issued_us", b"issued_us", "members", b"members", "root_version", b"root_version", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["demonstration", b"demonstration", "expires_us", b"expires_us", "federation", b"federation", "floor_rulebook", b"floor_rulebook", "instruments", b"instruments", "issued_us", b"issued_us", "members", b"members", "root_version", b"root_version", "version", b"version", "witness_quorum", b"witness_quorum"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -46,8 +46,8 @@ def note_of(place: Place, size: int, hashes: Sequence[bytes], key: bytes = b"") 
 
 async def call(world: World, sender: str, to: str, method: str, request: bytes) -> bytes:
     async with channel_to(world[to], world[sender].node) as channel:
-        answer: bytes = await channel.unary_unary(method)(request, timeout=10)
-        return answer
+        stub: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
+        return await stub(request, timeout=10)
 
 
 async def submit(

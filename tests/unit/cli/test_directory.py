@@ -248,3 +248,12 @@ def test_show_says_what_is_wrong_with_a_signature(folder: Path) -> None:
     data = (folder / "first").read_bytes()
     (folder / "first").write_bytes(data.replace(b"rulebook: FLOOR", b"rulebook: FLOUR"))
     assert "does not verify" in run("show", folder / "first", "--root", folder / "root")["finding"]
+
+
+def test_the_quorum_of_witnesses_stays_until_another_is_given(folder: Path) -> None:
+    sign(folder, "first", "ana", "bea")
+    before = ("--previous", folder / "first")
+    second = compose(folder, "second", *before, "--witness-quorum", 1)
+    assert second["witness_quorum"] == 1
+    sign(folder, "second", "ana", "bea")
+    assert compose(folder, "third", "--previous", folder / "second")["witness_quorum"] == 1
