@@ -472,6 +472,13 @@ def test_a_red_line_that_asks_for_approval_is_kept_by_a_hold() -> None:
     assert (crossed.red_lines_crossed, crossed.level(TELECOM)) == (("R",), WITHHOLD)
 
 
+def test_a_policy_tells_what_it_decides_by_and_remembers_a_bounded_number() -> None:
+    release = book(OPEN)
+    policy = Policy(FLOOR, release, ACCEPTED)
+    assert (policy.floor, policy.release, policy.accepted) == (FLOOR, release, ACCEPTED)
+    assert (policy._remembered.cache_info().maxsize or 10**9) <= 10_000
+
+
 def test_an_emergency_activates_only_rules_marked_for_it() -> None:
     rules = OPEN.replace("effect:", "emergency: true, effect:")
     assert decided(rules).outcome == INVISIBLE
