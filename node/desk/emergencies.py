@@ -1,15 +1,15 @@
 """Emergencies at the desk: one focal point declares or ends, another one reviews, each with a key of their own."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
 from node.desk.officers import private_of_officer
-from node.errors import UsageError
+from node.errors import ReplayError, UsageError
 from node.federation.emergencies import Emergencies as InForce
-from node.federation.lines import local_line
+from node.federation.lines import line_of, local_line, shared_of_event
 from node.federation.standing import Standing
 from node.identity.emergencies import MAX_REASON, emergency_sha256, emergency_signer, review_signer
 from node.store import emergencies, focal_points
@@ -69,14 +69,14 @@ class Emergencies:
         """
         if not 0 < len(reason.encode()) <= MAX_REASON:
             raise UsageError(f"say why, in up to {MAX_REASON} bytes")
-        now_us = self.clock()
-        line = self._line(officer, b"", f"ENDED {peer}: {reason}")
+        now_us, what = self.clock(), f"ENDED {peer}: {reason}"
+        digests = await self.database.read(emergencies.open_towards, peer, now_us)
+        lines = [self._line(officer, each, what, ends=True) for each in digests]
 
         def change(connection: Connection) -> None:
             emergencies.end(connection, peer, now_us)
 
-        await asyncio.wrap_future(self.writer.submit(change, [line]))
-        await self.in_force.follow()
+        await self._end(change, lines)
 
     async def review(self, signed: bytes, officer: Officer) -> None:
         """Keep what another focal point says of an emergency; what is not upheld ends at once.
@@ -98,13 +98,14 @@ class Emergencies:
             await self.writer.append(self._line(officer, digest, "SECOND_FOCAL_POINT", LeafKind.LEAF_KIND_DENIED))
             raise UsageError("another focal point than the one who declared it reviews it, with a key of their own")
         said = "UPHELD" if review.upheld else "NOT_UPHELD"
-        line = self._line(officer, digest, f"{said} {emergency.peer}: {review.reason}")
+        in_force = await self.database.read(emergencies.open_towards, emergency.peer, now_us)
+        ends = not review.upheld and digest in in_force
+        line = self._line(officer, digest, f"{said} {emergency.peer}: {review.reason}", ends=ends)
 
         def change(connection: Connection) -> None:
             emergencies.review(connection, digest, signed, officer=officer.name, now_us=now_us, upheld=review.upheld)
 
-        await asyncio.wrap_future(self.writer.submit(change, [line]))
-        await self.in_force.follow()
+        await self._end(change, [line])
 
     async def list_emergencies(self, officer: Officer) -> list[EmergencyState]:
         """Return all emergencies, the newest first."""
@@ -112,13 +113,27 @@ class Emergencies:
         await self.writer.append(self._line(officer, b"", "EMERGENCIES", LeafKind.LEAF_KIND_READ))
         return found
 
+    async def _end(self, change: Callable[[Connection], None], lines: Sequence[Line]) -> None:
+        try:
+            await asyncio.wrap_future(self.writer.submit(change, lines))
+        except ReplayError as error:
+            raise UsageError("somebody else ended it meanwhile: look again") from error
+        await self.in_force.follow()
+
     def _line(
         self,
         officer: Officer,
         digest: bytes,
         reason: str,
         kind: LeafKind.ValueType = LeafKind.LEAF_KIND_EMERGENCY,
+        *,
+        ends: bool = False,
     ) -> Line:
         # Towards whom is in the private part: the shared one is in a tree that others may copy.
-        private = private_of_officer(officer, subject=digest[:16], reason=reason)
-        return local_line(kind, private, self.standing.signer, self.clock())
+        private, now_us = private_of_officer(officer, subject=digest[:16], reason=reason), self.clock()
+        if not ends:
+            return local_line(kind, private, self.standing.signer, now_us)
+        exchange_id = emergencies.ending_id(digest)
+        shared = shared_of_event(kind, self.standing.signer, now_us, exchange_id=exchange_id)
+        key = emergencies.ENDING_KEY
+        return line_of(shared, private, exchange_id=exchange_id, now_us=now_us, replay_key=key)

@@ -1,9 +1,13 @@
 """Emergencies that focal points declared, with what another one said of each.
 
-The signed bytes are what counts. What the columns beside them say ends an emergency, and never begins or prolongs one.
+The signed bytes are what counts. What the columns beside them say ends an emergency, and never begins or prolongs one:
+that one was ended before its time, a ledger line tells too, whose exchange id follows from the declaration
+(`ending_id`), so that nobody takes the end back by clearing a column.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
+from typing import Final
 
 import structlog
 from sqlalchemy import Connection, Row, insert, select, update
@@ -17,10 +21,19 @@ from node.identity.emergencies import (
     parse_review,
     review_signer,
 )
+from node.store.lines import ledger_lines
 from node.store.safeguard_tables import emergencies
 from node.wire.safeguard_pb2 import Emergency, EmergencyState, SignedEmergency, SignedEmergencyReview
 
 log = structlog.get_logger()
+
+ENDING_KEY: Final = b"emergency-ended"
+"""Replay key of the line that tells of an end; there is one for each emergency."""
+
+
+def ending_id(digest: bytes) -> bytes:
+    """Return the exchange id of the ledger line that tells that an emergency ended before its time."""
+    return sha256(b"enlace/v1/emergency-ended\0" + digest).digest()[:16]
 
 
 def in_force(connection: Connection, country: str, focal_keys: Sequence[bytes], now_us: int) -> Mapping[str, int]:
@@ -30,11 +43,18 @@ def in_force(connection: Connection, country: str, focal_keys: Sequence[bytes], 
     for row in connection.execute(select(emergencies).where(*open_ones)):
         try:
             emergency, key = emergency_signer(row.signed, focal_keys)
-            if emergency.country == country and now_us < emergency.until_us and not _is_rejected(row, focal_keys, key):
+            over = _is_ended(connection, emergency_sha256(row.signed)) or _is_rejected(row, focal_keys, key)
+            if emergency.country == country and now_us < emergency.until_us and not over:
                 found[emergency.peer] = max(found.get(emergency.peer, 0), emergency.until_us)
         except EnlaceError as error:
             log.warning("no_emergency", peer=row.peer, reason=str(error))
     return found
+
+
+def _is_ended(connection: Connection, digest: bytes) -> bool:
+    held = ledger_lines.c
+    query = select(held.idx).where(held.exchange_id == ending_id(digest), held.replay_key == ENDING_KEY)
+    return connection.execute(query).first() is not None
 
 
 def _is_rejected(row: Row[*tuple[object, ...]], focal_keys: Sequence[bytes], declarer: bytes) -> bool:
@@ -71,6 +91,14 @@ def put(connection: Connection, signed: bytes, *, officer: str, now_us: int) -> 
         )
     )
     return digest
+
+
+def open_towards(connection: Connection, peer: str, now_us: int) -> list[bytes]:
+    """Return the SHA-256 of each emergency towards a peer that is in force."""
+    held = emergencies.c
+    this = (held.peer == peer, held.until_us > now_us, held.ended_us.is_(None))
+    found = [emergency_sha256(signed) for signed in connection.execute(select(held.signed).where(*this)).scalars()]
+    return [digest for digest in found if not _is_ended(connection, digest)]
 
 
 def end(connection: Connection, peer: str, now_us: int) -> None:

@@ -2,13 +2,16 @@
 
 import asyncio
 import re
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import update
+from sqlalchemy import create_engine, update
 
 from node.identity.emergencies import HOUR_US, sign_emergency, sign_review
+from node.identity.keys import public_key
+from node.store import emergencies as store
 from node.store.database import Database
 from node.store.safeguard_tables import emergencies
 from node.wire.codes_pb2 import PURPOSE_PROTECT_LIFE, UNIT_TYPE_POLICE_INTELLIGENCE
@@ -156,6 +159,21 @@ async def test_each_step_is_a_line_that_names_towards_whom_in_private_alone(desk
     assert {line.shared.peer for line in lines} == {""}
     assert private_of(lines[0]).subject == digest[:16]
     book.verify()
+
+
+@pytest.mark.parametrize("how", ["ended", "not upheld"])
+async def test_sql_does_not_take_an_end_back(tmp_path: Path, how: str) -> None:
+    made = World.make(tmp_path, ("GT", "MX"))
+    async with desks_of(made) as desks:
+        await enrol_second(desks)
+        digest = await declare(desks)
+        await (end(desks) if how == "ended" else review(desks, digest, upheld=False))
+        with closing(create_engine(made["MX"].config.store.database).raw_connection()) as connection:
+            connection.cursor().execute("UPDATE emergencies SET ended_us = NULL, review = NULL, reviewed_by = NULL")
+            connection.commit()
+        with Database.open_read_only(made["MX"].config.store.database) as database, database.reading() as reading:
+            keys = [public_key(key) for key in made["MX"].focal_keys]
+            assert store.in_force(reading, "MX", keys, now_us()) == {}
 
 
 async def test_what_is_not_upheld_ends_at_once(desks: Desks) -> None:
