@@ -16,8 +16,8 @@ from node.cli.checkpoints import signed_checkpoint
 from node.cli.client import desk
 from node.cli.directory_files import create, read
 from node.cli.home import database_at, home_of
-from node.cli.ledger_keys import keys_of, read_history
-from node.cli.output import HomeOption, JsonOption, show, time_text
+from node.cli.ledger_keys import cosigners, keys_of, read_history
+from node.cli.output import HomeOption, JsonOption, UnmaskOption, show, time_text
 from node.cli.words import word
 from node.config import Config, load_config
 from node.errors import LedgerBrokenError, NoteError, UsageError
@@ -47,6 +47,7 @@ def export(
     officer: Annotated[
         str | None, typer.Option("--as", envvar="ENLACE_OFFICER", help="Which auditor you are, for --csv and --jsonl.")
     ] = None,
+    unmask: UnmaskOption = "",
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -68,7 +69,7 @@ def export(
     with desk(home_of(home), officer) as stub:
         total = stub.GetStatus(GetStatusRequest()).ledger_size
         with told("exporting", quiet=as_json) as tell:
-            rows = _counted(iter(stub.ListLedger(ListLedgerRequest(limit=total))), total, tell)
+            rows = _counted(iter(stub.ListLedger(ListLedgerRequest(limit=total, unmask=unmask))), total, tell)
             count = _write_columns(file, rows, as_csv=as_csv is not None)
     show({"lines": count, "file": str(file)}, as_json)
 
@@ -100,7 +101,7 @@ def verify_export(folder: Path, directories: list[Path], root: Path | None, *, a
         "lines": signed.checkpoint.size,
         "root": signed.checkpoint.root,
         "signatures": check.signatures,
-        "cosigned_by": [each.key.name for each in signed.cosignatures],
+        "cosigned_by": cosigners(signed),
     }
     show(facts, as_json)
 

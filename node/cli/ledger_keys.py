@@ -14,7 +14,7 @@ from node.federation.envelope import STATEMENT_TYPE
 from node.identity.directory import TrustedDirectory
 from node.identity.keys import verify_signature
 from node.ledger.bundle import Keys, StatementVerifier
-from node.ledger.checkpoint import origin_of
+from node.ledger.checkpoint import SignedCheckpoint, origin_of
 from node.ledger.note import COSIGNATURE_V1, ED25519, VerifierKey
 from node.wire.directory_pb2 import Directory, NodeKey, SignedDirectory
 from node.wire.envelope_pb2 import Statement
@@ -61,6 +61,12 @@ def keys_of(directories: Sequence[TrustedDirectory]) -> Keys:
         witnesses=witnesses,
         verify_statement=statement_verifier(directories),
     )
+
+
+def cosigners(signed: SignedCheckpoint) -> list[str]:
+    """Return the witnesses that cosigned; those of the ledger's own country don't count."""
+    own = signed.checkpoint.origin.rpartition("/")[0] + "/"
+    return [each.key.name for each in signed.cosignatures if not each.key.name.startswith(own)]
 
 
 def statement_verifier(directories: Sequence[TrustedDirectory]) -> StatementVerifier:

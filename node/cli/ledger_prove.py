@@ -8,7 +8,7 @@ import typer
 from node.cli.client import desk
 from node.cli.directory_files import create, read
 from node.cli.home import home_of
-from node.cli.ledger_keys import keys_of, read_history
+from node.cli.ledger_keys import cosigners, keys_of, read_history
 from node.cli.output import HomeOption, JsonOption, OfficerOption, show, time_text
 from node.cli.words import word
 from node.errors import IdentityError, LedgerError, SignatureError
@@ -34,22 +34,25 @@ def prove(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The file to write; must not exist. Else line-LINE.bundle.")
     ] = None,
-    opened: Annotated[
-        bool, typer.Option("--open", help="Include what the line commits to: officer, case and rulebook digests.")
-    ] = False,
+    why: Annotated[
+        str,
+        typer.Option(
+            "--open", metavar="REASON", help="Include officer, case and rulebook digests, and say why; a line keeps it."
+        ),
+    ] = "",
     checkpoint: Annotated[
-        Path | None, typer.Option("--checkpoint", help="One of this ledger, such as a cosigned one; else a new one.")
+        Path | None, typer.Option("--checkpoint", help="One of this ledger; else the last cosigned one, or a new one.")
     ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a proof bundle of a line, as an auditor; that you did is a line too."""
-    request = ProveLineRequest(index=line, open=opened, checkpoint=read(checkpoint) if checkpoint else b"")
+    request = ProveLineRequest(index=line, unmask=why, checkpoint=read(checkpoint) if checkpoint else b"")
     with desk(home_of(home), officer) as stub:
         bundle = stub.ProveLine(request).bundle
     path = out or Path(f"line-{line}.bundle")
     create(path, bundle)
-    show({"line": line, "bytes": len(bundle), "opened": opened, "file": str(path)}, as_json)
+    show({"line": line, "bytes": len(bundle), "opened": bool(why), "file": str(path)}, as_json)
 
 
 def verify_bundle(
@@ -81,7 +84,7 @@ def _facts(opened: OpenedBundle) -> dict[str, object]:
         "exchange": shared.exchange_id,
         "leaf_hash": leaf_hash(opened.leaf.SerializeToString()),
         "signed_by_peer": bool(shared.counterpart_statement),
-        "cosigned_by": [each.key.name for each in checkpoint.cosignatures],
+        "cosigned_by": cosigners(checkpoint),
     }
     if private is None:
         return {**facts, "private_part": "not opened"}

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,9 +10,7 @@ from nacl.signing import SigningKey
 from sqlalchemy import Connection
 
 from node.desk.masking import Names, Reading
-from node.desk.officers import private_of_officer
 from node.errors import NoteError, NotFoundError, UsageError
-from node.federation.lines import local_line
 from node.federation.standing import Standing
 from node.ledger.bundle import FORMAT, open_checkpoint_of
 from node.ledger.checkpoint import Checkpoint, format_checkpoint, origin_of
@@ -24,6 +23,7 @@ from node.store.officers import Officer
 from node.store.tiles import prove_inclusion
 from node.store.usage import lines_at
 from node.store.vault import Vault
+from node.store.witnessing import own_checkpoints
 from node.store.writer import Writer
 from node.wire.bundle_pb2 import ProofBundle, ProveLineRequest
 from node.wire.desk_pb2 import ListLedgerRequest, ListLedgerResponse
@@ -79,22 +79,22 @@ class Auditing:
 
         Raises:
             NotFoundError: there is no such line, or its opening was erased and is asked for.
-            UsageError: the checkpoint given is none of this ledger, or counts too few lines.
+            UsageError: the checkpoint given is none of this ledger, or counts too few lines; or what is
+                given as reason for unmasking is none.
             LedgerError: the ledger is damaged; `enlace ledger verify` says where.
         """
-        reason = f"PROVE {request.index}" + (" OPEN" if request.open else "")
-        private = private_of_officer(officer, reason=reason)
-        await self.writer.append(local_line(LeafKind.LEAF_KIND_READ, private, self.standing.signer, self.clock()))
+        reading = Reading(self.standing, self.writer, self.clock)
+        await reading.begin(officer, f"PROVE {request.index}", unmask=request.unmask)
         return await self.database.read(self._bundle, request)
 
     def _bundle(self, connection: Connection, request: ProveLineRequest) -> bytes:
-        found = list_lines(connection, request.index, 1, vault=self.vault if request.open else None)
+        found = list_lines(connection, request.index, 1, vault=self.vault if request.unmask else None)
         if not found or found[0].index != request.index:
             raise NotFoundError(f"there is no line {request.index}")
         line = found[0]
-        if request.open and line.opening is None:
+        if request.unmask and line.opening is None:
             raise NotFoundError(f"what opens line {request.index} was erased")
-        note, checkpoint = self._checkpoint(connection, request.checkpoint)
+        note, checkpoint = self._checkpoint(connection, request)
         if request.index >= checkpoint.size:
             raise UsageError(
                 f"the checkpoint counts {checkpoint.size} lines, so line {request.index} is not among them"
@@ -117,17 +117,23 @@ class Auditing:
             private=line.opening.private if line.opening else b"",
         ).SerializeToString()
 
-    def _checkpoint(self, connection: Connection, given: bytes) -> tuple[bytes, Checkpoint]:
-        """Return the checkpoint given, if it is one of this ledger; else sign one of the lines there are."""
+    def _checkpoint(self, connection: Connection, request: ProveLineRequest) -> tuple[bytes, Checkpoint]:
+        """Return the checkpoint given, the last one with this line that was cosigned, or a new one."""
         signer, directory = self.standing.signer, self.standing.trust.directory
         origin = origin_of(directory.federation, signer.country, signer.node)
-        if given:
-            own = [node for node in directory.member(signer.country).nodes if node.name == signer.node]
-            keys = [VerifierKey(origin, ED25519, key.public_key) for node in own for key in node.signing_keys]
+        own = [node for node in directory.member(signer.country).nodes if node.name == signer.node]
+        keys = [VerifierKey(origin, ED25519, key.public_key) for node in own for key in node.signing_keys]
+        if request.checkpoint:
             try:
-                return given, open_checkpoint_of(given, keys, {}).checkpoint
+                return request.checkpoint, open_checkpoint_of(request.checkpoint, keys, {}).checkpoint
             except NoteError as error:
                 raise UsageError(f"the checkpoint given is none of this ledger: {error}") from error
+        for kept in reversed(own_checkpoints(connection, request.index + 1)):
+            with suppress(NoteError):  # signed by a key that was replaced: verifiers may not have that directory
+                if not kept.lines:
+                    continue
+                note = kept.note + b"".join(line for _, line, _ in kept.lines)
+                return note, open_checkpoint_of(note, keys, {}).checkpoint
         head = read_head(connection)
         checkpoint = Checkpoint(origin, head.size, head.root)
         key = SigningKey(signer.private_key)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16node/wire/bundle.proto\x12\tenlace.v1\"\xc0\x01\n\x0bProofBundle\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\r\n\x05index\x18\x03 \x01(\x04\x12\x0c\n\x04leaf\x18\x04 \x01(\x0c\x12\r\n\x05proof\x18\x05 \x03(\x0c\x12\x12\n\ncheckpoint\x18\x06 \x01(\x0c\x12\x11\n\tstatement\x18\x07 \x01(\x0c\x12\x0e\n\x06key_id\x18\x08 \x01(\x0c\x12\x11\n\tsignature\x18\t \x01(\x0c\x12\x0c\n\x04salt\x18\n \x01(\x0c\x12\x0f\n\x07private\x18\x0b \x01(\x0c\"C\n\x10ProveLineRequest\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04open\x18\x02 \x01(\x08\x12\x12\n\ncheckpoint\x18\x03 \x01(\x0c\"#\n\x11ProveLineResponse\x12\x0e\n\x06\x62undle\x18\x01 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16node/wire/bundle.proto\x12\tenlace.v1\"\xc0\x01\n\x0bProofBundle\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\r\n\x05index\x18\x03 \x01(\x04\x12\x0c\n\x04leaf\x18\x04 \x01(\x0c\x12\r\n\x05proof\x18\x05 \x03(\x0c\x12\x12\n\ncheckpoint\x18\x06 \x01(\x0c\x12\x11\n\tstatement\x18\x07 \x01(\x0c\x12\x0e\n\x06key_id\x18\x08 \x01(\x0c\x12\x11\n\tsignature\x18\t \x01(\x0c\x12\x0c\n\x04salt\x18\n \x01(\x0c\x12\x0f\n\x07private\x18\x0b \x01(\x0c\"E\n\x10ProveLineRequest\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0e\n\x06unmask\x18\x02 \x01(\t\x12\x12\n\ncheckpoint\x18\x03 \x01(\x0c\"#\n\x11ProveLineResponse\x12\x0e\n\x06\x62undle\x18\x01 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,7 +34,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROOFBUNDLE']._serialized_start=38
   _globals['_PROOFBUNDLE']._serialized_end=230
   _globals['_PROVELINEREQUEST']._serialized_start=232
-  _globals['_PROVELINEREQUEST']._serialized_end=299
-  _globals['_PROVELINERESPONSE']._serialized_start=301
-  _globals['_PROVELINERESPONSE']._serialized_end=336
+  _globals['_PROVELINEREQUEST']._serialized_end=301
+  _globals['_PROVELINERESPONSE']._serialized_start=303
+  _globals['_PROVELINERESPONSE']._serialized_end=338
 # @@protoc_insertion_point(module_scope)

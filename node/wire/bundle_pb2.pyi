@@ -85,23 +85,23 @@ class ProveLineRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     INDEX_FIELD_NUMBER: _builtins.int
-    OPEN_FIELD_NUMBER: _builtins.int
+    UNMASK_FIELD_NUMBER: _builtins.int
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     index: _builtins.int
-    open: _builtins.bool
-    """include salt and private part"""
+    unmask: _builtins.str
+    """why salt and private part are included, at most 32 bytes; empty: they are not"""
     checkpoint: _builtins.bytes
-    """of this ledger, with more than `index` lines, such as one that was cosigned; empty: a new one"""
+    """Of this ledger, with more than `index` lines. Empty: the last one that a witness cosigned, else a new one."""
     def __init__(
         self,
         *,
         index: _builtins.int = ...,
-        open: _builtins.bool = ...,
+        unmask: _builtins.str = ...,
         checkpoint: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "index", b"index", "open", b"open"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "index", b"index", "unmask", b"unmask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -242,6 +242,7 @@ class ReconcileLedgerResponse(_message.Message):
     UNANSWERED_FIELD_NUMBER: _builtins.int
     DISCREPANCIES_FIELD_NUMBER: _builtins.int
     FINDINGS_FIELD_NUMBER: _builtins.int
+    DISCREPANCY_COUNT_FIELD_NUMBER: _builtins.int
     peer: _builtins.str
     since_us: _builtins.int
     until_us: _builtins.int
@@ -255,9 +256,11 @@ class ReconcileLedgerResponse(_message.Message):
     """neither side has logged an answer: a peer that was down has no line at all"""
     findings: _builtins.int
     """that are new"""
+    discrepancy_count: _builtins.int
+    """all of them"""
     @_builtins.property
     def discrepancies(self) -> _containers.RepeatedCompositeFieldContainer[Global___Discrepancy]:
-        """by time"""
+        """the first 10,000, by time"""
 
     def __init__(
         self,
@@ -271,10 +274,11 @@ class ReconcileLedgerResponse(_message.Message):
         unanswered: _builtins.int = ...,
         discrepancies: _abc.Iterable[Global___Discrepancy] | None = ...,
         findings: _builtins.int = ...,
+        discrepancy_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreed", b"agreed", "discrepancies", b"discrepancies", "findings", b"findings", "here", b"here", "peer", b"peer", "since_us", b"since_us", "there", b"there", "unanswered", b"unanswered", "until_us", b"until_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreed", b"agreed", "discrepancies", b"discrepancies", "discrepancy_count", b"discrepancy_count", "findings", b"findings", "here", b"here", "peer", b"peer", "since_us", b"since_us", "there", b"there", "unanswered", b"unanswered", "until_us", b"until_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -315,19 +319,23 @@ class ListFindingsRequest(_message.Message):
 
     PEER_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
     peer: _builtins.str
     """ISO 3166-1 alpha-2; empty: all"""
     state: Global___FindingState.ValueType
     """UNKNOWN: all"""
+    limit: _builtins.int
+    """0, and at most: 5,000"""
     def __init__(
         self,
         *,
         peer: _builtins.str = ...,
         state: Global___FindingState.ValueType = ...,
+        limit: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["peer", b"peer", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "peer", b"peer", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

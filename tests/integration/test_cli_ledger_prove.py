@@ -1,5 +1,7 @@
 """A line proved by its auditor, and checked by somebody who has nothing but the directory and its root."""
 
+import itertools
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,20 +49,37 @@ def test_an_answer_is_proved_and_the_proof_needs_no_node(
     found = auditor.json("verify-bundle", str(file), *trusted)
     assert auditor.status == 0
     assert (found["verified"], found["line"], found["peer"]) == (True, line, "MX")
-    assert (found["signed_by_peer"], found["cosigned_by"], found["private_part"]) == (True, [], "not opened")
+    assert (found["signed_by_peer"], found["private_part"]) == (True, "not opened")
     assert found["ledger"].endswith("/GT/gt-1")
     (read,) = [each for each in auditor.lines() if each["private"].get("reason") == f"PROVE {line}"]
-    assert read["private"]["officer"] == "auditor"
+    assert read["kind"] == "LEAF_KIND_READ"
     with pytest.raises(UsageError, match="File exists"):
         auditor.run("ledger", "prove", str(line), "-o", str(file))
 
 
+def test_the_last_cosigned_checkpoint_is_taken(auditor: Desk, trusted: tuple[str, ...], tmp_path: Path) -> None:
+    deadline = time.monotonic() + 30
+    for number in itertools.count():
+        file = tmp_path / f"bundle-{number}"
+        auditor.run("ledger", "prove", "0", "-o", str(file))
+        found = auditor.json("verify-bundle", str(file), *trusted)
+        assert found["verified"]
+        if found["cosigned_by"]:
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert [name.split("/")[1] for name in found["cosigned_by"]] == ["MX"]
+
+
 def test_opened_it_names_officer_and_rulebooks(auditor: Desk, trusted: tuple[str, ...], tmp_path: Path) -> None:
     asked = next(int(line["index"]) for line in auditor.lines() if line["kind"] == "LEAF_KIND_ASKED")
-    auditor.run("ledger", "prove", str(asked), "-o", str(tmp_path / "bundle"), "--open")
+    auditor.run("ledger", "prove", str(asked), "-o", str(tmp_path / "bundle"), "--open", "FILE 12")
     found = auditor.json("verify-bundle", str(tmp_path / "bundle"), *trusted)
     assert (found["officer"], found["case"], found["purpose"]) == ("analyst", "C-1", "investigate")
     assert len(found["outbound_rulebook"]) == 64
+    assert f"PROVE {asked} UNMASK FILE 12" in [each["private"].get("reason") for each in auditor.lines()]
+    with pytest.raises(UsageError, match="unmask"):
+        auditor.run("ledger", "prove", str(asked), "-o", str(tmp_path / "none"), "--open", " ")
 
 
 def test_a_checkpoint_kept_elsewhere_is_proved_against(
@@ -108,7 +127,9 @@ def test_what_is_altered_is_a_sentence_and_status_1(
 
 def test_a_key_outside_its_validity_proves_nothing(auditor: Desk, world: World, tmp_path: Path) -> None:
     """A directory whose keys began after the exchange does not vouch for it."""
-    auditor.run("ledger", "prove", str(answered(auditor)), "-o", str(tmp_path / "bundle"))
+    kept = ("--checkpoint", str(tmp_path / "checkpoint"))  # without cosignatures, which would fail first
+    auditor.run("ledger", "checkpoint", "--out", kept[1])
+    auditor.run("ledger", "prove", str(answered(auditor)), "-o", str(tmp_path / "bundle"), *kept)
     for place in world.places.values():
         place.since_us += 10 * DAY_US
     try:
@@ -118,14 +139,8 @@ def test_a_key_outside_its_validity_proves_nothing(auditor: Desk, world: World, 
             place.since_us -= 10 * DAY_US
     (tmp_path / "directory").write_bytes(signed)
     (tmp_path / "root").write_bytes(world.root)
-    found = auditor.json(
-        "verify-bundle",
-        str(tmp_path / "bundle"),
-        "--directory",
-        str(tmp_path / "directory"),
-        "--root",
-        str(tmp_path / "root"),
-    )
+    trusted = ("--directory", str(tmp_path / "directory"), "--root", str(tmp_path / "root"))
+    found = auditor.json("verify-bundle", str(tmp_path / "bundle"), *trusted)
     assert (auditor.status, found["finding"]) == (1, "no directory names this key for that node and time")
 
 
