@@ -52,7 +52,7 @@ def reconcile(
     with desk(home_of(home), officer) as stub:
         report = stub.ReconcileLedger(request)
     _show(report, as_json)
-    if report.discrepancies:
+    if report.discrepancy_count:
         raise typer.Exit(1)
 
 
@@ -108,6 +108,7 @@ def _show(report: ReconcileLedgerResponse, as_json: bool) -> None:
         "there": report.there,
         "agreed": report.agreed,
         "unanswered": report.unanswered,
+        "do_not_fit": report.discrepancy_count,
         "new_findings": report.findings,
     }
     if as_json:

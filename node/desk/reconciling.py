@@ -15,12 +15,12 @@ from node.errors import UsageError
 from node.federation.lines import local_line
 from node.federation.reconciling import Reconciling
 from node.federation.standing import Standing
-from node.ledger.reconcile import LONGEST_US, Comparison, reconcile
+from node.ledger.reconcile import LONGEST_US, reconcile
 from node.store import findings
 from node.store.database import Database
 from node.store.lines import Line
 from node.store.officers import Officer
-from node.store.writer import Writer
+from node.store.writer import Priority, Writer
 from node.wire.ledger_pb2 import LeafKind
 from node.wire.reconcile_pb2 import (
     DISCREPANCY_KIND_DIFFERENT,
@@ -45,6 +45,10 @@ SETTLED_US: Final = 180_000_000
 PERIOD_US: Final = 30 * 86_400_000_000
 """Looked back where nobody says since when."""
 
+LISTED: Final = 10_000
+"""Discrepancies that one answer tells; each is a finding all the same."""
+
+_AT_ONCE: Final = 50  # findings raised in one transaction
 _COUNTRY: Final = re.compile("[A-Z]{2}")
 _DETAILS: Final = {
     DISCREPANCY_KIND_ONLY_HERE: "the peer has no line of this exchange",
@@ -85,9 +89,8 @@ class Reconciliation:
         there = await self.reconciling.logged_there(peer, private, since_us=since_us, until_us=until_us)
         compared = reconcile(here, there)
         reason = f"RECONCILED {peer}: {compared.agreed} FIT, {len(compared.discrepancies)} DO NOT"
-        change = partial(_raise_all, peer=peer, compared=compared, now_us=self.clock())
-        line = self._line(officer, reason, peer=peer)
-        raised = await asyncio.wrap_future(self.writer.submit(change, [line]))
+        await self.writer.append(self._line(officer, reason, peer=peer), Priority.DESK)
+        raised = await self._raise(peer, compared.discrepancies)
         return ReconcileLedgerResponse(
             peer=peer,
             since_us=since_us,
@@ -96,7 +99,8 @@ class Reconciliation:
             there=len(there),
             agreed=compared.agreed,
             unanswered=compared.unanswered,
-            discrepancies=compared.discrepancies,
+            discrepancies=compared.discrepancies[:LISTED],
+            discrepancy_count=len(compared.discrepancies),
             findings=raised,
         )
 
@@ -110,7 +114,8 @@ class Reconciliation:
             raise UsageError("peer: is no country's code of two capital letters")
         line = self._line(officer, f"FINDINGS {request.peer}".rstrip(), LeafKind.LEAF_KIND_READ)
         await self.writer.append(line)
-        return await self.database.read(findings.list_findings, peer=request.peer, state=request.state)
+        limit = min(request.limit or findings.LISTED, findings.LISTED)
+        return await self.database.read(findings.list_findings, peer=request.peer, state=request.state, limit=limit)
 
     async def decide(self, request: DecideFindingRequest, officer: Officer) -> Finding:
         """Take care of a finding, explain or close it, and return it; the line says who, what and why.
@@ -134,6 +139,17 @@ class Reconciliation:
             return findings.change_state(connection, finding_id, request.state, **by, now_us=now_us)
 
         return await asyncio.wrap_future(self.writer.submit(change, [line]))
+
+    async def _raise(self, peer: str, discrepancies: Sequence[Discrepancy]) -> int:
+        """Raise a finding for each, a few at a time so that no answer waits for them, and return how many are new.
+
+        Where a crash comes in between, the next comparison raises the rest.
+        """
+        raised, now_us = 0, self.clock()
+        for at in range(0, len(discrepancies), _AT_ONCE):
+            change = partial(_raise_all, peer=peer, found=discrepancies[at : at + _AT_ONCE], now_us=now_us)
+            raised += await asyncio.wrap_future(self.writer.submit(change, (), Priority.BACKGROUND))
+        return raised
 
     def _peer(self, peer: str) -> str:
         if not _COUNTRY.fullmatch(peer) or peer == self.standing.country:
@@ -161,12 +177,11 @@ class Reconciliation:
         return local_line(kind, private, self.standing.signer, self.clock(), peer=peer)
 
 
-def _raise_all(connection: Connection, *, peer: str, compared: Comparison, now_us: int) -> int:
-    """Raise a finding for each discrepancy, and return how many are new."""
-    return sum(_raise(connection, peer, each, now_us) for each in compared.discrepancies)
+def _raise_all(connection: Connection, *, peer: str, found: Sequence[Discrepancy], now_us: int) -> int:
+    return sum(_raise_one(connection, peer, each, now_us) for each in found)
 
 
-def _raise(connection: Connection, peer: str, found: Discrepancy, now_us: int) -> bool:
+def _raise_one(connection: Connection, peer: str, found: Discrepancy, now_us: int) -> bool:
     return findings.raise_finding(
         connection,
         kind=DiscrepancyKind.Name(found.kind).removeprefix("DISCREPANCY_KIND_"),

@@ -52,6 +52,9 @@ findings = Table(
     UniqueConstraint("kind", "peer", "exchange_id"),
 )
 
+LISTED: Final = 5_000
+"""Findings of one list at most; they fit a message of the desk."""
+
 _KIND: Final = re.compile("[A-Z][A-Z_]{0,31}")
 _LONGEST: Final = 200  # characters of detail and note
 _LATER: Final = {
@@ -94,13 +97,18 @@ def raise_finding(
 
 
 def list_findings(
-    connection: Connection, *, peer: str = "", state: FindingState.ValueType = FINDING_STATE_UNKNOWN
+    connection: Connection,
+    *,
+    peer: str = "",
+    state: FindingState.ValueType = FINDING_STATE_UNKNOWN,
+    limit: int = LISTED,
 ) -> list[Finding]:
     """List findings, those that are least done first and the newest of them first; empty and UNKNOWN: all."""
     held = findings.c
     query = select(findings).order_by(held.state, held.raised_us.desc(), held.finding_id)
     query = query.where(held.peer == peer) if peer else query
-    return [_finding(row) for row in connection.execute(query.where(held.state == state) if state else query)]
+    query = query.where(held.state == state) if state else query
+    return [_finding(row) for row in connection.execute(query.limit(limit))]
 
 
 def get_finding(connection: Connection, finding_id: bytes) -> Finding:
