@@ -477,6 +477,7 @@ def test_a_policy_tells_what_it_decides_by_and_remembers_a_bounded_number() -> N
     policy = Policy(FLOOR, release, ACCEPTED)
     assert (policy.floor, policy.release, policy.accepted) == (FLOOR, release, ACCEPTED)
     assert (policy._remembered.cache_info().maxsize or 10**9) <= 10_000
+    assert Policy(FLOOR, release, ACCEPTED, remembered=7)._remembered.cache_info().maxsize == 7
 
 
 def test_an_emergency_activates_only_rules_marked_for_it() -> None:
