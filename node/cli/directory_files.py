@@ -93,8 +93,9 @@ def private_key(path: Path, passphrase_file: Path | None) -> bytes:
     Raises:
         UsageError: it can't be read, is no Ed25519 key, or the passphrase is wrong.
     """
+    data = read(path)
     try:
-        return parse_private_key(read(path), _passphrase(passphrase_file))
+        return parse_private_key(data, _passphrase(passphrase_file))
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
 

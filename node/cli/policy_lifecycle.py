@@ -141,7 +141,7 @@ def history(*, officer: OfficerOption, layer: Layer = "", home: HomeOption = Non
     with desk(home_of(home), officer) as stub:
         states = stub.ListRulebooks(ListRulebooksRequest(layer=layer)).rulebooks
     rows = [_facts(state) for state in states]
-    only_json = {"proposed", "valid_from", "removal_signed_by", "removes_red_lines"}
+    only_json = {"proposed", "valid_from", "valid_until", "ended", "removal_signed_by", "removes_red_lines"}
     if not any(state.fault for state in states):
         only_json.add("fault")
     if not any(state.reason for state in states):

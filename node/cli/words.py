@@ -168,4 +168,4 @@ def parse_id(text: str) -> bytes:
     try:
         return UUID(text.strip()).bytes
     except ValueError:
-        raise UsageError(f"{text!r} is no id: copy it from `enlace case list` or `enlace case show`") from None
+        raise UsageError(f"{text!r} is no id: copy it whole from where it was listed") from None
