@@ -142,7 +142,7 @@ async def test_many_exchanges_come_page_by_page(nodes: World, begun_us: int) -> 
             await asyncio.gather(*[send(channel, request(each)) for each in queries[: count - first]])
     # GT's node did not ask these: somebody with its keys did, and MX's ledger is what tells.
     report = await reconciled(nodes, since_us=begun_us)
-    assert (report.here, report.there, report.findings) == (0, count, count)
+    assert (report.here, report.there, report.findings, report.discrepancy_count) == (0, count, count, count)
     assert {each.kind for each in report.discrepancies} == {DISCREPANCY_KIND_ONLY_THERE}
     assert len({each.exchange_id for each in report.discrepancies}) == count
     again = await reconciled(nodes, since_us=begun_us)

@@ -82,6 +82,7 @@ def test_open_ones_come_first_and_states_and_peers_narrow(connection: Connection
     assert [each.peer for each in findings.list_findings(connection, state=FINDING_STATE_EXPLAINED)] == ["MX"]
     assert [each.kind for each in findings.list_findings(connection, peer="US")] == ["LATE"]
     assert findings.list_findings(connection, peer="US", state=FINDING_STATE_CLOSED) == []
+    assert [each.peer for each in findings.list_findings(connection, limit=1)] == ["US"]
 
 
 def test_a_finding_has_an_owner_an_explanation_and_an_end(connection: Connection) -> None:
