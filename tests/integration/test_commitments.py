@@ -263,3 +263,10 @@ def test_ids_of_exchanges_with_others_are_known_as_such(database: Database, writ
         assert is_anybody_elses(connection, "MX", [*many, others])
         assert is_anybody_elses(connection, "MX", [local])
         assert is_anybody_elses(connection, "US", [mine])
+
+
+def test_a_question_that_is_none_is_a_damaged_line(database: Database, writer: Writer) -> None:
+    broken = line(LEAF_KIND_ANSWERED, DIRECTION_SENT, os.urandom(16), counterpart=b"\xff", sent=b"x")
+    append(writer, [broken])
+    with database.reading() as connection, pytest.raises(LedgerBrokenError, match="line 0"):
+        found(connection)
