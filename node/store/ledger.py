@@ -22,6 +22,7 @@ from node.errors import (
     LedgerError,
     SignatureError,
 )
+from node.ledger.bundle import StatementVerifier
 from node.ledger.chain import Chain
 from node.ledger.checkpoint import Checkpoint
 from node.ledger.leaf import parse_leaf, parse_opening, parse_shared, verify_opening
@@ -31,9 +32,6 @@ from node.store.lines import opening_context
 from node.store.vault import Vault, key_id_of
 from node.wire.envelope_pb2 import Statement
 from node.wire.ledger_pb2 import DIRECTION_SENT
-
-StatementVerifier = Callable[[bytes, bytes, bytes], None]
-"""Checks a statement, its key id and its signature. Raises SignatureError, or IdentityError where no key is known."""
 
 Progress = Callable[[int, int], None]
 """Told how many lines are done, of how many."""
