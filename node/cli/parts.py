@@ -18,6 +18,7 @@ from node.federation.determining import Determining
 from node.federation.distribution import Distribution
 from node.federation.emergencies import Emergencies
 from node.federation.freezing import Freezing
+from node.federation.receipts import Receipts
 from node.federation.reciprocating import Reciprocating
 from node.federation.servicer import ExchangeServicer
 from node.federation.standing import Standing
@@ -49,6 +50,7 @@ class Parts:
     emergencies: Emergencies
     reciprocating: Reciprocating
     witnessing: Witnessing
+    receipts: Receipts
     desk: DeskServicer
     roots: tuple[x509.Certificate, ...]  # of this country
     peer_tls: ServerTls

@@ -49,6 +49,7 @@ from node.federation.envelope import Signer
 from node.federation.finding import Finding
 from node.federation.freezing import Freezing
 from node.federation.holding import Holding
+from node.federation.receipts import Receipts
 from node.federation.reciprocating import Reciprocating
 from node.federation.reconciling import Reconciling
 from node.federation.servicer import ExchangeServicer
@@ -143,6 +144,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
     answering = Answering(standing, finding, vault, writer, holding, now_us, window_us)
     reconciling = Reconciling(standing, channels, database, writer, now_us, window_us)
     witnessing = Witnessing(standing, channels, database, writer, now_us)
+    receipts = Receipts(standing, channels, database, writer, now_us)
     exchange = ExchangeServicer(
         standing=standing,
         writer=writer,
@@ -153,6 +155,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         distribution=distribution,
         reconciling=reconciling,
         witnessing=witnessing,
+        receipts=receipts,
     )
     determining = Determining(standing, database, vault, writer, entries, now_us)
     freezing = Freezing(standing, database, vault, writer, entries, frozen, now_us)
@@ -198,6 +201,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         emergencies=emergencies,
         reciprocating=reciprocating,
         witnessing=witnessing,
+        receipts=receipts,
         desk=desk,
         roots=roots,
         peer_tls=ServerTls(own, own_roots),

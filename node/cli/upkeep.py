@@ -80,6 +80,7 @@ async def _keep_witnessed(parts: Parts) -> None:
         await asyncio.sleep(ROUND_S)
         try:
             await parts.witnessing.look()
+            await parts.receipts.look()
         except (EnlaceError, OSError):
             log.exception("witnessing_failed")
 

@@ -16,6 +16,7 @@ SUBMIT_CHECKPOINT = "/enlace.v1.Exchange/SubmitCheckpoint"
 GET_HEADS = "/enlace.v1.Exchange/GetHeads"
 GET_CONSISTENCY = "/enlace.v1.Exchange/GetConsistency"
 PUSH_SPLIT_VIEW = "/enlace.v1.Exchange/PushSplitView"
+GET_INCLUSION = "/enlace.v1.Exchange/GetInclusion"
 
 # Larger than any body of the contract; a peer can't make this node hold more.
 MAX_MESSAGE_BYTES = 262_144

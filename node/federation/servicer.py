@@ -29,6 +29,7 @@ from node.federation.boundary import Context, guarded
 from node.federation.distribution import Distribution
 from node.federation.health import CHECK, Health
 from node.federation.lines import line_of, shared_of_event
+from node.federation.receipts import Receipts
 from node.federation.reconciling import Reconciling
 from node.federation.standing import Standing
 from node.federation.witnessing import Witnessing
@@ -85,6 +86,7 @@ class ExchangeServicer:
     distribution: Distribution
     reconciling: Reconciling
     witnessing: Witnessing
+    receipts: Receipts
     health: Health = field(default_factory=Health)
     _under_way: Counter[str] = field(default_factory=Counter)
     _patience: dict[str, Patience] = field(default_factory=dict)
@@ -100,6 +102,7 @@ class ExchangeServicer:
             channels.GET_HEADS: self.witnessing.heads,
             channels.GET_CONSISTENCY: self.witnessing.consistency,
             channels.PUSH_SPLIT_VIEW: self.witnessing.split_view,
+            channels.GET_INCLUSION: self.receipts.inclusion,
             channels.GET_DIRECTORY: self.distribution.directory,
             channels.PUSH_REVOCATIONS: self.distribution.revocations,
         }

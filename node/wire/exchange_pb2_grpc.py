@@ -81,6 +81,11 @@ class ExchangeStub:
                 request_serializer=node_dot_wire_dot_witness__pb2.PushSplitViewRequest.SerializeToString,
                 response_deserializer=node_dot_wire_dot_witness__pb2.PushSplitViewResponse.FromString,
                 _registered_method=True)
+        self.GetInclusion = channel.unary_unary(
+                '/enlace.v1.Exchange/GetInclusion',
+                request_serializer=node_dot_wire_dot_witness__pb2.GetInclusionRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_witness__pb2.GetInclusionResponse.FromString,
+                _registered_method=True)
 
 
 class ExchangeServicer:
@@ -149,6 +154,13 @@ class ExchangeServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetInclusion(self, request, context):
+        """That an answer to the caller is in the peer's ledger, as the answer promised.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExchangeServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -196,6 +208,11 @@ def add_ExchangeServicer_to_server(servicer, server):
                     servicer.PushSplitView,
                     request_deserializer=node_dot_wire_dot_witness__pb2.PushSplitViewRequest.FromString,
                     response_serializer=node_dot_wire_dot_witness__pb2.PushSplitViewResponse.SerializeToString,
+            ),
+            'GetInclusion': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetInclusion,
+                    request_deserializer=node_dot_wire_dot_witness__pb2.GetInclusionRequest.FromString,
+                    response_serializer=node_dot_wire_dot_witness__pb2.GetInclusionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -441,6 +458,33 @@ class Exchange:
             '/enlace.v1.Exchange/PushSplitView',
             node_dot_wire_dot_witness__pb2.PushSplitViewRequest.SerializeToString,
             node_dot_wire_dot_witness__pb2.PushSplitViewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetInclusion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Exchange/GetInclusion',
+            node_dot_wire_dot_witness__pb2.GetInclusionRequest.SerializeToString,
+            node_dot_wire_dot_witness__pb2.GetInclusionResponse.FromString,
             options,
             channel_credentials,
             insecure,

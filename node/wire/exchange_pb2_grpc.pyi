@@ -51,6 +51,8 @@ class ExchangeStub:
     """That one checkpoint of the peer's own ledger extends another."""
     PushSplitView: _grpc.UnaryUnaryMultiCallable[_witness_pb2.PushSplitViewRequest, _witness_pb2.PushSplitViewResponse]
     """Two histories of one ledger; it verifies by itself."""
+    GetInclusion: _grpc.UnaryUnaryMultiCallable[_witness_pb2.GetInclusionRequest, _witness_pb2.GetInclusionResponse]
+    """That an answer to the caller is in the peer's ledger, as the answer promised."""
 
 @_typing.type_check_only
 class ExchangeAsyncStub(ExchangeStub):
@@ -73,6 +75,8 @@ class ExchangeAsyncStub(ExchangeStub):
     """That one checkpoint of the peer's own ledger extends another."""
     PushSplitView: _aio.UnaryUnaryMultiCallable[_witness_pb2.PushSplitViewRequest, _witness_pb2.PushSplitViewResponse]  # type: ignore[assignment]
     """Two histories of one ledger; it verifies by itself."""
+    GetInclusion: _aio.UnaryUnaryMultiCallable[_witness_pb2.GetInclusionRequest, _witness_pb2.GetInclusionResponse]  # type: ignore[assignment]
+    """That an answer to the caller is in the peer's ledger, as the answer promised."""
 
 class ExchangeServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -146,5 +150,13 @@ class ExchangeServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_witness_pb2.PushSplitViewResponse, _abc.Awaitable[_witness_pb2.PushSplitViewResponse]]:
         """Two histories of one ledger; it verifies by itself."""
+
+    @_abc_1.abstractmethod
+    def GetInclusion(
+        self,
+        request: _witness_pb2.GetInclusionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_witness_pb2.GetInclusionResponse, _abc.Awaitable[_witness_pb2.GetInclusionResponse]]:
+        """That an answer to the caller is in the peer's ledger, as the answer promised."""
 
 def add_ExchangeServicer_to_server(servicer: ExchangeServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17node/wire/witness.proto\x12\tenlace.v1\"N\n\x17SubmitCheckpointRequest\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\x12\x10\n\x08old_size\x18\x02 \x01(\x04\x12\r\n\x05proof\x18\x03 \x03(\x0c\"=\n\x18SubmitCheckpointResponse\x12\x13\n\x0b\x63osignature\x18\x01 \x01(\x0c\x12\x0c\n\x04seen\x18\x02 \x01(\x0c\"\x11\n\x0fGetHeadsRequest\"R\n\x10GetHeadsResponse\x12\x13\n\x0b\x63heckpoints\x18\x01 \x03(\x0c\x12)\n\x0bsplit_views\x18\x02 \x03(\x0b\x32\x14.enlace.v1.SplitView\"6\n\x15GetConsistencyRequest\x12\r\n\x05\x66irst\x18\x01 \x01(\x0c\x12\x0e\n\x06second\x18\x02 \x01(\x0c\"\'\n\x16GetConsistencyResponse\x12\r\n\x05proof\x18\x01 \x03(\x0c\"*\n\tSplitView\x12\r\n\x05\x66irst\x18\x01 \x01(\x0c\x12\x0e\n\x06second\x18\x02 \x01(\x0c\"@\n\x14PushSplitViewRequest\x12(\n\nsplit_view\x18\x01 \x01(\x0b\x32\x14.enlace.v1.SplitView\"\x17\n\x15PushSplitViewResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17node/wire/witness.proto\x12\tenlace.v1\"N\n\x17SubmitCheckpointRequest\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\x12\x10\n\x08old_size\x18\x02 \x01(\x04\x12\r\n\x05proof\x18\x03 \x03(\x0c\"=\n\x18SubmitCheckpointResponse\x12\x13\n\x0b\x63osignature\x18\x01 \x01(\x0c\x12\x0c\n\x04seen\x18\x02 \x01(\x0c\"\x11\n\x0fGetHeadsRequest\"R\n\x10GetHeadsResponse\x12\x13\n\x0b\x63heckpoints\x18\x01 \x03(\x0c\x12)\n\x0bsplit_views\x18\x02 \x03(\x0b\x32\x14.enlace.v1.SplitView\"6\n\x15GetConsistencyRequest\x12\r\n\x05\x66irst\x18\x01 \x01(\x0c\x12\x0e\n\x06second\x18\x02 \x01(\x0c\"\'\n\x16GetConsistencyResponse\x12\r\n\x05proof\x18\x01 \x03(\x0c\"*\n\tSplitView\x12\r\n\x05\x66irst\x18\x01 \x01(\x0c\x12\x0e\n\x06second\x18\x02 \x01(\x0c\"@\n\x14PushSplitViewRequest\x12(\n\nsplit_view\x18\x01 \x01(\x0b\x32\x14.enlace.v1.SplitView\"\x17\n\x15PushSplitViewResponse\"*\n\x13GetInclusionRequest\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\"V\n\x14GetInclusionResponse\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04leaf\x18\x02 \x01(\x0c\x12\r\n\x05proof\x18\x03 \x03(\x0c\x12\x12\n\ncheckpoint\x18\x04 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,4 +49,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUSHSPLITVIEWREQUEST']._serialized_end=489
   _globals['_PUSHSPLITVIEWRESPONSE']._serialized_start=491
   _globals['_PUSHSPLITVIEWRESPONSE']._serialized_end=514
+  _globals['_GETINCLUSIONREQUEST']._serialized_start=516
+  _globals['_GETINCLUSIONREQUEST']._serialized_end=558
+  _globals['_GETINCLUSIONRESPONSE']._serialized_start=560
+  _globals['_GETINCLUSIONRESPONSE']._serialized_end=646
 # @@protoc_insertion_point(module_scope)

@@ -62,3 +62,18 @@ def witnesses() -> None:
         sa.Column("found_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("digest", name="pk_split_views"),
     )
+    op.create_table(
+        "promises",
+        sa.Column("exchange_id", sa.LargeBinary(), nullable=False),
+        sa.Column("peer", sa.String(2), nullable=False),
+        sa.Column("line", sa.BigInteger(), nullable=False),
+        sa.Column("node", sa.String(64), nullable=False),
+        sa.Column("leaf_sha256", sa.LargeBinary(), nullable=False),
+        sa.Column("due_us", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.SmallInteger(), nullable=False),
+        sa.Column("asked_us", sa.BigInteger(), nullable=False),
+        sa.Column("inclusion", sa.LargeBinary()),
+        sa.PrimaryKeyConstraint("exchange_id", "peer", name="pk_promises"),
+    )
+    op.create_index("ix_promises_line", "promises", ["line"])
+    op.create_index("ix_promises_state", "promises", ["state", "asked_us"])
