@@ -1,7 +1,7 @@
 """Auditing at the desk: lines of the ledger with what opens them. That they were read is a line itself."""
 
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -32,6 +32,7 @@ from node.wire.ledger_pb2 import Decisions, LeafKind
 DEFAULT_LINES: Final = 100
 MOST_SINGLE: Final = 1_000
 _PAGE: Final = 200
+_MOST_NAMED: Final = 20  # characters: a reason for unmasking has to fit behind them
 _COUNTRY: Final = re.compile("[A-Z]{2}")
 
 
@@ -57,11 +58,12 @@ class Auditing:
             raise UsageError("peer: is no country's code of two capital letters")
         if len(request.lines) > MOST_SINGLE:
             raise UsageError(f"lines: at most {MOST_SINGLE:,}")
-        reason = f"LINES {len(request.lines)}" if request.lines else f"LEDGER {request.start} {request.peer}".rstrip()
+        single = sorted(set(request.lines))
+        reason = f"LINES {_which(single)}" if single else f"LEDGER {request.start} {request.peer}".rstrip()
         reading = Reading(self.standing, self.writer, self.clock)
         names = await reading.begin(officer, reason, unmask=request.unmask)
-        if request.lines:
-            for line in await self.database.read(lines_at, self.vault, frozenset(request.lines)):
+        if single:
+            for line in await self.database.read(lines_at, self.vault, single):
                 yield _shown(line, names)
             return
         start, left = request.start, request.limit or DEFAULT_LINES
@@ -139,6 +141,12 @@ class Auditing:
         key = SigningKey(signer.private_key)
         by = note_signer(origin, key.verify_key.encode(), lambda text: key.sign(text).signature)
         return sign_note(format_checkpoint(checkpoint), by), checkpoint
+
+
+def _which(lines: Sequence[int]) -> str:
+    """Name single lines for the line that says they were read; of many, how many and between which."""
+    text = ",".join(map(str, lines))
+    return text if len(text) <= _MOST_NAMED else f"{len(lines)} OF {lines[0]}-{lines[-1]}"
 
 
 def _shown(line: ListedLine, names: Names) -> ListLedgerResponse:

@@ -41,7 +41,8 @@ async def entry(desks: Desks) -> Entry:
         ("ListLedger", "auditor", ListLedgerRequest(), "LEDGER 0"),
         ("ListLedger", "auditor", ListLedgerRequest(start=2, peer="GT"), "LEDGER 2 GT"),
         ("ListLedger", "auditor", ListLedgerRequest(start=2, unmask="complaint 7"), "LEDGER 2 UNMASK complaint 7"),
-        ("ListLedger", "auditor", ListLedgerRequest(lines=[2, 0]), "LINES 2"),
+        ("ListLedger", "auditor", ListLedgerRequest(lines=[2, 0, 2]), "LINES 0,2"),
+        ("ListLedger", "auditor", ListLedgerRequest(lines=range(12)), "LINES 12 OF 0-11"),
     ],
 )
 async def test_lists_are_lines(desks: Desks, name: str, officer: str, request_: Message, reason: str) -> None:

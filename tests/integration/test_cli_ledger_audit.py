@@ -76,11 +76,9 @@ def test_a_sample_is_drawn_and_anybody_draws_the_same_again(auditor: Desk) -> No
     assert len(drawn["drawn"]) == 4
     assert max(drawn["drawn"]) < int(drawn["index"])
     assert [int(line.get("index", 0)) for line in drawn["found"]] == drawn["drawn"]
-    assert auditor.last_reasons(3) == [
-        ("READ", "SAMPLE COMMIT 4"),
-        ("READ", f"SAMPLE REVEAL {drawn['index']}"),
-        ("READ", "LINES 4"),
-    ]
+    commit, reveal, looked = auditor.last_reasons(3)
+    assert (commit, reveal) == (("READ", "SAMPLE COMMIT 4"), ("READ", f"SAMPLE REVEAL {drawn['index']}"))
+    assert looked == ("READ", "LINES " + ",".join(map(str, drawn["drawn"])))
     again = auditor.json("ledger", "sample", "--verify", drawn["revealed"])
     assert (again["drawn"], again["seed"]) == (drawn["drawn"], drawn["seed"])
     text = auditor.run("ledger", "sample", "--verify", drawn["revealed"], wide=True)
