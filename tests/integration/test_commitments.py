@@ -270,3 +270,14 @@ def test_a_question_that_is_none_is_a_damaged_line(database: Database, writer: W
     append(writer, [broken])
     with database.reading() as connection, pytest.raises(LedgerBrokenError, match="line 0"):
         found(connection)
+
+
+def test_a_page_is_not_looked_for_beyond_its_end(database: Database, writer: Writer) -> None:
+    made = [was_asked(START_US + n * 10 * S_US) for n in range(700)]
+    append(writer, [each for _, lines in made for each in lines])
+    with database.engine.begin() as connection:
+        connection.execute(text("UPDATE ledger_lines SET leaf = :leaf WHERE idx = 650"), {"leaf": b"damaged 2\x02MX"})
+    with database.reading() as connection:
+        assert ids(found(connection, limit=5)) == [exchange_id for exchange_id, _ in made[:5]]
+        with pytest.raises(LedgerBrokenError):
+            found(connection, limit=600)
