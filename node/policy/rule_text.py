@@ -98,7 +98,9 @@ def read_rule(tree: Tree, mistakes: Mistakes, layer: Layer, register: Register) 
     ]
     if restricts and any(DIMENSIONS[each.dimension].about == "subject" for each in when):
         for place, exception in unless:
-            if all(DIMENSIONS[each.dimension].about == "request" for each in exception):
+            asked = [DIMENSIONS[each.dimension] for each in exception]
+            # Nor does it together with something that is true of most records, such as what kind of thing it is of.
+            if any(each.asserted for each in asked) or all(each.about == "request" for each in asked):
                 mistakes.add(place, "what the asker says never lifts the protection of a person; name what is recorded")
     obligations, days = _obligations(fields)
     if obligations and (layer == "outbound" or effect == "deny"):

@@ -73,6 +73,11 @@ def mistakes(text: str, *, demonstration: bool = True) -> list[str]:
             "{purpose",
             "what the asker says never lifts the protection of a person",
         ),
+        (
+            rule(effect="deny", when="{role: [VICTIM]}", unless="[{urgency: [LIFE], kind: [PERSON]}]"),
+            "{urgency",
+            "what the asker says never lifts the protection of a person",
+        ),
         (rule(id="'a b'", data="{TELECOM: mask}"), "'a b'", "an id has letters"),
         (rule(title="2026", data="{TELECOM: mask}"), "2026", "title must be a text; put it in quotes"),
         (rule(title="{es: Víctimas}", data="{TELECOM: mask}"), "{es", "must also be in English"),
