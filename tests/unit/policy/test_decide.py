@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.policy.decide import ENTRY, HELD_SILENTLY, HIT, INVISIBLE, PENDING, Decision, Policy, decide
-from node.policy.evaluate import GENERALISE, MASK, PSEUDONYMISE, RELEASE, WITHHOLD, join
+from node.policy.evaluate import GENERALISE, MASK, PSEUDONYMISE, RELEASE, WITHHOLD, evaluate_layer, join
 from node.policy.facts import Facts
 from node.policy.rules import Rulebook
 from node.policy.vocabulary import CATEGORY_NUMBERS, DIMENSIONS, NEVER_LAWFUL, UNKNOWN, Obligation, Outcome
@@ -211,6 +211,15 @@ def test_a_limit_with_an_unaccepted_obligation_denies() -> None:
     rules = OPEN + rule(when="{recipient: [GT]}", obligations="{flags: [NO_ONWARD]}")
     assert decided(rules, accepted=frozenset()).outcome == INVISIBLE
     assert decided(rules).obligations == (codes_pb2.OBLIGATION_NO_ONWARD,)
+
+
+def test_rules_whose_obligations_are_not_all_accepted_are_told_of() -> None:
+    asking = book(OPEN + rule(effect="attach", obligations="{flags: [NO_ONWARD]}"))
+    none = frozenset[Obligation]()
+    for accepted, unaccepted in ((none, ["X-1"]), ({codes_pb2.OBLIGATION_NO_ONWARD}, []), (ACCEPTED, [])):
+        layer = evaluate_layer(asking, SUSPECT_PHONE, frozenset(accepted))
+        assert [each.id for each in layer.unaccepted] == unaccepted
+        assert [each.id for each in layer.fired] == ["OPEN", "X-1"]
 
 
 def test_retention_must_be_accepted_too() -> None:

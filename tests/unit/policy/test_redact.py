@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from node import schema
 from node.errors import PolicyError
-from node.policy import generalise
+from node.policy import generalise, treatment
 from node.policy import redact as redact_module
 from node.policy.decide import ENTRY, HIT, INVISIBLE, Decision, EntryOutcome, Grant, decide
 from node.policy.evaluate import GENERALISE, MASK, PSEUDONYMISE, RELEASE, WITHHOLD
@@ -159,9 +159,9 @@ def test_no_byte_of_what_is_withheld_leaves(
     ]
     for field, value in [*in_entity, *common]:
         level = levels.get(schema.category_of(field), WITHHOLD)
-        treatment = treatment_of(field, level)
-        same = treatment == GENERALISE and schema.generaliser_of(field) == 5  # GENERALISER_SAME
-        leaves = treatment == RELEASE and (entry.text_reviewed or not schema.is_free_text(field))
+        treated = treatment_of(field, level)
+        same = treated == GENERALISE and schema.generaliser_of(field) == 5  # GENERALISER_SAME
+        leaves = treated == RELEASE and (entry.text_reviewed or not schema.is_free_text(field))
         assert (value in data) == (leaves or same), field.full_name
 
 
@@ -412,6 +412,12 @@ def leaves_of(holder: FieldDescriptor) -> set[str]:
         inner = field.message_type
         found |= {field.full_name} if inner is None or schema.is_value(inner) else leaves_of(field)
     return found
+
+
+def test_the_table_goes_on_where_a_list_of_parts_follows_other_fields() -> None:
+    found = [each.name for each in treatment._leaf_fields(entry_pb2.Entry.DESCRIPTOR)]
+    assert found[0] == "entry_id"
+    assert "telephone" in found
 
 
 # --- fields as a later contract may have them ------------------------------------------------------------------------
