@@ -12,7 +12,7 @@ from node.cli.home import database_at, home_of
 from node.cli.output import HomeOption, JsonOption, show_rows, time_text
 from node.config import Config, load_config
 from node.errors import LedgerBrokenError, LedgerError, NoteError, ProofError, UnknownMemberError
-from node.federation.witnessing import opened_of, quorum_of, witness_keys
+from node.federation.signed_checkpoints import opened_of, quorum_of, witness_keys
 from node.identity.directory import DAY_US, TrustedDirectory
 from node.ledger.checkpoint import Checkpoint, SignedCheckpoint, origin_of
 from node.store import directories

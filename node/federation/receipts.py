@@ -17,8 +17,8 @@ from sqlalchemy import Connection
 
 from node.errors import EnlaceError, LedgerError, MalformedError, NotFoundError, ProofError
 from node.federation.channels import GET_INCLUSION, Channels
+from node.federation.signed_checkpoints import opened_of, quorum_of, witness_keys
 from node.federation.standing import Standing
-from node.federation.witnessing import opened_of, quorum_of, witness_keys
 from node.identity.certificates import Peer
 from node.identity.directory import TrustedDirectory
 from node.ledger.checkpoint import origin_of, parse_checkpoint

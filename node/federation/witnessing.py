@@ -9,7 +9,7 @@ each other: they begin with "cosignature/v1", "DSSEv1" and the name of the feder
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
@@ -24,19 +24,17 @@ from node.errors import EnlaceError, MalformedError, MisdirectedError, NoteError
 from node.federation import metrics
 from node.federation.channels import GET_CONSISTENCY, GET_HEADS, PUSH_SPLIT_VIEW, SUBMIT_CHECKPOINT, Channels
 from node.federation.lines import local_line
+from node.federation.signed_checkpoints import country_of, opened_of, quorum_of, witness_keys
 from node.federation.standing import Standing
 from node.identity.certificates import Peer
-from node.identity.directory import TrustedDirectory
 from node.ledger.checkpoint import (
     Checkpoint,
-    SignedCheckpoint,
     cosigner,
     format_checkpoint,
-    open_checkpoint,
     origin_of,
     parse_checkpoint,
 )
-from node.ledger.note import COSIGNATURE_V1, ED25519, VerifierKey, note_signer, sign_note, signature_line
+from node.ledger.note import note_signer, sign_note, signature_line
 from node.ledger.rfc6962 import verify_consistency
 from node.ledger.witness import Seen, Verdict, is_split, split_digest
 from node.store.database import Database
@@ -78,42 +76,6 @@ MOST_NOTE_BYTES: Final = 4_096  # of a checkpoint to be kept
 CLOCK_US: Final = 300_000_000  # a cosignature from further ahead is not believed
 
 M = TypeVar("M", bound=Message)
-
-
-def log_keys(directory: TrustedDirectory, country: str, origin: str) -> Iterator[VerifierKey]:
-    """Yield the keys, of whatever time, that a directory names for a country's ledger of this name."""
-    for node in directory.member(country).nodes:
-        if origin_of(directory.federation, country, node.name) == origin:
-            for key in node.signing_keys:
-                yield VerifierKey(origin, ED25519, key.public_key)
-
-
-def witness_keys(directory: TrustedDirectory, country: str) -> Iterator[VerifierKey]:
-    """Yield the keys, of whatever time, with which a country's nodes cosign."""
-    for node in directory.member(country).nodes:
-        for key in node.signing_keys:
-            yield VerifierKey(origin_of(directory.federation, country, node.name), COSIGNATURE_V1, key.public_key)
-
-
-def quorum_of(directory: TrustedDirectory) -> int:
-    """Return how many countries other than a ledger's own must cosign its checkpoint for it to be witnessed."""
-    return max(1, directory.witness_quorum)
-
-
-def opened_of(
-    directory: TrustedDirectory, country: str, note: bytes, witnesses: Sequence[VerifierKey] = ()
-) -> SignedCheckpoint:
-    """Return a checkpoint of one of a country's ledgers, verified under the keys that the directory names.
-
-    Raises:
-        NoteError: it is none, of another ledger, or signed by no such key.
-        UnknownMemberError: the country is not in the directory.
-    """
-    origin = note.split(b"\n", 1)[0].decode(errors="replace")
-    for key in log_keys(directory, country, origin):
-        with suppress(NoteError):
-            return open_checkpoint(note, log=key, witnesses=witnesses)
-    raise NoteError(f"it is no checkpoint of {country} that is signed by a key in the directory")
 
 
 @dataclass(slots=True)
@@ -325,7 +287,7 @@ class Witnessing:
 
     async def _compare_one(self, note: bytes) -> None:
         """Compare what somebody else has seen of a ledger with what was seen here."""
-        country = _country_of(note)
+        country = country_of(note)
         if country == self.standing.country:
             return
         other = self._own_word(country, note)[0]
@@ -363,7 +325,7 @@ class Witnessing:
         return True
 
     async def _take_split_view(self, view: SplitView) -> None:
-        country = _country_of(view.first)
+        country = country_of(view.first)
         one, other = self._own_word(country, view.first)[0], self._own_word(country, view.second)[0]
         if not is_split(one.checkpoint, other.checkpoint):
             raise ProofError("the two checkpoints don't prove that there are two histories")
@@ -426,12 +388,6 @@ def _proof(connection: Connection, first: Checkpoint, second: Checkpoint) -> lis
 
 def _kept(note: bytes | None) -> Checkpoint | None:
     return None if note is None else parse_checkpoint(note.rpartition(b"\n\n")[0] + b"\n")
-
-
-def _country_of(note: bytes) -> str:
-    """The country that a checkpoint names; whether it is that country's is verified next."""
-    parts = note.split(b"\n", 1)[0].decode(errors="replace").split("/")
-    return parts[1] if len(parts) == 3 else ""  # noqa: PLR2004 federation, country, node
 
 
 def _parsed(kind: type[M], data: bytes) -> M:

@@ -12,7 +12,7 @@ from sqlalchemy import delete
 from node.cli.parts import Parts
 from node.cli.serving import running
 from node.federation.channels import GET_CONSISTENCY, PUSH_SPLIT_VIEW, SUBMIT_CHECKPOINT
-from node.federation.witnessing import opened_of, witness_keys
+from node.federation.signed_checkpoints import opened_of, witness_keys
 from node.ledger.checkpoint import Checkpoint, format_checkpoint, origin_of
 from node.ledger.note import note_signer, sign_note
 from node.ledger.rfc6962 import EMPTY_ROOT, consistency_proof, root_of
