@@ -5,6 +5,7 @@ import pytest_asyncio
 from google.protobuf.message import Message
 
 from node.wire import desk_pb2
+from node.wire.bundle_pb2 import ProveLineRequest
 from node.wire.codes_pb2 import CRIME_TRAFFICKING, UNIT_TYPE_POLICE_INTELLIGENCE
 from node.wire.desk_pb2 import (
     OFFICER_ROLE_UNIT,
@@ -39,6 +40,8 @@ async def entry(desks: Desks) -> Entry:
         ("ListLife", "focal", desk_pb2.ListLifeRequest(), "LIFE"),
         ("RehearsePairing", "focal", desk_pb2.RehearsePairingRequest(peer="GT"), "REHEARSAL GT"),
         ("ListLedger", "auditor", ListLedgerRequest(), "LEDGER 0"),
+        ("ProveLine", "auditor", ProveLineRequest(index=0), "PROVE 0"),
+        ("ProveLine", "auditor", ProveLineRequest(index=0, unmask="FILE 12"), "PROVE 0 UNMASK FILE 12"),
         ("ListLedger", "auditor", ListLedgerRequest(start=2, peer="GT"), "LEDGER 2 GT"),
         ("ListLedger", "auditor", ListLedgerRequest(start=2, unmask="complaint 7"), "LEDGER 2 UNMASK complaint 7"),
         ("ListLedger", "auditor", ListLedgerRequest(lines=[2, 0, 2]), "LINES 0,2"),
