@@ -46,6 +46,6 @@ def opened_of(
 
 
 def country_of(note: bytes) -> str:
-    """Return the country that a checkpoint names, or nothing; whether it is that country's is for `opened_of` to say."""
+    """Return the country that a checkpoint names, if it does; whether it is its own is for `opened_of` to say."""
     parts = note.split(b"\n", 1)[0].decode(errors="replace").split("/")
     return parts[1] if len(parts) == 3 else ""  # noqa: PLR2004 federation, country, node
