@@ -105,6 +105,17 @@ def test_a_grant_implies_existence_and_reference() -> None:
     assert decision.level(REFERENCE) == RELEASE
 
 
+@pytest.mark.parametrize("category", ["EXISTENCE", "REFERENCE"])
+def test_a_grant_of_existence_or_reference_grants_both(category: str) -> None:
+    release = book(rule(effect="allow", when=NO_SELECTOR, data=f"{{{category}: release}}"))
+    for decision in (
+        decide(FLOOR, release, SUSPECT_PHONE, ACCEPTED, NOW_US),
+        Policy(FLOOR, release, ACCEPTED).decide(SUSPECT_PHONE, NOW_US),
+    ):
+        assert decision.outcome == HIT
+        assert {each for each, level in decision.levels if level == RELEASE} == {EXISTENCE, REFERENCE}
+
+
 def test_a_grant_of_what_this_kind_can_not_hold_betrays_nothing() -> None:
     decision = decided(rule(effect="allow", when=NO_SELECTOR, data="{ROUTE: release, SOURCE: release}"))
     assert decision.outcome == INVISIBLE
@@ -220,6 +231,7 @@ def test_rules_whose_obligations_are_not_all_accepted_are_told_of() -> None:
         layer = evaluate_layer(asking, SUSPECT_PHONE, frozenset(accepted))
         assert [each.id for each in layer.unaccepted] == unaccepted
         assert [each.id for each in layer.fired] == ["OPEN", "X-1"]
+        assert layer.denied == bool(unaccepted)
 
 
 def test_retention_must_be_accepted_too() -> None:
