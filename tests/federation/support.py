@@ -12,10 +12,11 @@ from google.protobuf.message import Message
 from node.federation.envelope import STATEMENT_TYPE
 from node.identity.directory import TrustedDirectory
 from node.identity.keys import verify_signature
+from node.ledger.bundle import StatementVerifier
 from node.ledger.leaf import parse_private, unpad
 from node.store.database import Database
 from node.store.keystore import KeyStore
-from node.store.ledger import Report, StatementVerifier, verify_ledger
+from node.store.ledger import Report, verify_ledger
 from node.store.listing import ListedLine, list_lines, read_head
 from node.store.vault import Vault, read_key_file
 from node.wire.codes_pb2 import (
