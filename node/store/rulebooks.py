@@ -109,11 +109,15 @@ def propose(
     to see.
 
     Raises:
-        ApprovalError: another text was proposed under the same name and version.
+        ApprovalError: another text was proposed under the same name and version, or this one by somebody else.
     """
     _, said = parse_signed_approval(SignedRulebookApproval(approval=approval).SerializeToString())
     keep(connection, book, text, said.time_us)
     which = {"layer": book.layer, "sha256": book.sha256}
+    before = select(rulebook_proposals.c.author).where(rulebook_proposals.c.sha256 == book.sha256)
+    author = connection.execute(before).scalar_one_or_none()
+    if author not in {None, said.author}:  # else the author could sign what somebody else brought once more
+        raise ApprovalError(f"{author} has proposed it and stays its author: only {author} proposes it again")
     for table in (rulebook_signatures, rulebook_proposals):
         connection.execute(delete(table).where(table.c.layer == book.layer, table.c.sha256 == book.sha256))
     reports = {"proof": proof.encode(), "rehearsal": rehearsal.encode()}

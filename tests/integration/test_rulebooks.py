@@ -228,6 +228,12 @@ def test_proposed_again_the_signatures_start_anew(shelf: Shelf) -> None:
     assert rulebooks.signers(proposal, shelf.focal) == ([], [])
 
 
+def test_who_proposed_a_text_stays_its_author(shelf: Shelf) -> None:
+    propose(shelf.connection, ONE, approval_of(ONE, START_US, author="luz"))
+    with pytest.raises(ApprovalError, match="luz has proposed it and stays its author"):
+        propose(shelf.connection, ONE, approval_of(ONE, START_US))
+
+
 def test_a_floor_never_gets_older_nor_changes_under_its_version(shelf: Shelf) -> None:
     floor = (Path(__file__).parents[2] / "node" / "policy" / "rulebooks" / "floor.yaml").read_bytes()
     second = floor.replace(b"\nversion: 1\n", b"\nversion: 2\n")
