@@ -493,6 +493,18 @@ def test_a_red_line_that_asks_for_approval_is_kept_by_a_hold() -> None:
     assert (crossed.red_lines_crossed, crossed.level(TELECOM)) == (("R",), WITHHOLD)
 
 
+def test_no_approval_lifts_a_red_line_on_what_is_released() -> None:
+    lines = APPROVAL.replace("never_without_approval", "never_release")
+    floor, release = book(OPEN, "floor", lines), book(OPEN + HOLD)
+    for held in (
+        decided(OPEN + HOLD, H3, red_lines=lines),
+        decided(OPEN + HOLD, H3, floor=floor),
+        Policy(floor, release, ACCEPTED).decide(H3, NOW_US),
+    ):
+        assert held.outcome == PENDING
+        assert (held.red_lines_crossed, held.level(TELECOM), held.level(IDENTITY)) == (("R",), WITHHOLD, RELEASE)
+
+
 def test_a_policy_tells_what_it_decides_by_and_remembers_a_bounded_number() -> None:
     release = book(OPEN)
     policy = Policy(FLOOR, release, ACCEPTED)
