@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from node.errors import PolicyError, RulebookError
 from node.policy import reference
-from node.policy.compile import Bound, Compiled, compiled
+from node.policy.compile import Bound, Compiled, _Pair, compiled
 from node.policy.compile_check import verify_masks
 from node.policy.decide import ENTRY, HIT, PENDING, Decision, Policy
 from node.policy.evaluate import EXISTENCE, MASK, PSEUDONYMISE, RELEASE, WITHHOLD, is_firing, is_met
@@ -248,6 +248,9 @@ def test_recipients_share_what_was_compiled() -> None:
     assert compiled(floor, release) is compiled(floor, release)
     assert compiled(floor, release) is not compiled(floor, load("mx"))
     assert isinstance(compiled(floor, release), Compiled)
+    assert _Pair(floor, release) == _Pair(floor, release)
+    for other in (_Pair(load("floor"), release), _Pair(floor, load("mx")), _Pair(release, floor), (floor, release)):
+        assert _Pair(floor, release) != other
 
 
 # --- laws that hold for every rulebook and situation -----------------------------------------------------------------

@@ -32,7 +32,10 @@ def decided(
     accepted: frozenset[Obligation] = ACCEPTED,
     now_us: int = NOW_US,
 ) -> Decision:
-    return decide(floor, book(rules, red_lines=red_lines), facts, accepted, now_us)
+    release = book(rules, red_lines=red_lines)
+    decision = decide(floor, release, facts, accepted, now_us)
+    assert Policy(floor, release, accepted).decide(facts, now_us) == decision
+    return decision
 
 
 # --- the lattice -----------------------------------------------------------------------------------------------------
