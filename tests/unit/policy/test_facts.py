@@ -371,6 +371,32 @@ def test_what_is_remembered_changes_no_fact(entry: entry_pb2.Entry) -> None:
     assert derive_facts(request, entry, NOW_US) == alone
 
 
+@pytest.mark.parametrize("holder", ["protection", "inherited"])
+@pytest.mark.parametrize(
+    ("recorded", "fact", "word"),
+    [
+        ({"victim": codes_pb2.TRI_YES}, "victim", "YES"),
+        ({"age": codes_pb2.AGE_CLASS_MINOR}, "minor", "IS_MINOR"),
+        ({"asylum": codes_pb2.ASYLUM_STATE_CLAIMED}, "asylum", "CLAIMED"),
+        ({"witness_protection": codes_pb2.TRI_YES}, "witness", "YES"),
+        ({"stateless": codes_pb2.TRI_YES}, "stateless", "YES"),
+        ({"exposure": codes_pb2.EXPOSURE_JOURNALIST}, "exposure", "JOURNALIST"),
+        ({"torture_derived": codes_pb2.TRI_YES}, "torture_derived", "YES"),
+        ({"origins": ["GT"]}, "recipient_is_origin", "IS_ORIGIN"),
+        ({"origins_complete": False}, "recipient_is_origin", "UNKNOWN"),
+        ({"torture_risk": ["GT"]}, "torture_risk", "AT_RISK"),
+        ({"death_penalty_risk": ["GT"]}, "death_penalty", "AT_RISK"),
+        ({"consents": [entry_pb2.Consent(**CONSENT)]}, "consent", "RECORDED_BY_ORIGINATOR"),
+        ({"assurances": [entry_pb2.Assurance(recipient="GT", given_us=NOW_US)]}, "assurance", "GIVEN"),
+    ],
+)
+def test_each_protection_reaches_its_fact(holder: str, recorded: dict[str, Any], fact: str, word: str) -> None:
+    entry = phone()
+    entry.ClearField("inherited")
+    getattr(entry, holder).CopyFrom(assessed(**recorded))
+    assert getattr(derived(entry, purpose=codes_pb2.PURPOSE_VICTIM_ID), fact) == word
+
+
 def test_each_part_of_a_protection_is_read_but_who_asserted_it() -> None:
     read = {*PROTECTION_CODES, *PROTECTION_LISTS, "consents", "assurances"}
     for field in entry_pb2.Protection.DESCRIPTOR.fields:
