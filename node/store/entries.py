@@ -27,7 +27,7 @@ from node.errors import DecryptionError, KeyErasedError, NotFoundError, RecordEr
 from node.records.lookup import LookupKey, entry_tokens
 from node.store import disclosures, freezes
 from node.store.database import Database
-from node.store.entry_rows import EntryState, entry_context
+from node.store.entry_rows import EntryState, entry_context, superseded_context
 from node.store.frozen import Frozen
 from node.store.ids import ID_BYTES, new_id
 from node.store.inheritance import (
@@ -148,12 +148,13 @@ class Entries:
 
         Raises:
             NotFoundError: there was no such revision.
+            KeyErasedError, DecryptionError: it was erased or altered.
         """
         old = entry_revisions.c
         query = select(old.entry_id, old.case_id, old.revision, old.sealed)
         row = connection.execute(query.where(old.entry_id == entry_id, old.revision == revision)).one_or_none()
         if row is not None:
-            return self._opened(*row)
+            return Entry.FromString(self._vault.open(row.case_id, superseded_context(*row[:3]), row.sealed))
         entry = self.get(connection, entry_id)
         if entry.revision != revision:
             raise NotFoundError(f"the entry has no revision {revision}")
@@ -207,6 +208,7 @@ class Entries:
             NotFoundError: the end of a link is not there.
             RecordError: it moved to another case, lacks its unit or review date, or a value can't be normalised.
             UsageError: somebody else has changed the entry since it was read.
+            KeyErasedError, DecryptionError: it, or what inherits from it, was erased or altered.
         """
         entry = _completed(new, now_us)
         verify_successor(old, entry)
@@ -317,12 +319,9 @@ class Entries:
             self._frozen.load(connection)
 
     def _write_revision(self, connection: Connection, entry: Entry, now_us: int) -> None:
-        held, old = entries.c, entry.revision
-        this = (held.entry_id == entry.entry_id, held.revision == old)
-        names = ["entry_id", "revision", "case_id", "written_us", "sealed"]
-        kept = select(*(held[name] for name in names)).where(*this)
-        connection.execute(insert(entry_revisions).from_select(names, kept))
-        entry.revision = old + 1
+        this = (entries.c.entry_id == entry.entry_id, entries.c.revision == entry.revision)
+        self._keep_superseded(connection, entry.entry_id, entry.revision)
+        entry.revision += 1
         values = {
             "revision": entry.revision,
             "unit": entry.unit,
@@ -332,6 +331,18 @@ class Entries:
         }
         if connection.execute(update(entries).where(*this).values(values)).rowcount != 1:
             raise UsageError("the entry was changed by somebody else meanwhile: read it again")
+
+    def _keep_superseded(self, connection: Connection, entry_id: bytes, revision: int) -> None:
+        """Keep the same bytes under another seal: copied back with SQL, they would undo whatever protection came."""
+        held = entries.c
+        query = select(*_ROW, held.written_us).where(held.entry_id == entry_id, held.revision == revision)
+        row = connection.execute(query.with_for_update(key_share=True)).one_or_none()
+        if row is None:  # changed meanwhile: the update that follows says so
+            return
+        place = (row.entry_id, row.case_id, row.revision)
+        data = self._vault.open(row.case_id, entry_context(*place), row.sealed)
+        sealed = self._vault.seal(row.case_id, superseded_context(*place), data)
+        connection.execute(insert(entry_revisions).values({**row._asdict(), "sealed": sealed}))
 
     def _sealed(self, entry: Entry) -> bytes:
         context = entry_context(entry.entry_id, entry.case_id, entry.revision)

@@ -11,5 +11,10 @@ class EntryState(IntEnum):
 
 
 def entry_context(entry_id: bytes, case_id: bytes, revision: int) -> bytes:
-    """Return what a revision is sealed for: its own place, and no other."""
+    """Return what a revision is sealed for while it is the current one: its own place, and no other."""
     return b"enlace/v1/entry\0" + entry_id + case_id + revision.to_bytes(8, "big")
+
+
+def superseded_context(entry_id: bytes, case_id: bytes, revision: int) -> bytes:
+    """Return what a revision is sealed for once another has followed, so that SQL can't make it current again."""
+    return b"enlace/v1/superseded-entry\0" + entry_id + case_id + revision.to_bytes(8, "big")

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, and_, select
 
 from node.errors import DecryptionError, KeyErasedError
 from node.records.lookup import LookupKey, entry_tokens
-from node.store.entry_rows import EntryState, entry_context
+from node.store.entry_rows import EntryState, superseded_context
 from node.store.freezes import Mark, is_own, read_mark
 from node.store.safeguard_tables import freezes
 from node.store.tables import entries, entry_revisions
@@ -84,7 +84,7 @@ class Frozen:
         self._peers, self.mark = peers, mark
 
     def _loaded(self, row: Row[*tuple[object, ...]]) -> _View:
-        context = entry_context(row.entry_id, row.case_id, row.revision)
+        context = superseded_context(row.entry_id, row.case_id, row.revision)
         view = _View(row.case_id, context, row.sealed, row.until_us, frozenset())
         known = self._peers[row.peer].by_entry.get(row.entry_id) if row.peer in self._peers else None
         if known is not None and known.context == context:

@@ -79,7 +79,10 @@ entry_revisions = Table(
     Column("written_us", BigInteger, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
 )
-"""Superseded revisions, byte for byte as they were: a past decision must stay explainable."""
+"""Superseded revisions, byte for byte as they were: a past decision must stay explainable.
+
+The same bytes, sealed anew as superseded: what lies here does not open as a current entry, nor the other way round.
+"""
 
 lookups = Table(
     "lookups",

@@ -1,11 +1,13 @@
 import pytest
 from sqlalchemy import Connection, delete, select, text, update
+from structlog.testing import capture_logs
 
 from node.errors import DecryptionError, KeyErasedError, NotFoundError, RecordError, UsageError
 from node.records.lookup import selector_tokens
 from node.store.cases import Cases
 from node.store.database import Database
 from node.store.entries import Entries
+from node.store.entry_rows import entry_context, superseded_context
 from node.store.ids import new_id
 from node.store.tables import bonds, entry_revisions, lookups
 from node.store.tables import entries as entries_table
@@ -136,6 +138,74 @@ async def test_a_record_altered_by_sql_is_passed_over_and_an_error_to_who_reads_
         entries.get(connection, one.entry_id)
 
 
+@pytest.mark.parametrize("by", ["its own officer", "inheritance", "a confirmed change"])
+async def test_a_superseded_revision_put_back_by_sql_is_passed_over_and_an_error_to_who_reads_it(
+    *, database: Database, entries: Entries, vault: Vault, case: Case, by: str
+) -> None:
+    (first,) = written(database, entries, telephone(case))
+    protected = Protection(witness_protection=Tri.TRI_YES)
+    with database.engine.begin() as connection:
+        if by == "inheritance":
+            entries.insert(connection, [person(case, uses(first), protection=protected)], START_US)
+        else:
+            change = edited(first)
+            change.protection.CopyFrom(protected)
+            entries.update(connection, first, change, START_US, may_weaken=by == "a confirmed change")
+        second = entries.get(connection, first.entry_id)
+    assert second.revision == 2
+    assert await found(database, entries, tokens_of(vault)) == [second]
+    with database.engine.begin() as connection:
+        connection.execute(text(PUT_BACK), {"one": first.entry_id})
+    with capture_logs() as logs:
+        assert await found(database, entries, tokens_of(vault)) == []
+    assert logs == [{"event": "entries_unreadable", "count": 1, "log_level": "error"}]
+    with database.engine.begin() as connection:
+        with pytest.raises(DecryptionError):
+            entries.get(connection, first.entry_id)
+        with pytest.raises(DecryptionError):
+            entries.of_case(connection, case.case_id)
+        with pytest.raises(DecryptionError):
+            list(entries.active(connection, START_US, 10))
+        with pytest.raises(DecryptionError):  # nor is it made current by being changed
+            entries.update(connection, first, first, START_US)
+
+
+PUT_BACK = """
+UPDATE entries SET revision = 1, sealed = (SELECT sealed FROM entry_revisions WHERE entry_id = :one AND revision = 1)
+WHERE entry_id = :one
+"""
+
+
+def test_a_current_revision_copied_by_sql_does_not_open_as_a_superseded_one(
+    database: Database, entries: Entries, case: Case
+) -> None:
+    (first,) = written(database, entries, telephone(case))
+    with database.engine.begin() as connection:
+        connection.execute(text(COPY))
+        with pytest.raises(DecryptionError):
+            entries.revision(connection, first.entry_id, 1)
+        assert entries.get(connection, first.entry_id) == first
+
+
+COPY = """
+INSERT INTO entry_revisions (entry_id, revision, case_id, written_us, sealed)
+SELECT entry_id, revision, case_id, written_us, sealed FROM entries
+"""
+
+
+def test_a_key_erased_takes_superseded_revisions_along(
+    database: Database, entries: Entries, vault: Vault, case: Case
+) -> None:
+    (first,) = written(database, entries, telephone(case))
+    with database.engine.begin() as connection:
+        entries.update(connection, first, first, START_US)
+    vault.erase_keys((case.case_id,), START_US)
+    with database.reading() as connection:
+        for revision in (1, 2):
+            with pytest.raises(KeyErasedError):
+                entries.revision(connection, first.entry_id, revision)
+
+
 async def test_a_record_with_a_flipped_byte_answers_as_nothing_does(
     database: Database, entries: Entries, vault: Vault, case: Case
 ) -> None:
@@ -191,9 +261,13 @@ def test_what_is_handed_in_is_left_as_it_is(connection: Connection, entries: Ent
     assert new.SerializeToString(deterministic=True) == before
 
 
-def test_an_update_keeps_the_old_revision_byte_for_byte(connection: Connection, entries: Entries, case: Case) -> None:
+def test_an_update_keeps_the_old_revision_byte_for_byte(
+    connection: Connection, entries: Entries, vault: Vault, case: Case
+) -> None:
     (first,) = entries.insert(connection, [telephone(case)], START_US)
+    place = (first.entry_id, case.case_id, 1)
     sealed = connection.execute(select(entries_table.c.sealed)).scalar_one()
+    data = vault.open(case.case_id, entry_context(*place), sealed)
     change = edited(first)
     change.telecom.platform = "Signal"
     second = entries.update(connection, first, change, START_US + 5)
@@ -201,7 +275,8 @@ def test_an_update_keeps_the_old_revision_byte_for_byte(connection: Connection, 
     assert entries.get(connection, first.entry_id) == second
     assert entries.revision(connection, first.entry_id, 1) == first
     assert entries.revision(connection, first.entry_id, 2) == second
-    assert connection.execute(select(entry_revisions.c.sealed)).scalar_one() == sealed
+    kept = connection.execute(select(entry_revisions.c.sealed)).scalar_one()
+    assert vault.open(case.case_id, superseded_context(*place), kept) == data
     with pytest.raises(NotFoundError):
         entries.revision(connection, first.entry_id, 3)
 

@@ -7,14 +7,15 @@ from pathlib import Path
 import grpc
 import msgspec
 import pytest
-from sqlalchemy import URL
+from sqlalchemy import URL, create_engine, select, update
 
 from node.cli.demo.federation import free_ports
 from node.cli.serving import running
 from node.config import Listen
 from node.store import disclosures
+from node.store.tables import entries, entry_revisions
 from node.wire.codes_pb2 import LINK_KIND_USES, TRI_YES
-from node.wire.desk_pb2 import GetCaseRequest, ListCasesRequest
+from node.wire.desk_pb2 import GetCaseRequest, GetEntryRequest, ListCasesRequest
 from node.wire.desk_pb2_grpc import DeskStub
 from node.wire.entry_pb2 import Entry, Link
 from node.wire.exchange_pb2 import Answer, Query, QueryResponse
@@ -37,7 +38,7 @@ from tests.world import DAY_US, World, now_us
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SEEN, MOVED, AWAY, EXPIRING, ORDINARY, KEPT, UNSEEN, USED = (f"+120255501{number}" for number in range(70, 78))
+SEEN, MOVED, AWAY, EXPIRING, ORDINARY, KEPT, UNSEEN, USED, UNDONE = (f"+120255501{number}" for number in range(70, 79))
 OTHERS = "+12025550189"
 LASTS_US = 12_000_000
 PERSON = "Invented Claimant"
@@ -47,14 +48,14 @@ PERSON = "Invented Claimant"
 def world(world: World) -> World:
     """MX with telephones of suspects from GT, of which two are reviewed in some seconds."""
     soon = now_us() + LASTS_US
-    entries = {number: with_protection(number, origins=["GT"]) for number in (SEEN, MOVED, KEPT, UNSEEN, USED)}
-    entries |= {number: with_protection(number, origins=["GT"]) for number in (EXPIRING, ORDINARY)}
-    entries[AWAY] = with_protection(AWAY, origins=["HN"])
+    records = {number: with_protection(number, origins=["GT"]) for number in (SEEN, MOVED, KEPT, UNSEEN, USED, UNDONE)}
+    records |= {number: with_protection(number, origins=["GT"]) for number in (EXPIRING, ORDINARY)}
+    records[AWAY] = with_protection(AWAY, origins=["HN"])
     for number in (EXPIRING, ORDINARY, KEPT):
-        entries[number].review_us = soon
+        records[number].review_us = soon
     somebody = asserted(person(PERSON, origins=["GT"]))
     case = case_record()
-    world["MX"].write((case, [*entries.values(), somebody]))
+    world["MX"].write((case, [*records.values(), somebody]))
     return world
 
 
@@ -176,6 +177,28 @@ async def test_who_saw_nothing_keeps_nothing(desks: Desks) -> None:
     old = await protect(desks, UNSEEN)
     assert await shown(desks.world, UNSEEN) == Answer()
     assert old.entry_id not in [each.entry_id for each in await listed(desks)]
+
+
+async def test_an_older_revision_that_sql_puts_back_shows_nothing(desks: Desks) -> None:
+    """Who never saw it would see it as it was before it was protected."""
+    old = await protect(desks, UNDONE)
+    assert await shown(desks.world, UNDONE) == Answer()
+    assert len((await shown(desks.world, UNDONE, "US")).hits) == 1
+    kept, past = entries.c, entry_revisions.c
+    this = kept.entry_id == old.entry_id
+    sealed = select(past.sealed).where(past.entry_id == old.entry_id, past.revision == old.revision).scalar_subquery()
+    engine = create_engine(desks.world["MX"].config.store.database)  # as an administrator, beside the node
+    with engine.begin() as connection:
+        standing = connection.execute(select(kept.revision, kept.sealed).where(this)).one()._asdict()
+        back = update(entries).where(this).values(revision=old.revision, sealed=sealed)
+        assert connection.execute(back).rowcount == 1
+    for asker in ("GT", "US"):
+        assert await shown(desks.world, UNDONE, asker) == Answer()
+    await refused((await desks("MX")).GetEntry(GetEntryRequest(entry_id=old.entry_id)), Status.UNAVAILABLE)
+    with engine.begin() as connection:
+        connection.execute(update(entries).where(this).values(**standing))
+    engine.dispose()
+    assert len((await shown(desks.world, UNDONE, "US")).hits) == 1
 
 
 async def test_who_is_not_the_origin_sees_the_change_at_once(desks: Desks) -> None:
