@@ -41,11 +41,13 @@ RULEBOOKS = Path(__file__).parent.parent / "node" / "policy" / "rulebooks"
 FLOOR = (RULEBOOKS / "floor.yaml").read_bytes()
 DAY_US = 86_400_000_000
 STEWARDS = ("ana", "bea", "carlos")
+FOCAL = ("focal-1", "focal-2")  # as focal points and as officers
 ROLES = {
     "analyst": OfficerRole.OFFICER_ROLE_UNIT,
     "second": OfficerRole.OFFICER_ROLE_UNIT,
     "supervisor": OfficerRole.OFFICER_ROLE_SUPERVISOR,
     "focal": OfficerRole.OFFICER_ROLE_FOCAL_POINT,
+    **dict.fromkeys(FOCAL, OfficerRole.OFFICER_ROLE_FOCAL_POINT),
     "auditor": OfficerRole.OFFICER_ROLE_AUDITOR,
     "administrator": OfficerRole.OFFICER_ROLE_ADMINISTRATOR,
 }
@@ -273,16 +275,15 @@ class World:
             vault = Vault(keystore, read_key_file(config.store.key_encryption_key), create=True)
             with database.engine.begin() as connection:
                 directories.put_directory(connection, trusted, now_us())
-                names = ("focal-1", "focal-2")
                 enrolments = [
                     FocalEnrolment(name=name, public_key=public_key(key), time_us=now_us())
-                    for name, key in zip(names, place.focal_keys, strict=True)
+                    for name, key in zip(FOCAL, place.focal_keys, strict=True)
                 ]
                 first, second = place.focal_keys
                 focal_points.found(
                     connection, vault, (countersign(enrolments[0], second), countersign(enrolments[1], first)), now_us()
                 )
-                focal = {name: public_key(key) for name, key in zip(names, place.focal_keys, strict=True)}
+                focal = {name: public_key(key) for name, key in zip(FOCAL, place.focal_keys, strict=True)}
                 for layer in ("release", "outbound"):
                     text = place.rulebooks.get(layer, _shipped(place.code, layer))
                     if text:

@@ -72,11 +72,12 @@ class Rulebooks:
         )
 
     async def sign(self, signed_approval: bytes, signed_removal: bytes, officer: Officer) -> RulebookState:
-        """Keep focal points' signatures on a rulebook with those kept before, and return how it stands.
+        """Keep a focal point's signatures on a rulebook with those kept before, and return how it stands.
 
         Raises:
             NotFoundError: no such rulebook was proposed.
-            ApprovalError: they are over other bytes than were proved and rehearsed, by its author, or by nobody.
+            ApprovalError: they are over other bytes than were proved and rehearsed, by its author, by nobody, or by
+                another focal point than who brings them.
             MalformedError, SignatureError: it is no approval, or a signature is false.
         """
         digest = _about(signed_approval, signed_removal)
@@ -85,13 +86,15 @@ class Rulebooks:
                 raise MalformedError("what is signed is no approval, or about two rulebooks")
             now_us = self.enacting.clock()
             proposal, focal = await self.enacting.database.read(_proposal_and_focal, self.enacting.vault, digest)
+            if officer.name == proposal.author:
+                raise ApprovalError("its author brings no signature on it: two focal points do, each in their own name")
             if signed_approval:
                 _verify_same_approval(signed_approval, proposal.signed_approval)
             if signed_removal:
                 _verify_same_removal(signed_removal, proposal.signed_removal)
             approving = approval_signers(signed_approval, focal) if signed_approval else {}
             removing = removal_signers(signed_removal, focal) if signed_removal else {}
-            _verify_adds(approving, removing, rulebooks.signers(proposal, focal))
+            _verify_adds(approving, removing, rulebooks.signers(proposal, focal), officer)
 
             def change(connection: Connection) -> None:
                 rulebooks.sign(connection, proposal.layer, digest, approval=approving, removal=removing, now_us=now_us)
@@ -288,13 +291,19 @@ def _verify_same_approval(signed: bytes, held: bytes) -> None:
         raise ApprovalError("the approval is not the one of this rulebook: read it again and sign")
 
 
-def _verify_adds(approving: Collection[str], removing: Collection[str], held: tuple[Sequence[str], ...]) -> None:
-    """Check that somebody signed who may, and had not signed that before."""
+def _verify_adds(
+    approving: Collection[str], removing: Collection[str], held: tuple[Sequence[str], ...], officer: Officer
+) -> None:
+    """Check that who brings it is who newly signed: else one officer with both keys would be two focal points."""
     if not approving and not removing:
         raise ApprovalError("no focal point of this node has signed it")
     if set(approving) <= set(held[0]) and set(removing) <= set(held[1]):
         who = ", ".join(sorted({*approving, *removing}))
         raise ApprovalError(f"{who} has signed it before, and nobody counts twice: another focal point must")
+    new = (set(approving) - set(held[0])) | (set(removing) - set(held[1]))
+    if others := sorted(new - {officer.name}):
+        other = others[0]
+        raise ApprovalError(f"a signature of {other} is brought by {other} alone: sign in with their certificate")
 
 
 def _verify_same_removal(signed: bytes, held: bytes) -> None:

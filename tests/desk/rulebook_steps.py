@@ -20,7 +20,7 @@ from node.wire.rulebook_pb2 import (
 )
 from tests.desk.support import Desks, lines_since
 from tests.rulebooks import read
-from tests.world import RULEBOOKS, Place
+from tests.world import FOCAL, RULEBOOKS
 
 if TYPE_CHECKING:
     from node.wire.desk_pb2_grpc import DeskAsyncStub
@@ -65,10 +65,17 @@ async def signing(stub: "DeskAsyncStub", text: bytes, *keys: bytes) -> SignRuleb
     return SignRulebookRequest(signed_approval=bare.SerializeToString())
 
 
-async def approved(stub: "DeskAsyncStub", place: Place, text: bytes) -> None:
-    await propose(stub, text)
-    state = (await stub.SignRulebook(await signing(stub, text, *place.focal_keys))).rulebook
-    assert state.stage == RulebookStage.RULEBOOK_STAGE_APPROVED
+async def sign_as_each(desks: Desks, text: bytes) -> RulebookState:
+    """Have both focal points of GT sign, each in their own name."""
+    for name, key in zip(FOCAL, desks.world["GT"].focal_keys, strict=True):
+        stub = await desks("GT", name)
+        state = (await stub.SignRulebook(await signing(stub, text, key))).rulebook
+    return state
+
+
+async def approved(desks: Desks, text: bytes) -> None:
+    await propose(await desks("GT", "focal"), text)
+    assert stage(await sign_as_each(desks, text)) == "APPROVED"
 
 
 async def schedule(stub: "DeskAsyncStub", text: bytes, at_us: int = 0) -> int:

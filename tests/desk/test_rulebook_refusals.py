@@ -8,8 +8,6 @@ import pytest_asyncio
 
 from node.identity.keys import generate_private_key
 from node.identity.rulebook_approvals import parse_signed_approval, sign_approval
-from node.wire.codes_pb2 import UnitType
-from node.wire.desk_pb2 import EnrolOfficerRequest, OfficerRole
 from node.wire.rulebook_pb2 import (
     RedLineRemoval,
     RulebookApproval,
@@ -34,7 +32,7 @@ from tests.desk.rulebook_steps import (
     until,
     with_version,
 )
-from tests.desk.support import Desks, Status, desk_as, lines_since, refused
+from tests.desk.support import Desks, Status, lines_since, refused
 from tests.federation.support import private_of
 from tests.rulebooks import read
 from tests.world import RULEBOOKS, Place, now_us
@@ -50,16 +48,16 @@ async def shelf(desks: Desks) -> AsyncIterator["DeskAsyncStub"]:
     """Version 2 is in force, 3 revoked, 4 approved, 5 scheduled for next week; 6 has one signature, 7 none."""
     place, stub = desks.world["GT"], await desks("GT", "focal")
     for number in (2, 3):
-        await approved(stub, place, with_version(number))
+        await approved(desks, with_version(number))
     await schedule(stub, with_version(2))
     await until(desks, with_version(2))
     await revoke(stub, with_version(3))
     for number in (4, 5):
-        await approved(stub, place, with_version(number))
+        await approved(desks, with_version(number))
     await schedule(stub, with_version(5), NEXT_WEEK_US)
     for number in (6, 7):
         await propose(stub, with_version(number))
-    await stub.SignRulebook(await signing(stub, with_version(6), place.focal_keys[0]))
+    await sign_with(await desks("GT", "focal-1"), with_version(6), place.focal_keys[0])
     yield stub
     await revoke(stub, with_version(5))
 
@@ -290,36 +288,61 @@ REFUSED = {
 @pytest.mark.parametrize("what", REFUSED)
 async def test_what_is_refused_is_a_line_and_changes_nothing(desks: Desks, shelf: "DeskAsyncStub", what: str) -> None:
     step, (attempt, code, words) = REFUSED[what]
-    book = desks.book("GT")
+    officer = "focal-1" if step == "SIGN" else "focal"
+    stub, book = await desks("GT", officer), desks.book("GT")
     before, states, running_now = book.size, await history(shelf), await in_force(shelf)
     with pytest.raises(Exception, match=words) as caught:
-        await attempt(shelf, desks.world["GT"])
+        await attempt(stub, desks.world["GT"])
     assert caught.value.code() == code  # type: ignore[attr-defined]
     (line,) = lines_since(book, before)
     assert (line[0], line[2].split()[:2]) == ("RULEBOOK", ["REFUSED", step])
-    assert private_of(book.lines(before)[0]).officer == "focal"
+    assert private_of(book.lines(before)[0]).officer == officer
     assert await history(shelf) == states
     assert await in_force(shelf) == running_now
 
 
 async def test_nobody_approves_what_they_proposed(desks: Desks) -> None:
-    place, book = desks.world["GT"], desks.book("GT")
-    administrator = await desks("GT", "administrator")
-    await administrator.EnrolOfficer(
-        EnrolOfficerRequest(
-            officer="focal-1",
-            unit="UNIT-1",
-            unit_type=UnitType.UNIT_TYPE_CENTRAL_AUTHORITY,
-            roles=[OfficerRole.OFFICER_ROLE_FOCAL_POINT],
-        )
-    )
-    text = with_version(20)
-    async with desk_as(place, place.officer("focal-1")) as stub:
-        assert (await propose(stub, text)).author == "focal-1"
-        before = book.size
-        both = await signing(stub, text, *place.focal_keys)
-        words = "focal-1 is its author, and nobody approves what they have proposed"
-        await refused(stub.SignRulebook(both), Status.FAILED_PRECONDITION, words)
+    place, book, text = desks.world["GT"], desks.book("GT"), with_version(20)
+    author, other = await desks("GT", "focal-1"), await desks("GT", "focal-2")
+    assert (await propose(author, text)).author == "focal-1"
+    before = book.size
+    words = "focal-1 is its author, and nobody approves what they have proposed"
+    await refused(sign_with(other, text, *place.focal_keys), Status.FAILED_PRECONDITION, words)
+    assert lines_since(book, before) == [("RULEBOOK", "", "REFUSED SIGN ApprovalError")]
+    await sign_with(other, text, place.focal_keys[1])
+    state = (await held(other, text)).rulebook
+    assert (stage(state), list(state.signed_by)) == ("REHEARSED", ["focal-2"])
+
+
+@pytest.mark.parametrize("keys", [(0,), (1,), (0, 1)], ids=["their own", "another's", "both"])
+async def test_an_author_brings_no_signature(desks: Desks, keys: tuple[int, ...]) -> None:
+    place, book, text = desks.world["GT"], desks.book("GT"), with_version(21)
+    stub = await desks("GT", "focal-1")
+    await propose(stub, text)
+    before = book.size
+    words = "its author brings no signature on it: two focal points do, each in their own name"
+    attempt = sign_with(stub, text, *(place.focal_keys[number] for number in keys))
+    await refused(attempt, Status.FAILED_PRECONDITION, words)
+    assert lines_since(book, before) == [("RULEBOOK", "", "REFUSED SIGN ApprovalError")]
+    assert list((await held(stub, text)).rulebook.signed_by) == []
+
+
+async def test_a_focal_points_signature_is_brought_by_nobody_else(desks: Desks) -> None:
+    place, book, text = desks.world["GT"], desks.book("GT"), with_version(22)
+    one, two = place.focal_keys
+    counsel = await desks("GT", "focal")
+    await propose(counsel, text)
+    words = "a signature of {0} is brought by {0} alone: sign in with their certificate"
+    for officer, keys, whose in (
+        ("focal-1", (two,), "focal-2"),
+        ("focal-1", (one, two), "focal-2"),
+        ("focal-2", (one, two), "focal-1"),
+    ):
+        stub, before = await desks("GT", officer), book.size
+        await refused(sign_with(stub, text, *keys), Status.FAILED_PRECONDITION, words.format(whose))
         assert lines_since(book, before) == [("RULEBOOK", "", "REFUSED SIGN ApprovalError")]
-        state = (await stub.SignRulebook(await signing(stub, text, place.focal_keys[1]))).rulebook
-        assert (stage(state), list(state.signed_by)) == ("REHEARSED", ["focal-2"])
+        assert private_of(book.lines(before)[0]).officer == officer
+        assert list((await held(counsel, text)).rulebook.signed_by) == []
+    await sign_with(await desks("GT", "focal-1"), text, one)
+    await sign_with(await desks("GT", "focal-2"), text, one, two)  # the first is kept already
+    assert list((await held(counsel, text)).rulebook.signed_by) == ["focal-1", "focal-2"]

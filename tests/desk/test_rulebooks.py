@@ -1,7 +1,5 @@
 """A rulebook's way into force at the desk, and what it must not follow."""
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from node.cli.parts import Parts
@@ -27,6 +25,7 @@ from tests.desk.rulebook_steps import (
     replaced,
     revoke,
     schedule,
+    sign_as_each,
     signing,
     stage,
     until,
@@ -35,10 +34,7 @@ from tests.desk.rulebook_steps import (
 from tests.desk.support import Desks, Status, lines_since, refused
 from tests.federation.support import private_of
 from tests.rulebooks import read
-from tests.world import FLOOR, Place, World, now_us
-
-if TYPE_CHECKING:
-    from node.wire.desk_pb2_grpc import DeskAsyncStub
+from tests.world import FLOOR, FOCAL, World, now_us
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -62,8 +58,8 @@ async def test_from_proposal_into_force(desks: Desks) -> None:
     assert (said.country, said.layer, said.name, said.version) == ("GT", "release", "GT-RELEASE", 2)
     assert (said.vocabulary, said.rules_sha256) == (vocabulary_digest(), digest)
 
-    for number, key in enumerate(place.focal_keys, start=1):
-        state = (await stub.SignRulebook(await signing(stub, text, key))).rulebook
+    for number, (name, key) in enumerate(zip(FOCAL, place.focal_keys, strict=True), start=1):
+        state = (await (await desks("GT", name)).SignRulebook(await signing(stub, text, key))).rulebook
         assert list(state.signed_by) == ["focal-1", "focal-2"][:number]
     assert stage(state) == "APPROVED"
     assert await in_force(stub) == read(GT).sha256
@@ -87,25 +83,25 @@ async def test_from_proposal_into_force(desks: Desks) -> None:
         ("RULEBOOK", "", "SUPERSEDED RELEASE 1 GT-RELEASE"),
     ]
     lines = [private_of(line) for line in book.lines(before)]
-    assert [line.officer for line in lines] == ["focal"] * 4 + ["", ""]
+    assert [line.officer for line in lines] == ["focal", "focal-1", "focal-2", "focal", "", ""]
     assert [line.subject for line in lines] == [digest] * 5 + [read(GT).sha256]
     book.verify()
 
 
 async def test_an_outbound_rulebook_goes_the_same_way_without_proofs(desks: Desks) -> None:
-    place, stub = desks.world["GT"], await desks("GT", "focal")
+    stub = await desks("GT", "focal")
     text = with_version(2, OUTBOUND)
-    await approved(stub, place, text)
+    await approved(desks, text)
     assert "nothing to prove" in (await held(stub, text)).proof
     await schedule(stub, text)
     await until(desks, text)
 
 
 async def test_one_that_is_revoked_before_its_instant_never_comes(desks: Desks) -> None:
-    place, stub = desks.world["GT"], await desks("GT", "focal")
+    stub = await desks("GT", "focal")
     running_now = await in_force(stub)
     text = with_version(3)
-    await approved(stub, place, text)
+    await approved(desks, text)
     await schedule(stub, text, now_us() + DAY_US)
     await schedule(stub, text, now_us() + 2 * DAY_US)  # another instant, before the first came
     await revoke(stub, text)
@@ -125,10 +121,10 @@ async def test_a_clock_that_went_back_schedules_nothing_and_what_is_in_force_sta
     desks = Desks(world)
     async with running(place.config) as parts, desks.stack:
         stub, book, text = await desks("GT", "focal"), desks.book("GT"), with_version(2)
-        await approved(stub, place, text)
+        await approved(desks, text)
         await schedule(stub, text)
         await until(desks, text)
-        await approved(stub, place, with_version(3))
+        await approved(desks, with_version(3))
         before = book.size
         parts.desk.rulebooks.enacting.clock = lambda: now_us() - DAY_US
         with pytest.raises(Exception, match=r"this node's clock is \d+ s behind the last step of layer release"):
@@ -156,23 +152,53 @@ async def test_a_red_line_goes_only_by_an_approval_of_its_own(tmp_path_factory: 
         answer = await held(stub, text)
         removal, said = parse_signed_removal(answer.signed_removal)
         assert (said.replaces_sha256, list(said.red_lines)) == (read(guarded).sha256, ["GT-X"])
-        state = (await stub.SignRulebook(await signing(stub, text, *place.focal_keys))).rulebook
+        state = await sign_as_each(desks, text)
         assert (stage(state), list(state.signed_by)) == ("REHEARSED", ["focal-1", "focal-2"])
         words = "that it removes red lines is signed by 0 focal points, not by 2"
         assert state.fault == words
         await refused(schedule(stub, text), Status.FAILED_PRECONDITION, words)
-        for number, key in enumerate(place.focal_keys, start=1):
-            removal = sign_removal(removal, key)
+        for number, (name, key) in enumerate(zip(FOCAL, place.focal_keys, strict=True), start=1):
+            removal = sign_removal(removal, key)  # with what is kept already, which another one brought
             request = SignRulebookRequest(signed_removal=removal.SerializeToString())
-            state = (await stub.SignRulebook(request)).rulebook
+            state = (await (await desks("GT", name)).SignRulebook(request)).rulebook
             assert list(state.removal_signed_by) == ["focal-1", "focal-2"][:number]
         assert stage(state) == "APPROVED"
         # One that says the same of its red lines needs nothing besides.
         kept = with_version(3, guarded)
         assert not (await propose(stub, kept)).removes_red_lines
-        await stub.SignRulebook(await signing(stub, kept, *place.focal_keys))
+        await sign_as_each(desks, kept)
         await schedule(stub, text)
         await until(desks, text)
+
+
+async def test_that_a_red_line_goes_is_signed_by_each_in_their_own_name(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    rulebooks = {"GT": {"release": GT + RED_LINE % b"COMMERCIAL"}}
+    world = World.make(tmp_path_factory.mktemp("names"), ("GT", "MX"), rulebooks=rulebooks)
+    (one, two), desks = world["GT"].focal_keys, Desks(world)
+    async with running(world["GT"].config), desks.stack:
+        author, book, text = await desks("GT", "focal"), desks.book("GT"), with_version(2)
+        await propose(author, text)
+        await sign_as_each(desks, text)
+        bare, _ = parse_signed_removal((await held(author, text)).signed_removal)
+        alone = "a signature of {0} is brought by {0} alone: sign in with their certificate"
+        for officer, keys, words in (
+            ("focal", (one,), "its author brings no signature on it: two focal points do, each in their own name"),
+            ("focal-1", (two,), alone.format("focal-2")),
+            (
+                "focal-2",
+                (one, two),
+                alone.format("focal-1"),
+            ),
+        ):
+            removal, before = bare, book.size
+            for key in keys:
+                removal = sign_removal(removal, key)
+            request = SignRulebookRequest(signed_removal=removal.SerializeToString())
+            await refused((await desks("GT", officer)).SignRulebook(request), Status.FAILED_PRECONDITION, words)
+            assert lines_since(book, before) == [("RULEBOOK", "", "REFUSED SIGN ApprovalError")]
+        assert list((await held(author, text)).rulebook.removal_signed_by) == []
 
 
 async def test_what_would_drop_red_lines_of_what_came_between_is_proposed_again(
@@ -184,7 +210,7 @@ async def test_what_would_drop_red_lines_of_what_came_between_is_proposed_again(
         stub = await desks("GT", "focal")
         guarded, bare = with_version(2) + RED_LINE % b"COMMERCIAL", with_version(3)
         for text in (bare, guarded):  # neither drops a red line of what is in force
-            await approved(stub, place, text)
+            await approved(desks, text)
         await schedule(stub, guarded, now_us() + DAY_US)
         words = "red lines GT-X would go, which nobody has approved: propose it again"
         await refused(schedule(stub, bare, now_us() + 2 * DAY_US), Status.FAILED_PRECONDITION, words)
@@ -195,7 +221,7 @@ async def test_with_another_floor_a_rulebook_is_proved_anew(tmp_path_factory: py
     place, desks, text = world["GT"], Desks(world), with_version(2)
     async with running(place.config) as parts, desks.stack:
         stub, book = await desks("GT", "focal"), desks.book("GT")
-        await approved(stub, place, text)
+        await approved(desks, text)
         world.floor = with_version(2, FLOOR)
         before = book.size
         await parts.distribution.accept_directory(world.compose())
@@ -205,7 +231,7 @@ async def test_with_another_floor_a_rulebook_is_proved_anew(tmp_path_factory: py
         words = "it was proved with another floor than the one in force: propose it again"
         await refused(schedule(stub, text), Status.FAILED_PRECONDITION, words)
         assert list((await propose(stub, text)).signed_by) == []  # what was signed was another proof
-        await stub.SignRulebook(await signing(stub, text, *place.focal_keys))
+        await sign_as_each(desks, text)
         await schedule(stub, text)
 
         # A floor whose text changes under its version is not the one that was in force, and not a new one.
@@ -229,15 +255,16 @@ async def test_with_another_floor_a_rulebook_is_proved_anew(tmp_path_factory: py
         assert states["floor"].detail == "FLOOR 1 is older than the one that was in force"
 
 
-async def removing(stub: "DeskAsyncStub", place: Place, text: bytes) -> None:
+async def removing(desks: Desks, text: bytes) -> None:
     """Approve a rulebook without a red line that the one before has, and that it goes."""
-    await propose(stub, text)
-    request = await signing(stub, text, *place.focal_keys)
-    removal, _ = parse_signed_removal((await held(stub, text)).signed_removal)
-    for key in place.focal_keys:
-        removal = sign_removal(removal, key)
-    request.signed_removal = removal.SerializeToString()
-    assert stage((await stub.SignRulebook(request)).rulebook) == "APPROVED"
+    await propose(await desks("GT", "focal"), text)
+    for name, key in zip(FOCAL, desks.world["GT"].focal_keys, strict=True):
+        stub = await desks("GT", name)
+        removal, _ = parse_signed_removal((await held(stub, text)).signed_removal)
+        request = await signing(stub, text, key)
+        request.signed_removal = sign_removal(removal, key).SerializeToString()
+        state = (await stub.SignRulebook(request)).rulebook
+    assert stage(state) == "APPROVED"
 
 
 async def test_what_was_approved_to_follow_one_without_a_red_line_never_follows_the_one_that_has_it(
@@ -248,9 +275,9 @@ async def test_what_was_approved_to_follow_one_without_a_red_line_never_follows_
     place, desks = world["GT"], Desks(world)
     async with running(place.config), desks.stack:
         stub, two = await desks("GT", "focal"), with_version(2)
-        await removing(stub, place, two)
+        await removing(desks, two)
         await schedule(stub, two, now_us() + DAY_US)
-        await approved(stub, place, other)  # two has no such red line, so there is none to go
+        await approved(desks, other)  # two has no such red line, so there is none to go
         await schedule(stub, other, now_us() + 2 * DAY_US)
         words = "GT-OTHER 1 was approved to come after it: revoke that one first"
         await refused(revoke(stub, two), Status.FAILED_PRECONDITION, words)

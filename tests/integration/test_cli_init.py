@@ -299,7 +299,13 @@ def test_a_node_is_staffed_paired_and_examined_while_it_runs(root: Path) -> None
 
 def enrol_everybody(admin: tuple[object, ...]) -> None:
     unit = ("--unit", "Unit 1", "--unit-type", "police-intelligence")
-    for name, role in (("p1", "focal-point"), ("p2", "FOCAL_POINT"), ("analyst", "unit")):
+    for name, role in (
+        ("p1", "focal-point"),
+        ("p2", "FOCAL_POINT"),
+        ("focal-1", "focal-point"),
+        ("focal-2", "focal-point"),
+        ("analyst", "unit"),
+    ):
         facts = run("officer", "enrol", name, *unit, "--role", role, *admin)
         assert facts["issued"]
         assert Path(facts["certificate"]).is_file()
@@ -381,13 +387,13 @@ def put_rulebooks_in_force(home: Home, here: tuple[object, ...]) -> None:
         sha = proposed["sha256"]
         with pytest.raises(EnlaceError, match="it is signed by 0 focal points, not by 2"):
             run("policy", "activate", sha, *author)
-        keys = [home.focal / f"focal-{n}.pem" for n in (1, 2)]
-        assert run("policy", "approve", sha[:8], "--key", keys[0], *reader)["stage"] == "rehearsed"
+        first, second = (("--key", home.focal / f"{name}.pem", *here, "--as", name) for name in ("focal-1", "focal-2"))
+        assert run("policy", "approve", sha[:8], *first)["stage"] == "rehearsed"
         with pytest.raises(EnlaceError, match="focal-1 has signed it before, and nobody counts twice"):
-            run("policy", "approve", sha, "--key", keys[0], *reader)
+            run("policy", "approve", sha, *first)
         with pytest.raises(UsageError, match="removes no red line"):
-            run("policy", "approve", sha, "--key", keys[1], "--remove-red-lines", *reader)
-        approved = run("policy", "approve", sha, "--key", keys[1], *reader)
+            run("policy", "approve", sha, "--remove-red-lines", *second)
+        approved = run("policy", "approve", sha, *second)
         assert (approved["stage"], approved["signed_by"]) == ("approved", ["focal-1", "focal-2"])
         with pytest.raises(EnlaceError, match="in the past"):
             run("policy", "schedule", sha, "--at", "2026-02-01", *reader)

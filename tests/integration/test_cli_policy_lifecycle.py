@@ -11,7 +11,7 @@ from node.errors import EnlaceError, UsageError
 from node.identity.keys import private_key_pem
 from tests.command_line import Desk, running
 from tests.rulebooks import read
-from tests.world import RULEBOOKS, Place, World
+from tests.world import FOCAL, RULEBOOKS, Place, World
 
 GT = (RULEBOOKS / "gt.yaml").read_bytes()
 RED_LINE = b"""red_lines:
@@ -43,6 +43,11 @@ def key(place: Place, number: int) -> tuple[str, str]:
     return "--key", str(place.home.path / f"focal-{number}.pem")
 
 
+def focal(desk: Desk, number: int) -> Desk:
+    """Who signs with that key."""
+    return Desk(desk.place, FOCAL[number - 1])
+
+
 def file(folder: Path, version: int, *, guarded: bool = True) -> tuple[str, str]:
     """A rulebook in a file, and its digest."""
     text = GT.replace(b"\nversion: 1\n", b"\nversion: %d\n" % version) + (RED_LINE if guarded else b"")
@@ -56,7 +61,7 @@ def test_people_read_what_they_sign(desk: Desk, tmp_path: Path) -> None:
     said = desk.run("policy", "propose", path, wide=True)
     for words in ("Proved", "enlace red lines v1", "release GT-X never_release proved", "Rehearsed", sha, "rehearsed"):
         assert words in said, words
-    said = desk.run("policy", "approve", sha[:8], *key(desk.place, 1), wide=True)
+    said = focal(desk, 1).run("policy", "approve", sha[:8], *key(desk.place, 1), wide=True)
     book = read(Path(path).read_bytes())
     effects = [rule.effect for rule in book.rules]
     for words in (
@@ -70,7 +75,7 @@ def test_people_read_what_they_sign(desk: Desk, tmp_path: Path) -> None:
         "another focal point approves it",
     ):
         assert words in said, words
-    assert "approved" in desk.run("policy", "approve", sha, *key(desk.place, 2), wide=True)
+    assert "approved" in focal(desk, 2).run("policy", "approve", sha, *key(desk.place, 2), wide=True)
     listed = desk.run("policy", "history", "--layer", "release", wide=True)
     assert [line.split()[:3] for line in listed.splitlines()[1:]] == [
         ["release", "GT-RELEASE", "1"],
@@ -86,10 +91,10 @@ def test_a_red_line_goes_only_if_it_is_said(desk: Desk, tmp_path: Path) -> None:
     path, sha = file(tmp_path, 3, guarded=False)
     assert desk.json("policy", "propose", path)["removes_red_lines"] is True
     with pytest.raises(UsageError, match="removes or changes red lines GT-X: if that is meant, add --remove-red-lines"):
-        desk.run("policy", "approve", sha, *key(desk.place, 1))
+        focal(desk, 1).run("policy", "approve", sha, *key(desk.place, 1))
     gone = ("--remove-red-lines",)
-    assert desk.json("policy", "approve", sha, *key(desk.place, 1), *gone)["stage"] == "rehearsed"
-    approved = desk.json("policy", "approve", sha, *key(desk.place, 2), *gone)
+    assert focal(desk, 1).json("policy", "approve", sha, *key(desk.place, 1), *gone)["stage"] == "rehearsed"
+    approved = focal(desk, 2).json("policy", "approve", sha, *key(desk.place, 2), *gone)
     assert (approved["stage"], approved["removal_signed_by"]) == ("approved", ["focal-1", "focal-2"])
     scheduled = desk.json("policy", "schedule", sha, "--at", "2030-01-01")
     assert (scheduled["stage"], scheduled["in_force_from"]) == ("scheduled", "2030-01-01T00:00:00Z")
@@ -98,6 +103,17 @@ def test_a_red_line_goes_only_if_it_is_said(desk: Desk, tmp_path: Path) -> None:
     assert "an invented mistake" in desk.run("policy", "history", wide=True)
     with pytest.raises(EnlaceError, match="GT-RELEASE 3 was revoked"):
         desk.run("policy", "activate", sha)
+
+
+def test_a_signature_is_brought_by_the_focal_point_whose_it_is(desk: Desk, tmp_path: Path) -> None:
+    path, sha = file(tmp_path, 5)
+    desk.run("policy", "propose", path)
+    for number in (1, 2):
+        with pytest.raises(EnlaceError, match="its author brings no signature on it"):
+            desk.run("policy", "approve", sha, *key(desk.place, number))
+    with pytest.raises(EnlaceError, match="a signature of focal-2 is brought by focal-2 alone"):
+        focal(desk, 1).run("policy", "approve", sha, *key(desk.place, 2))
+    assert desk.json("policy", "show", sha)["signed_by"] == []
 
 
 def test_what_was_altered_behind_the_scenes_is_not_signed(desk: Desk, tmp_path: Path) -> None:
@@ -120,9 +136,9 @@ def test_what_was_altered_behind_the_scenes_is_not_signed(desk: Desk, tmp_path: 
                 if value != held:
                     words = f"other {what} signed than it shows: sign nothing, tell an auditor"
                     with pytest.raises(UsageError, match=words):
-                        desk.run("policy", "approve", sha, *key(desk.place, 1))
+                        focal(desk, 1).run("policy", "approve", sha, *key(desk.place, 1))
     engine.dispose()
-    assert desk.json("policy", "approve", sha, *key(desk.place, 1))["signed_by"] == ["focal-1"]
+    assert focal(desk, 1).json("policy", "approve", sha, *key(desk.place, 1))["signed_by"] == ["focal-1"]
 
 
 def test_who_names_no_rulebook_is_told(desk: Desk) -> None:
