@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import Connection
 
 from node.errors import LedgerError, ReplayError
 from node.federation.ticks import AFTER_S, BEGINNINGS, TICK_S, Ticks
@@ -115,8 +116,15 @@ async def test_who_gives_up_waiting_is_logged_all_the_same(database: Database, w
 
 async def test_a_commit_that_takes_longer_than_it_may_is_waited_for(database: Database, writer: Writer) -> None:
     loop, ticks = asyncio.get_running_loop(), Ticks(writer)
+    busy = asyncio.Event()
+
+    def slow(connection: Connection) -> None:
+        loop.call_soon_threadsafe(busy.set)
+        connection.exec_driver_sql(_slow(database)).all()
+
     arrived = await after_a_tick()
-    writer.submit(lambda connection: connection.exec_driver_sql(_slow(database)).all())
+    writer.submit(slow)
+    await busy.wait()  # else the line could come before it
     assert await ticks.leave(new_line(), arrived, lambda: None) == 0
     assert loop.time() >= (math.ceil(arrived / TICK_S) + 2) * TICK_S
     assert size(database) == 1
