@@ -4,15 +4,17 @@
 process or in another. Nothing in it is a stand-in: only the clock of the hostile peers is theirs.
 """
 
+import os
+import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 
 import grpc
 
-from node.cli.demo.federation import free_ports
 from node.cli.home import Home
 from node.config import Config, load_config
 from node.identity.approvals import build_pairing, countersign, parse_pairing, sign_pairing
@@ -55,6 +57,30 @@ ROLES = {
 
 def now_us() -> int:
     return time.time_ns() // 1_000
+
+
+def _own_ports() -> Iterator[int]:
+    """Ports of this worker of a test run alone, over and over.
+
+    Above those that the demonstration takes, below those of outgoing connections.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    share = 12_768 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    return cycle(range(20_000 + worker * share, 20_000 + (worker + 1) * share))
+
+
+_PORTS = _own_ports()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports on which nobody listens; each is given again only when all were, since its node may start anew."""
+    found: list[int] = []
+    while len(found) < count:
+        port = next(_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+    return found
 
 
 @dataclass

@@ -14,7 +14,6 @@ from typing import IO
 
 import psutil
 
-from node.cli.demo.federation import free_ports
 from node.federation.channels import QUERY
 from node.wire.codes_pb2 import (
     AgeClass,
@@ -29,7 +28,7 @@ from node.wire.codes_pb2 import (
 )
 from node.wire.entry_pb2 import Case, Entry, Protection, Telecom
 from tests.peer_simulator import request, sealed_query, telephone_query
-from tests.world import DAY_US, Place, World, now_us
+from tests.world import DAY_US, Place, World, free_ports, now_us
 
 CALLERS = 16
 MOST_HITS = 10

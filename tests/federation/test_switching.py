@@ -12,7 +12,6 @@ import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import URL, create_engine
 
-from node.cli.demo.federation import free_ports
 from node.cli.parts import Parts
 from node.cli.serving import running
 from node.config import Listen
@@ -29,7 +28,7 @@ from tests.federation.support import ANSWERED, ASKED, DENIED, Book, private_of, 
 from tests.federation.test_upkeep import until
 from tests.peer_simulator import channel_to, opened_answer, request, sealed_query, send, telephone_query
 from tests.rulebooks import approval_of, propose, read, sign
-from tests.world import FLOOR, RULEBOOKS, Place, World, now_us
+from tests.world import FLOOR, RULEBOOKS, Place, World, free_ports, now_us
 
 CALLERS = 6
 SILENCE = b"""- id: %b-0

@@ -8,7 +8,6 @@ import msgspec
 import pytest
 from sqlalchemy import URL
 
-from node.cli.demo.federation import free_ports
 from node.cli.parts import Parts
 from node.cli.serving import running
 from node.config import Listen
@@ -19,7 +18,7 @@ from node.wire.exchange_pb2 import PushRevocationsRequest
 from tests.conftest import postgres_database
 from tests.peer_simulator import channel_to, request, sealed_query, send, telephone_query
 from tests.pki import node_certificate
-from tests.world import World, write_identity
+from tests.world import World, free_ports, write_identity
 
 
 async def until(condition: Callable[[], bool]) -> None:

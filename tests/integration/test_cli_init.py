@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 
 from node.cli.app import app
 from node.cli.client import desk
-from node.cli.demo.federation import free_ports
 from node.cli.directory_files import public_path, read_public_key
 from node.cli.home import Home
 from node.errors import ConfigError, DirectoryError, EnlaceError, ForbiddenError, UsageError
@@ -24,6 +23,7 @@ from node.identity.keys import generate_private_key, public_key
 from node.identity.stewards import build_root
 from node.policy.rulebook import parse_rulebook
 from node.wire.desk_pb2 import GetStatusRequest
+from tests.world import free_ports
 
 SECRET = "drawn-by-lot-0123456789"
 RULEBOOKS = Path(__file__).resolve().parents[2] / "node" / "policy" / "rulebooks"

@@ -79,7 +79,9 @@ def rewritten(copy: sqlite3.Connection, lines: int) -> None:
 
 
 def relined(copy: sqlite3.Connection, index: int) -> None:
-    """Put another leaf in a line's place, with its hash, and the links of all after it."""
+    """Put another leaf in a line's place, with its hash, and the links of all after it; forget what peers cosigned."""
+    for table in ("cosignatures", "checkpoints"):
+        copy.execute(f"DELETE FROM {table}")
     other = copy.execute("SELECT leaf FROM ledger_lines WHERE idx = ?", (index - 1,)).fetchone()[0]
     exchange = copy.execute("SELECT exchange_id FROM ledger_lines WHERE idx = ?", (index - 1,)).fetchone()[0]
     values = (other, leaf_hash(other), exchange, b"again", index)

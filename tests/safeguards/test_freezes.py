@@ -9,7 +9,6 @@ import msgspec
 import pytest
 from sqlalchemy import URL, create_engine, select, update
 
-from node.cli.demo.federation import free_ports
 from node.cli.serving import running
 from node.config import Listen
 from node.store import disclosures
@@ -34,7 +33,7 @@ from tests.federation.support import case_record, decisions_of, person, private_
 from tests.ledger_lines import new_line
 from tests.peer_simulator import channel_to, opened_answer, request, sealed_query, send, telephone_query
 from tests.safeguards.support import CLAIMED, by_name, put, until, with_protection
-from tests.world import DAY_US, World, now_us
+from tests.world import DAY_US, World, free_ports, now_us
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
