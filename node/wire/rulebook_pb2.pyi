@@ -515,7 +515,7 @@ class SignRulebookRequest(_message.Message):
     SIGNED_APPROVAL_FIELD_NUMBER: _builtins.int
     SIGNED_REMOVAL_FIELD_NUMBER: _builtins.int
     signed_approval: _builtins.bytes
-    """SignedRulebookApproval with one signature or more"""
+    """SignedRulebookApproval; of its signatures only the caller's own may be new"""
     signed_removal: _builtins.bytes
     """SignedRedLineRemoval, likewise; may come in a call of its own"""
     def __init__(
