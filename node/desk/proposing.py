@@ -157,12 +157,7 @@ def _proved(floor: Rulebook, release: Rulebook) -> str:
 
     proof = prove(floor, release)
     if not proof.is_kept():
-        broken = [
-            f"{each.layer} red line {each.line}: {each.counterexample.sentence}"
-            for each in proof.verdicts
-            if each.counterexample is not None
-        ]
-        raise ApprovalError(_shortened("\n".join(["it does not keep every red line:", *broken])))
+        raise ApprovalError(_shortened("\n".join(["it does not keep every red line:", *proof.broken()])))
     return proof.text().decode()
 
 

@@ -6,13 +6,15 @@ takes the steps that change it, and tells when a layer has nothing in force.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from hashlib import sha256
 
 import structlog
 from sqlalchemy import Connection
 
-from node.errors import ApprovalError, EnlaceError, ReplayError
+from node.errors import ApprovalError, EnlaceError, ProverError, ReplayError
 from node.federation.lines import line_of, local_line, shared_of_event
 from node.federation.standing import OWN_LAYERS, Standing
 from node.policy.rules import LAYERS, Layer, Rulebook
@@ -55,6 +57,7 @@ class Enacting:
         async with self._one_at_a_time:
             await self._enact_floor()
             await self.follow()
+            await self._prove_anew()
             for layer in OWN_LAYERS:
                 await self._enact_own(layer)
 
@@ -113,6 +116,23 @@ class Enacting:
                 return
         self._floor = text
 
+    async def _prove_anew(self) -> None:
+        """Prove release rulebooks that were approved under another floor; until one is, it releases nothing."""
+        for floor, book in self.standing.unproved():
+            fault, now_us = await asyncio.to_thread(_fault, floor, book), self.clock()
+            if fault:
+                log.error("rulebook_breaks_floor", name=book.name, version=book.version, reason=fault)
+            private = LeafPrivate(
+                reason=reason_of("BREAKS_FLOOR" if fault else "PROVED_ANEW", book.layer, book.name, book.version),
+                subject=book.sha256,
+            )
+            exchange_id = sha256(b"enlace/v1/proved-anew\0" + floor.sha256 + book.sha256).digest()[:16]
+            shared = shared_of_event(LeafKind.LEAF_KIND_RULEBOOK, self.standing.signer, now_us, exchange_id=exchange_id)
+            line = line_of(shared, private, exchange_id=exchange_id, now_us=now_us, replay_key=REPLAY_KEY)
+            with suppress(ReplayError):  # another process, or this node before it was started again, has noted it
+                await self.writer.append(line)
+            self.standing.judge(floor, book, fault)
+
     async def _enact_own(self, layer: Layer) -> None:
         """Log that the layer's rulebook came into force, once, whichever process of the node notices first."""
         now_us = self.clock()
@@ -161,6 +181,17 @@ class Enacting:
                 log.error("no_rulebook_in_force", layer=layer, reason=fault)
             else:
                 log.info("rulebook_in_force", layer=layer, name=book.name, version=book.version)
+
+
+def _fault(floor: Rulebook, release: Rulebook) -> str:
+    """Return why a release rulebook can't be used under a floor; empty where every red line holds."""
+    from node.policy.prove.proof import prove  # noqa: PLC0415 - z3 is large, and a node seldom needs it
+
+    try:
+        broken = prove(floor, release).broken()
+    except ProverError as error:
+        return f"its red lines could not be proved with {floor.name} {floor.version}: {error}"
+    return f"with {floor.name} {floor.version}, {broken[0]}" if broken else ""
 
 
 def schedules(connection: Connection, vault: Vault, country: str, now_us: int) -> Mapping[Layer, Schedule]:

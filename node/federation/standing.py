@@ -4,7 +4,7 @@ Which rulebook decides is a function of the decision's time: every process of th
 so all of them switch at the stated instant, in the middle of whatever they do.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -18,7 +18,7 @@ from node.policy.decide import Policy
 from node.policy.rulebook import parse_rulebook
 from node.policy.rules import Layer, Rulebook
 from node.policy.vocabulary import UNKNOWN
-from node.store.rulebook_steps import Schedule
+from node.store.rulebook_steps import Schedule, Term
 from node.wire.directory_pb2 import Instrument
 
 log = structlog.get_logger()
@@ -55,6 +55,7 @@ class Standing:
     _floor_withdrawn: str = ""  # why
     _spans: tuple[_Span, ...] = ()
     _books: dict[tuple[bytes, bool], Rulebook | None] = field(default_factory=dict)  # by text and demonstration
+    _proved: dict[tuple[bytes, bytes], str] = field(default_factory=dict)  # floor and release rulebook: why not, or ""
 
     def __post_init__(self) -> None:
         """Read the rulebooks under the directory in force."""
@@ -113,6 +114,20 @@ class Standing:
         self._floor_withdrawn = reason
         self._read_rulebooks()
 
+    def unproved(self) -> Sequence[tuple[Rulebook, Rulebook]]:
+        """Return the floor and each release rulebook that was approved under another one, until it is proved anew."""
+        found = []
+        for term in self.schedules["release"].terms if self._floor and "release" in self.schedules else ():
+            book = self._book("release", term.text)
+            if self._floor and book and self._is_apart(term) and (self._floor.sha256, book.sha256) not in self._proved:
+                found.append((self._floor, book))
+        return found
+
+    def judge(self, floor: Rulebook, release: Rulebook, fault: str) -> None:
+        """Use a release rulebook under a floor that it was not approved with, or, where `fault` says why, don't."""
+        self._proved[floor.sha256, release.sha256] = fault
+        self._read_rulebooks()
+
     def revoke(self, country: str, serials: frozenset[int]) -> None:
         """Put a country's revocation list in force."""
         revoked = {**self.trust.revoked, country: serials}
@@ -142,7 +157,7 @@ class Standing:
         begun = [term for term in schedule.terms if term.begins_us <= now_us]
         if schedule.fault or not begun:
             return schedule.fault or "the first one is yet to come into force"
-        return begun[-1].fault or "its text can't be read here any more"
+        return begun[-1].fault or self._proof_fault(begun[-1]) or "its text can't be read here any more"
 
     def _span(self, now_us: int) -> _Span:
         for span in self._spans:
@@ -157,12 +172,27 @@ class Standing:
         begins: dict[Layer, list[tuple[int, Rulebook | None]]] = {}
         for layer in OWN_LAYERS:
             terms = self.schedules[layer].terms if layer in self.schedules else ()
-            begins[layer] = [(term.begins_us, self._compiled(self._book(layer, term.text))) for term in terms]
+            begins[layer] = [(term.begins_us, self._usable(layer, term)) for term in terms]
         instants = sorted({0, *(at for terms in begins.values() for at, _ in terms)})
         self._spans = tuple(
             _Span(at, until, _at(begins["release"], at), _at(begins["outbound"], at), {})
             for at, until in zip(instants, [*instants[1:], _NEVER_US], strict=True)
         )
+
+    def _usable(self, layer: Layer, term: Term) -> Rulebook | None:
+        if layer == "release" and self._proof_fault(term):
+            return None
+        return self._compiled(self._book(layer, term.text))
+
+    def _is_apart(self, term: Term) -> bool:
+        return self._floor is not None and bool(term.text) and term.floor_sha256 != self._floor.sha256
+
+    def _proof_fault(self, term: Term) -> str:
+        """Return why a release rulebook's red lines aren't known to hold under the floor; empty where they are."""
+        if self._floor is None or not self._is_apart(term):
+            return ""
+        yet = f"its red lines are yet to be proved with {self._floor.name} {self._floor.version}"
+        return self._proved.get((self._floor.sha256, term.sha256), yet)
 
     def _compiled(self, book: Rulebook | None) -> Rulebook | None:
         """Compile ahead of the instant, not at it; what does not compile to what it says is not used."""

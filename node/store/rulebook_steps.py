@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from sqlalchemy import Connection, insert, select
 
 from node.errors import ApprovalError
+from node.identity.rulebook_approvals import parse_signed_approval
 from node.policy.rules import Layer
 from node.store import rulebooks
 from node.store.columns import as_bytes
@@ -69,6 +70,7 @@ class Term(NamedTuple):
     sha256: bytes
     text: bytes  # empty: nothing is in force
     fault: str  # why not; empty where nothing is wrong
+    floor_sha256: bytes = b""  # of a release rulebook: the floor that its red lines were proved with
 
 
 class Schedule(NamedTuple):
@@ -164,10 +166,12 @@ def schedule(
 
 def _text(
     connection: Connection, activation: Activation, focal: Mapping[str, bytes], country: str
-) -> tuple[bytes, str]:
+) -> tuple[bytes, str, bytes]:
     if activation.revoked_us:
-        return b"", "it was revoked"
+        return b"", "it was revoked", b""
     try:
-        return rulebooks.verified(connection, activation.sha256, focal, country).text, ""
+        proposal = rulebooks.verified(connection, activation.sha256, focal, country)
     except ApprovalError as error:
-        return b"", str(error)
+        return b"", str(error), b""
+    _, said = parse_signed_approval(proposal.signed_approval)
+    return proposal.text, "", said.floor_sha256

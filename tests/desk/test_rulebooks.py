@@ -36,6 +36,14 @@ from tests.federation.support import private_of
 from tests.rulebooks import read
 from tests.world import FLOOR, FOCAL, World, now_us
 
+NOTHING_LEAVES = b"""- id: R-NONE
+  title: No telephone number leaves for an investigation without a human's decision
+  law: General Comment 25
+  kind: never_without_approval
+  data: [TELECOM]
+  when: {purpose: [INVESTIGATE]}
+"""
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 # --- the way into force ----------------------------------------------------------------------------------------------
@@ -225,7 +233,10 @@ async def test_with_another_floor_a_rulebook_is_proved_anew(tmp_path_factory: py
         world.floor = with_version(2, FLOOR)
         before = book.size
         await parts.distribution.accept_directory(world.compose())
-        assert lines_since(book, before)[1:] == [("RULEBOOK", "", "IN_FORCE FLOOR 2 FLOOR")]
+        assert lines_since(book, before)[1:] == [
+            ("RULEBOOK", "", "IN_FORCE FLOOR 2 FLOOR"),
+            ("RULEBOOK", "", "PROVED_ANEW RELEASE 1 GT-RELEASE"),
+        ]
         assert await in_force(stub, "floor") == read(world.floor).sha256
         assert await in_force(stub) == read(GT).sha256
         words = "it was proved with another floor than the one in force: propose it again"
@@ -253,6 +264,30 @@ async def test_with_another_floor_a_rulebook_is_proved_anew(tmp_path_factory: py
         await parts.distribution.accept_directory(world.compose())
         states = {each.layer: each for each in (await stub.GetStatus(GetStatusRequest())).rulebooks}
         assert states["floor"].detail == "FLOOR 1 is older than the one that was in force"
+
+
+async def test_a_rulebook_that_breaks_a_red_line_of_a_new_floor_goes_out_of_force(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    world = World.make(tmp_path_factory.mktemp("breaks"), ("GT", "MX"))
+    desks = Desks(world)
+    async with running(world["GT"].config) as parts, desks.stack:
+        stub, book = await desks("GT", "focal"), desks.book("GT")
+        world.floor = with_version(2, FLOOR) + NOTHING_LEAVES
+        before = book.size
+        await parts.distribution.accept_directory(world.compose())
+        assert lines_since(book, before)[-1] == ("RULEBOOK", "", "BREAKS_FLOOR RELEASE 1 GT-RELEASE")
+        state = {each.layer: each for each in (await stub.GetStatus(GetStatusRequest())).rulebooks}["release"]
+        assert not state.in_force
+        assert state.detail.startswith("with FLOOR 2, floor red line R-NONE: ")
+        assert parts.standing.policy_for("MX", now_us()).release is None
+        before = book.size
+        await parts.distribution.enacting.enact()
+        assert book.size == before  # it is judged once
+
+        world.floor = with_version(3, FLOOR)
+        await parts.distribution.accept_directory(world.compose())
+        assert await in_force(stub) == read(GT).sha256
 
 
 async def removing(desks: Desks, text: bytes) -> None:

@@ -57,6 +57,14 @@ class Proof(msgspec.Struct, frozen=True):
         """Whether no red line is violated."""
         return all(each.verdict != "violated" for each in self.verdicts)
 
+    def broken(self) -> list[str]:
+        """Each violated red line, with a situation in which it is, in words."""
+        return [
+            f"{each.layer} red line {each.line}: {each.counterexample.sentence}"
+            for each in self.verdicts
+            if each.counterexample is not None
+        ]
+
     def text(self) -> bytes:
         """What is signed: the same bytes for the same rulebooks and vocabulary, whichever solver proved them."""
         books = [
