@@ -14,7 +14,7 @@ PYTHONS := $(PYTHON) python3.14 python3.13 python3.12 python3.11
 JOBS := 2
 CODE := node tests tools
 
-.PHONY: help demo test check fmt lock bench mutants proto contract style types imports wire tour suite
+.PHONY: help demo test check fmt lock bench mutants workflows proto contract style types imports wire drawings tour suite
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -24,7 +24,7 @@ demo: $(VENV)/.runtime ## three countries on this machine, and a tour; with ONCE
 
 test: check tour suite ## everything: check, the tour once, all tests with branch coverage
 
-check: style types imports wire ## style, types, imports, wire contract, generated code
+check: style types imports wire drawings ## style, types, imports, wire contract, generated code and drawings
 
 fmt: $(VENV)/.dev ## put the code into its form, and repair what can be repaired
 	$(BIN)/ruff format .
@@ -46,6 +46,9 @@ bench: $(VENV)/.dev ## measure, and write a table
 mutants: $(VENV)/.dev ## change the policy's code place by place, and list what no test notices
 	$(BIN)/python tools/mutants.py --sample $(or $(SAMPLE),0) $(FILES)
 
+workflows: $(VENV)/.dev ## draw docs/workflows.md from node/workflow
+	$(BIN)/python -m tools.draw_workflows
+
 proto: $(VENV)/.dev ## generate node/wire from proto/
 	$(BIN)/python tools/generate.py
 
@@ -63,6 +66,9 @@ types: $(VENV)/.dev
 
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports
+
+drawings: $(VENV)/.dev
+	$(BIN)/python -m tools.draw_workflows --check
 
 # The baseline is the contract of the last release, so that the comparison needs no history and no tags.
 wire: $(VENV)/.dev

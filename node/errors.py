@@ -207,6 +207,15 @@ class DeniedError(PolicyError):
     """The rules deny a whole request."""
 
 
+# --- workflows -------------------------------------------------------------------------------------------------------
+
+
+class WorkflowError(EnlaceError):
+    """What somebody wants to do can't be done in the state that a request, share, recall or alert is in."""
+
+    public = "this can't be done now"
+
+
 # --- ledger ----------------------------------------------------------------------------------------------------------
 
 
