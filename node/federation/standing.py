@@ -54,7 +54,7 @@ class Standing:
     _floor: Rulebook | None = None
     _floor_withdrawn: str = ""  # why
     _spans: tuple[_Span, ...] = ()
-    _books: dict[tuple[bytes, bool], Rulebook | None] = field(default_factory=dict)  # by text and demonstration
+    _books: dict[tuple[Layer, bytes, bool], Rulebook | None] = field(default_factory=dict)  # with demonstration
     _proved: dict[tuple[bytes, bytes], str] = field(default_factory=dict)  # floor and release rulebook: why not, or ""
 
     def __post_init__(self) -> None:
@@ -205,9 +205,9 @@ class Standing:
         return book
 
     def _book(self, layer: Layer, text: bytes) -> Rulebook | None:
-        key = (text, self.trust.directory.demonstration)
+        key = (layer, text, self.trust.directory.demonstration)
         if text and key not in self._books:
-            self._books[key] = _parsed(layer, *key)
+            self._books[key] = _parsed(*key)
         return self._books.get(key)
 
 
