@@ -24,17 +24,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18node/wire/envelope.proto\x12\tenlace.v1\"c\n\x08\x45nvelope\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x0e\n\x06key_id\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\x12\x0c\n\x04\x62ody\x18\x04 \x01(\x0c\x12\x13\n\x0bleaf_shared\x18\x05 \x01(\x0c\"\xe1\x01\n\tStatement\x12&\n\x04type\x18\x01 \x01(\x0e\x32\x18.enlace.v1.StatementType\x12\x10\n\x08protocol\x18\x02 \x01(\r\x12\x13\n\x0b\x65xchange_id\x18\x03 \x01(\x0c\x12\x0e\n\x06sender\x18\x04 \x01(\t\x12\x11\n\trecipient\x18\x05 \x01(\t\x12\x0c\n\x04node\x18\x06 \x01(\t\x12\x0f\n\x07time_us\x18\x07 \x01(\x06\x12\x13\n\x0b\x62ody_sha256\x18\x08 \x01(\x0c\x12\x13\n\x0bleaf_sha256\x18\t \x01(\x0c\x12\x19\n\x11\x64irectory_version\x18\n \x01(\x06*\xe9\x01\n\rStatementType\x12\x1a\n\x16STATEMENT_TYPE_UNKNOWN\x10\x00\x12\x18\n\x14STATEMENT_TYPE_QUERY\x10\x01\x12\x19\n\x15STATEMENT_TYPE_ANSWER\x10\x02\x12\"\n\x1eSTATEMENT_TYPE_ACKNOWLEDGEMENT\x10\x03\x12\x1a\n\x16STATEMENT_TYPE_RECEIPT\x10\x04\x12\"\n\x1eSTATEMENT_TYPE_RECONCILE_QUERY\x10\x05\x12#\n\x1fSTATEMENT_TYPE_RECONCILE_ANSWER\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18node/wire/envelope.proto\x12\tenlace.v1\"c\n\x08\x45nvelope\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x0e\n\x06key_id\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\x12\x0c\n\x04\x62ody\x18\x04 \x01(\x0c\x12\x13\n\x0bleaf_shared\x18\x05 \x01(\x0c\"\xf6\x01\n\tStatement\x12&\n\x04type\x18\x01 \x01(\x0e\x32\x18.enlace.v1.StatementType\x12\x10\n\x08protocol\x18\x02 \x01(\r\x12\x13\n\x0b\x65xchange_id\x18\x03 \x01(\x0c\x12\x0e\n\x06sender\x18\x04 \x01(\t\x12\x11\n\trecipient\x18\x05 \x01(\t\x12\x0c\n\x04node\x18\x06 \x01(\t\x12\x0f\n\x07time_us\x18\x07 \x01(\x06\x12\x13\n\x0b\x62ody_sha256\x18\x08 \x01(\x0c\x12\x13\n\x0bleaf_sha256\x18\t \x01(\x0c\x12\x19\n\x11\x64irectory_version\x18\n \x01(\x06\x12\x13\n\x0bmail_number\x18\x0b \x01(\x06*\xa3\x02\n\rStatementType\x12\x1a\n\x16STATEMENT_TYPE_UNKNOWN\x10\x00\x12\x18\n\x14STATEMENT_TYPE_QUERY\x10\x01\x12\x19\n\x15STATEMENT_TYPE_ANSWER\x10\x02\x12\"\n\x1eSTATEMENT_TYPE_ACKNOWLEDGEMENT\x10\x03\x12\x1a\n\x16STATEMENT_TYPE_RECEIPT\x10\x04\x12\"\n\x1eSTATEMENT_TYPE_RECONCILE_QUERY\x10\x05\x12#\n\x1fSTATEMENT_TYPE_RECONCILE_ANSWER\x10\x06\x12\x17\n\x13STATEMENT_TYPE_MAIL\x10\x07\x12\x1f\n\x1bSTATEMENT_TYPE_MAIL_RECEIPT\x10\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'node.wire.envelope_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STATEMENTTYPE']._serialized_start=369
-  _globals['_STATEMENTTYPE']._serialized_end=602
+  _globals['_STATEMENTTYPE']._serialized_start=390
+  _globals['_STATEMENTTYPE']._serialized_end=681
   _globals['_ENVELOPE']._serialized_start=39
   _globals['_ENVELOPE']._serialized_end=138
   _globals['_STATEMENT']._serialized_start=141
-  _globals['_STATEMENT']._serialized_end=366
+  _globals['_STATEMENT']._serialized_end=387
 # @@protoc_insertion_point(module_scope)

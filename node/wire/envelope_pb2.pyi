@@ -37,6 +37,9 @@ class _StatementTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Stateme
     """an acknowledgement has arrived"""
     STATEMENT_TYPE_RECONCILE_QUERY: _StatementType.ValueType  # 5
     STATEMENT_TYPE_RECONCILE_ANSWER: _StatementType.ValueType  # 6
+    STATEMENT_TYPE_MAIL: _StatementType.ValueType  # 7
+    STATEMENT_TYPE_MAIL_RECEIPT: _StatementType.ValueType  # 8
+    """mail has arrived and is logged"""
 
 class StatementType(_StatementType, metaclass=_StatementTypeEnumTypeWrapper): ...
 
@@ -49,6 +52,9 @@ STATEMENT_TYPE_RECEIPT: StatementType.ValueType  # 4
 """an acknowledgement has arrived"""
 STATEMENT_TYPE_RECONCILE_QUERY: StatementType.ValueType  # 5
 STATEMENT_TYPE_RECONCILE_ANSWER: StatementType.ValueType  # 6
+STATEMENT_TYPE_MAIL: StatementType.ValueType  # 7
+STATEMENT_TYPE_MAIL_RECEIPT: StatementType.ValueType  # 8
+"""mail has arrived and is logged"""
 Global___StatementType: _TypeAlias = StatementType  # noqa: Y015
 
 @_typing.final
@@ -103,6 +109,7 @@ class Statement(_message.Message):
     BODY_SHA256_FIELD_NUMBER: _builtins.int
     LEAF_SHA256_FIELD_NUMBER: _builtins.int
     DIRECTORY_VERSION_FIELD_NUMBER: _builtins.int
+    MAIL_NUMBER_FIELD_NUMBER: _builtins.int
     type: Global___StatementType.ValueType
     protocol: _builtins.int
     """1"""
@@ -119,6 +126,10 @@ class Statement(_message.Message):
     leaf_sha256: _builtins.bytes
     directory_version: _builtins.int
     """the sender's"""
+    mail_number: _builtins.int
+    """Of MAIL: from 1 on, in the order in which the sender wrote to the recipient in this exchange. Of MAIL_RECEIPT: that
+    of the mail received. 0 otherwise.
+    """
     def __init__(
         self,
         *,
@@ -132,10 +143,11 @@ class Statement(_message.Message):
         body_sha256: _builtins.bytes = ...,
         leaf_sha256: _builtins.bytes = ...,
         directory_version: _builtins.int = ...,
+        mail_number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_sha256", b"body_sha256", "directory_version", b"directory_version", "exchange_id", b"exchange_id", "leaf_sha256", b"leaf_sha256", "node", b"node", "protocol", b"protocol", "recipient", b"recipient", "sender", b"sender", "time_us", b"time_us", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_sha256", b"body_sha256", "directory_version", b"directory_version", "exchange_id", b"exchange_id", "leaf_sha256", b"leaf_sha256", "mail_number", b"mail_number", "node", b"node", "protocol", b"protocol", "recipient", b"recipient", "sender", b"sender", "time_us", b"time_us", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,6 +10,7 @@ from google.protobuf.internal import containers as _containers
 from node.wire import codes_pb2 as _codes_pb2
 from node.wire import entry_pb2 as _entry_pb2
 from node.wire import envelope_pb2 as _envelope_pb2
+from node.wire import mail_pb2 as _mail_pb2
 from node.wire import reconcile_pb2 as _reconcile_pb2
 import builtins as _builtins
 import sys
@@ -203,9 +204,13 @@ class Body(_message.Message):
     RECEIPT_FIELD_NUMBER: _builtins.int
     RECONCILE_QUERY_FIELD_NUMBER: _builtins.int
     RECONCILE_ANSWER_FIELD_NUMBER: _builtins.int
+    MAIL_FIELD_NUMBER: _builtins.int
+    MAIL_RECEIPT_FIELD_NUMBER: _builtins.int
     PADDING_FIELD_NUMBER: _builtins.int
     salt: _builtins.bytes
     """32 random bytes that never enter a ledger, so that a short query can't be guessed back from its digest."""
+    mail: _builtins.bytes
+    """Mail"""
     padding: _builtins.bytes
     """Zeros, up to the next size class, so that sizes don't tell hits from no-hits."""
     @_builtins.property
@@ -220,6 +225,8 @@ class Body(_message.Message):
     def reconcile_query(self) -> _reconcile_pb2.ReconcileQuery: ...
     @_builtins.property
     def reconcile_answer(self) -> _reconcile_pb2.ReconcileAnswer: ...
+    @_builtins.property
+    def mail_receipt(self) -> _mail_pb2.MailReceipt: ...
     def __init__(
         self,
         *,
@@ -230,13 +237,15 @@ class Body(_message.Message):
         receipt: Global___Receipt | None = ...,
         reconcile_query: _reconcile_pb2.ReconcileQuery | None = ...,
         reconcile_answer: _reconcile_pb2.ReconcileAnswer | None = ...,
+        mail: _builtins.bytes = ...,
+        mail_receipt: _mail_pb2.MailReceipt | None = ...,
         padding: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledgement", b"acknowledgement", "answer", b"answer", "content", b"content", "query", b"query", "receipt", b"receipt", "reconcile_answer", b"reconcile_answer", "reconcile_query", b"reconcile_query"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledgement", b"acknowledgement", "answer", b"answer", "content", b"content", "mail", b"mail", "mail_receipt", b"mail_receipt", "query", b"query", "receipt", b"receipt", "reconcile_answer", b"reconcile_answer", "reconcile_query", b"reconcile_query"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledgement", b"acknowledgement", "answer", b"answer", "content", b"content", "padding", b"padding", "query", b"query", "receipt", b"receipt", "reconcile_answer", b"reconcile_answer", "reconcile_query", b"reconcile_query", "salt", b"salt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledgement", b"acknowledgement", "answer", b"answer", "content", b"content", "mail", b"mail", "mail_receipt", b"mail_receipt", "padding", b"padding", "query", b"query", "receipt", b"receipt", "reconcile_answer", b"reconcile_answer", "reconcile_query", b"reconcile_query", "salt", b"salt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["query", "answer", "acknowledgement", "receipt", "reconcile_query", "reconcile_answer"]  # noqa: Y015
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["query", "answer", "acknowledgement", "receipt", "reconcile_query", "reconcile_answer", "mail", "mail_receipt"]  # noqa: Y015
     _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
 

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from node.wire import exchange_pb2 as node_dot_wire_dot_exchange__pb2
+from node.wire import mail_pb2 as node_dot_wire_dot_mail__pb2
 from node.wire import reconcile_pb2 as node_dot_wire_dot_reconcile__pb2
 from node.wire import witness_pb2 as node_dot_wire_dot_witness__pb2
 
@@ -55,6 +56,11 @@ class ExchangeStub:
                 '/enlace.v1.Exchange/GetDirectory',
                 request_serializer=node_dot_wire_dot_exchange__pb2.GetDirectoryRequest.SerializeToString,
                 response_deserializer=node_dot_wire_dot_exchange__pb2.GetDirectoryResponse.FromString,
+                _registered_method=True)
+        self.DeliverMail = channel.unary_unary(
+                '/enlace.v1.Exchange/DeliverMail',
+                request_serializer=node_dot_wire_dot_mail__pb2.DeliverMailRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_mail__pb2.DeliverMailResponse.FromString,
                 _registered_method=True)
         self.PushRevocations = channel.unary_unary(
                 '/enlace.v1.Exchange/PushRevocations',
@@ -114,6 +120,13 @@ class ExchangeServicer:
 
     def GetDirectory(self, request, context):
         """The newest signed directory that the peer holds, and every country's revocation lists.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeliverMail(self, request, context):
+        """Signed, numbered messages of any kind, in the order in which they were written.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -183,6 +196,11 @@ def add_ExchangeServicer_to_server(servicer, server):
                     servicer.GetDirectory,
                     request_deserializer=node_dot_wire_dot_exchange__pb2.GetDirectoryRequest.FromString,
                     response_serializer=node_dot_wire_dot_exchange__pb2.GetDirectoryResponse.SerializeToString,
+            ),
+            'DeliverMail': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeliverMail,
+                    request_deserializer=node_dot_wire_dot_mail__pb2.DeliverMailRequest.FromString,
+                    response_serializer=node_dot_wire_dot_mail__pb2.DeliverMailResponse.SerializeToString,
             ),
             'PushRevocations': grpc.unary_unary_rpc_method_handler(
                     servicer.PushRevocations,
@@ -323,6 +341,33 @@ class Exchange:
             '/enlace.v1.Exchange/GetDirectory',
             node_dot_wire_dot_exchange__pb2.GetDirectoryRequest.SerializeToString,
             node_dot_wire_dot_exchange__pb2.GetDirectoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeliverMail(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Exchange/DeliverMail',
+            node_dot_wire_dot_mail__pb2.DeliverMailRequest.SerializeToString,
+            node_dot_wire_dot_mail__pb2.DeliverMailResponse.FromString,
             options,
             channel_credentials,
             insecure,

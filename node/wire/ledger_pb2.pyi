@@ -66,6 +66,10 @@ class _LeafKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafKind.Val
     """ledgers were compared, or an auditor decided on a finding"""
     LEAF_KIND_SPLIT_VIEW: _LeafKind.ValueType  # 20
     """a ledger was found to have signed two histories"""
+    LEAF_KIND_MAIL: _LeafKind.ValueType  # 21
+    """mail is to leave, or is withdrawn before it left"""
+    LEAF_KIND_MAIL_RECEIPT: _LeafKind.ValueType  # 22
+    """mail of a peer was received, or a receipt for this node's own came"""
 
 class LeafKind(_LeafKind, metaclass=_LeafKindEnumTypeWrapper): ...
 
@@ -106,6 +110,10 @@ LEAF_KIND_FINDING: LeafKind.ValueType  # 19
 """ledgers were compared, or an auditor decided on a finding"""
 LEAF_KIND_SPLIT_VIEW: LeafKind.ValueType  # 20
 """a ledger was found to have signed two histories"""
+LEAF_KIND_MAIL: LeafKind.ValueType  # 21
+"""mail is to leave, or is withdrawn before it left"""
+LEAF_KIND_MAIL_RECEIPT: LeafKind.ValueType  # 22
+"""mail of a peer was received, or a receipt for this node's own came"""
 Global___LeafKind: _TypeAlias = LeafKind  # noqa: Y015
 
 class _Direction:
