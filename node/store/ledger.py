@@ -6,6 +6,7 @@ in and beside the lines, and the checkpoints that witnesses have seen.
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -16,11 +17,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from node.errors import (
     DecryptionError,
-    IdentityError,
     KeyErasedError,
     LedgerBrokenError,
     LedgerError,
-    SignatureError,
 )
 from node.ledger.bundle import StatementVerifier
 from node.ledger.chain import Chain
@@ -29,6 +28,7 @@ from node.ledger.leaf import parse_leaf, parse_opening, parse_shared, verify_ope
 from node.ledger.rfc6962 import Frontier, leaf_hash
 from node.store.ledger_rows import PAGE, HeadRow, LedgerRows, LineRow, is_corrupt
 from node.store.lines import opening_context
+from node.store.signatures import Signatures, Signed
 from node.store.vault import Vault, key_id_of
 from node.wire.envelope_pb2 import Statement
 from node.wire.ledger_pb2 import DIRECTION_SENT
@@ -72,7 +72,7 @@ def verify_ledger(
 
     1. Each line follows the one before, and fits the hash and the link beside it.
     2. Each leaf is read strictly, and what is kept in the clear beside it is what it says.
-    3. With `verify_statement`: the statements, of this node and of its peers, are signed.
+    3. With `verify_statement`: the statements, of this node and of its peers, are signed. It is called from threads.
     4. With `vault`: the openings that still exist fit the commitments.
     5. The tree over all lines is the one in the head, and there are no lines past it.
     6. With `since`: the first lines are those of that checkpoint. Whose it is was verified by whoever gives it.
@@ -83,14 +83,20 @@ def verify_ledger(
         LedgerBrokenError: Something is wrong; the text names the lines, counted from 0.
         LedgerError: The database can't be read.
     """
-    check = _Check(connection, vault, verify_statement, since)
+    with ExitStack() as stack:
+        signatures = stack.enter_context(Signatures(verify_statement)) if verify_statement is not None else None
+        check = _Check(connection, vault, signatures, since)
+        _run(check, connection, progress)
+    return check.report()
+
+
+def _run(check: "_Check", connection: Connection, progress: Progress | None) -> None:
     try:
         check.run(progress)
     except (SQLAlchemyError, connection.dialect.loaded_dbapi.Error) as error:
         if not is_corrupt(error):
             raise LedgerError(f"the ledger can't be read: {type(error).__name__}") from error
         check.whole.append(f"the database file is damaged: {error}")
-    return check.report()
 
 
 class _Check:
@@ -100,19 +106,20 @@ class _Check:
         self,
         connection: Connection,
         vault: Vault | None,
-        verify_statement: StatementVerifier | None,
+        signatures: Signatures | None,
         since: Checkpoint | None,
     ) -> None:
         self.whole: list[str] = []  # what is wrong with the ledger as such
         self._vault = vault
-        self._verify_statement = verify_statement
+        self._signatures = signatures
+        self._signed: list[Signed] = []  # of the page
         self._since = since
         self._rows = LedgerRows(connection)
         self._chain = Chain()
         self._lines = self._chain.found
         self._frontier = Frontier()
         self._complete = True
-        self._openings = self._erased = self._signatures = self._unknown_keys = 0
+        self._openings = self._erased = 0
 
     def run(self, progress: Progress | None) -> None:
         head = self._rows.head()
@@ -125,6 +132,8 @@ class _Check:
             self._page(start, stop)
             if progress is not None:
                 progress(stop, head.size)
+        if self._signatures is not None:
+            self._signatures.finish()
         self._missing(end, head.size)
         if end:
             self._chain.end(end - 1, head.link)
@@ -137,6 +146,9 @@ class _Check:
             self._lines.setdefault(index, f"line {index} is surplus")
 
     def report(self) -> Report:
+        signatures = self._signatures
+        for index, text in signatures.found.items() if signatures is not None else ():
+            self._lines.setdefault(index, text)
         found = [self._lines[index] for index in sorted(self._lines)] + self.whole
         if found:
             more = f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
@@ -146,8 +158,8 @@ class _Check:
             root=self._frontier.root,
             openings=self._openings,
             erased=self._erased,
-            signatures=self._signatures,
-            unknown_keys=self._unknown_keys,
+            signatures=signatures.hold if signatures is not None else 0,
+            unknown_keys=signatures.unknown if signatures is not None else 0,
         )
 
     def _page(self, start: int, stop: int) -> None:
@@ -167,9 +179,12 @@ class _Check:
             self._chain.follow(index, hashed, row.leaf_hash, row.link)
             try:
                 self._content(row, openings.get(index))
-            except (LedgerError, SignatureError, DecryptionError) as error:
+            except (LedgerError, DecryptionError) as error:
                 self._lines.setdefault(index, f"line {index} is damaged: {error}")
         self._missing(expected, stop)
+        if self._signatures is not None:
+            self._signatures.verify(self._signed)
+        self._signed = []
         if self._since is not None and start < self._since.size <= stop:
             self._extends(self._since, self._frontier.appended(hashes[: self._since.size - start]))
         self._frontier = self._frontier.appended(hashes)
@@ -210,9 +225,10 @@ class _Check:
                 raise LedgerBrokenError("the statement beside it is not one") from None
             if statement.leaf_sha256 != sha256(leaf.shared).digest():
                 raise LedgerBrokenError("the statement beside it was signed for another line")
-            self._signature(row.statement, row.key_id or b"", row.signature or b"")
+            self._signed.append(Signed(row.idx, row.statement, row.key_id or b"", row.signature or b""))
         if shared.counterpart_statement:
-            self._signature(shared.counterpart_statement, shared.counterpart_key_id, shared.counterpart_signature)
+            theirs = (shared.counterpart_statement, shared.counterpart_key_id, shared.counterpart_signature)
+            self._signed.append(Signed(row.idx, *theirs))
         if self._vault is None:
             return
         if sealed is None:
@@ -225,15 +241,6 @@ class _Check:
             return
         verify_opening(leaf, parse_opening(opening))
         self._openings += 1
-
-    def _signature(self, statement: bytes, key_id: bytes, signature: bytes) -> None:
-        if self._verify_statement is None:
-            return
-        try:
-            self._verify_statement(statement, key_id, signature)
-            self._signatures += 1
-        except IdentityError:
-            self._unknown_keys += 1
 
     def _compare(self, head: HeadRow) -> None:
         """Compare the tree with the head; without a line that can't be read, that is all the proof there is."""
