@@ -249,6 +249,7 @@ class MemberRecord(_message.Message):
     ACCEPTED_FIELD_NUMBER: _builtins.int
     PROTOCOLS_FIELD_NUMBER: _builtins.int
     TREATIES_FIELD_NUMBER: _builtins.int
+    AUDIT_FIELD_NUMBER: _builtins.int
     country: _builtins.str
     """ISO 3166-1 alpha-2"""
     number: _builtins.int
@@ -271,6 +272,10 @@ class MemberRecord(_message.Message):
     def treaties(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """instruments' ids to which it is party"""
 
+    @_builtins.property
+    def audit(self) -> Global___Audit:
+        """by which law the ledgers of its nodes are kept and audited; absent: no institution audits them"""
+
     def __init__(
         self,
         *,
@@ -282,14 +287,48 @@ class MemberRecord(_message.Message):
         accepted: _abc.Iterable[_codes_pb2.Obligation.ValueType] | None = ...,
         protocols: _abc.Iterable[_builtins.int] | None = ...,
         treaties: _abc.Iterable[_builtins.str] | None = ...,
+        audit: Global___Audit | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "ca_certificates", b"ca_certificates", "country", b"country", "duty_telephone", b"duty_telephone", "nodes", b"nodes", "number", b"number", "protocols", b"protocols", "treaties", b"treaties"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "audit", b"audit", "ca_certificates", b"ca_certificates", "country", b"country", "duty_telephone", b"duty_telephone", "nodes", b"nodes", "number", b"number", "protocols", b"protocols", "treaties", b"treaties"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MemberRecord: _TypeAlias = MemberRecord  # noqa: Y015
+
+@_typing.final
+class Audit(_message.Message):
+    """Periods are of national law, in days from the end of the day on which a line was logged."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTITUTION_FIELD_NUMBER: _builtins.int
+    ROOT_KEY_FIELD_NUMBER: _builtins.int
+    PERIOD_DAYS_FIELD_NUMBER: _builtins.int
+    RETENTION_DAYS_FIELD_NUMBER: _builtins.int
+    institution: _builtins.str
+    root_key: _builtins.bytes
+    """the institution's own offline Ed25519 key, 32 bytes"""
+    period_days: _builtins.int
+    """for which copies of what opens lines are kept for it"""
+    retention_days: _builtins.int
+    """after which what opens a line is erased in the node; 0: no law says"""
+    def __init__(
+        self,
+        *,
+        institution: _builtins.str = ...,
+        root_key: _builtins.bytes = ...,
+        period_days: _builtins.int = ...,
+        retention_days: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["institution", b"institution", "period_days", b"period_days", "retention_days", b"retention_days", "root_key", b"root_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Audit: _TypeAlias = Audit  # noqa: Y015
 
 @_typing.final
 class Node(_message.Message):

@@ -70,6 +70,10 @@ class _LeafKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafKind.Val
     """mail is to leave, or is withdrawn before it left"""
     LEAF_KIND_MAIL_RECEIPT: _LeafKind.ValueType  # 22
     """mail of a peer was received, or a receipt for this node's own came"""
+    LEAF_KIND_INSTITUTION: _LeafKind.ValueType  # 23
+    """what the auditing institution signed, or a key under which copies are kept for it"""
+    LEAF_KIND_ERASURE: _LeafKind.ValueType  # 24
+    """what opens lines is erased, or copies whose audit period has ended"""
 
 class LeafKind(_LeafKind, metaclass=_LeafKindEnumTypeWrapper): ...
 
@@ -114,6 +118,10 @@ LEAF_KIND_MAIL: LeafKind.ValueType  # 21
 """mail is to leave, or is withdrawn before it left"""
 LEAF_KIND_MAIL_RECEIPT: LeafKind.ValueType  # 22
 """mail of a peer was received, or a receipt for this node's own came"""
+LEAF_KIND_INSTITUTION: LeafKind.ValueType  # 23
+"""what the auditing institution signed, or a key under which copies are kept for it"""
+LEAF_KIND_ERASURE: LeafKind.ValueType  # 24
+"""what opens lines is erased, or copies whose audit period has ended"""
 Global___LeafKind: _TypeAlias = LeafKind  # noqa: Y015
 
 class _Direction:
