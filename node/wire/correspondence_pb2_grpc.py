@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from node.wire import correspondence_pb2 as node_dot_wire_dot_correspondence__pb2
+from node.wire import received_pb2 as node_dot_wire_dot_received__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -49,6 +50,61 @@ class CorrespondenceStub:
                 request_serializer=node_dot_wire_dot_correspondence__pb2.RetryMailRequest.SerializeToString,
                 response_deserializer=node_dot_wire_dot_correspondence__pb2.RetryMailResponse.FromString,
                 _registered_method=True)
+        self.KeepReceived = channel.unary_unary(
+                '/enlace.v1.Correspondence/KeepReceived',
+                request_serializer=node_dot_wire_dot_received__pb2.KeepReceivedRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_received__pb2.KeepReceivedResponse.FromString,
+                _registered_method=True)
+        self.ListReceived = channel.unary_unary(
+                '/enlace.v1.Correspondence/ListReceived',
+                request_serializer=node_dot_wire_dot_received__pb2.ListReceivedRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_received__pb2.ListReceivedResponse.FromString,
+                _registered_method=True)
+        self.FindReceived = channel.unary_unary(
+                '/enlace.v1.Correspondence/FindReceived',
+                request_serializer=node_dot_wire_dot_received__pb2.FindReceivedRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_received__pb2.FindReceivedResponse.FromString,
+                _registered_method=True)
+        self.GetReceived = channel.unary_unary(
+                '/enlace.v1.Correspondence/GetReceived',
+                request_serializer=node_dot_wire_dot_received__pb2.GetReceivedRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_received__pb2.GetReceivedResponse.FromString,
+                _registered_method=True)
+        self.ReviewReceived = channel.unary_unary(
+                '/enlace.v1.Correspondence/ReviewReceived',
+                request_serializer=node_dot_wire_dot_received__pb2.ReviewReceivedRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_received__pb2.ReviewReceivedResponse.FromString,
+                _registered_method=True)
+        self.BarReceived = channel.unary_unary(
+                '/enlace.v1.Correspondence/BarReceived',
+                request_serializer=node_dot_wire_dot_received__pb2.BarReceivedRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_received__pb2.BarReceivedResponse.FromString,
+                _registered_method=True)
+        self.ReviewCase = channel.unary_unary(
+                '/enlace.v1.Correspondence/ReviewCase',
+                request_serializer=node_dot_wire_dot_received__pb2.ReviewCaseRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_received__pb2.ReviewCaseResponse.FromString,
+                _registered_method=True)
+        self.ReviewEntry = channel.unary_unary(
+                '/enlace.v1.Correspondence/ReviewEntry',
+                request_serializer=node_dot_wire_dot_received__pb2.ReviewEntryRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_received__pb2.ReviewEntryResponse.FromString,
+                _registered_method=True)
+        self.PlaceLegalHold = channel.unary_unary(
+                '/enlace.v1.Correspondence/PlaceLegalHold',
+                request_serializer=node_dot_wire_dot_received__pb2.PlaceLegalHoldRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_received__pb2.PlaceLegalHoldResponse.FromString,
+                _registered_method=True)
+        self.ReleaseLegalHold = channel.unary_unary(
+                '/enlace.v1.Correspondence/ReleaseLegalHold',
+                request_serializer=node_dot_wire_dot_received__pb2.ReleaseLegalHoldRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_received__pb2.ReleaseLegalHoldResponse.FromString,
+                _registered_method=True)
+        self.ListLegalHolds = channel.unary_unary(
+                '/enlace.v1.Correspondence/ListLegalHolds',
+                request_serializer=node_dot_wire_dot_received__pb2.ListLegalHoldsRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_received__pb2.ListLegalHoldsResponse.FromString,
+                _registered_method=True)
 
 
 class CorrespondenceServicer:
@@ -76,6 +132,83 @@ class CorrespondenceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def KeepReceived(self, request, context):
+        """--- what peers disclosed, and how long records are kept ---
+
+        Keeps an entry of an answer with an own case, or puts a received entry with one. Role: unit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReceived(self, request, context):
+        """Received entries without what they say; that you looked is a ledger line. Role: unit, supervisor, focal point.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FindReceived(self, request, context):
+        """Searches received entries; none whose terms rule the purpose or the unit out is found. Role: unit, supervisor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReceived(self, request, context):
+        """Reads one. Role: unit, supervisor, focal point.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReviewReceived(self, request, context):
+        """Decides to keep one for longer, at most until its originator's date. Role: unit, supervisor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BarReceived(self, request, context):
+        """Takes one out of every use for good, since it was got by torture. Role: unit, supervisor, focal point.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReviewCase(self, request, context):
+        """Decides to keep an own case or entry for longer. Role: unit, supervisor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReviewEntry(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlaceLegalHold(self, request, context):
+        """Keeps a record from being deleted, by which law and until when. Role: focal point, supervisor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseLegalHold(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLegalHolds(self, request, context):
+        """Role: focal point, supervisor, auditor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CorrespondenceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -93,6 +226,61 @@ def add_CorrespondenceServicer_to_server(servicer, server):
                     servicer.RetryMail,
                     request_deserializer=node_dot_wire_dot_correspondence__pb2.RetryMailRequest.FromString,
                     response_serializer=node_dot_wire_dot_correspondence__pb2.RetryMailResponse.SerializeToString,
+            ),
+            'KeepReceived': grpc.unary_unary_rpc_method_handler(
+                    servicer.KeepReceived,
+                    request_deserializer=node_dot_wire_dot_received__pb2.KeepReceivedRequest.FromString,
+                    response_serializer=node_dot_wire_dot_received__pb2.KeepReceivedResponse.SerializeToString,
+            ),
+            'ListReceived': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReceived,
+                    request_deserializer=node_dot_wire_dot_received__pb2.ListReceivedRequest.FromString,
+                    response_serializer=node_dot_wire_dot_received__pb2.ListReceivedResponse.SerializeToString,
+            ),
+            'FindReceived': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindReceived,
+                    request_deserializer=node_dot_wire_dot_received__pb2.FindReceivedRequest.FromString,
+                    response_serializer=node_dot_wire_dot_received__pb2.FindReceivedResponse.SerializeToString,
+            ),
+            'GetReceived': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReceived,
+                    request_deserializer=node_dot_wire_dot_received__pb2.GetReceivedRequest.FromString,
+                    response_serializer=node_dot_wire_dot_received__pb2.GetReceivedResponse.SerializeToString,
+            ),
+            'ReviewReceived': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReviewReceived,
+                    request_deserializer=node_dot_wire_dot_received__pb2.ReviewReceivedRequest.FromString,
+                    response_serializer=node_dot_wire_dot_received__pb2.ReviewReceivedResponse.SerializeToString,
+            ),
+            'BarReceived': grpc.unary_unary_rpc_method_handler(
+                    servicer.BarReceived,
+                    request_deserializer=node_dot_wire_dot_received__pb2.BarReceivedRequest.FromString,
+                    response_serializer=node_dot_wire_dot_received__pb2.BarReceivedResponse.SerializeToString,
+            ),
+            'ReviewCase': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReviewCase,
+                    request_deserializer=node_dot_wire_dot_received__pb2.ReviewCaseRequest.FromString,
+                    response_serializer=node_dot_wire_dot_received__pb2.ReviewCaseResponse.SerializeToString,
+            ),
+            'ReviewEntry': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReviewEntry,
+                    request_deserializer=node_dot_wire_dot_received__pb2.ReviewEntryRequest.FromString,
+                    response_serializer=node_dot_wire_dot_received__pb2.ReviewEntryResponse.SerializeToString,
+            ),
+            'PlaceLegalHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlaceLegalHold,
+                    request_deserializer=node_dot_wire_dot_received__pb2.PlaceLegalHoldRequest.FromString,
+                    response_serializer=node_dot_wire_dot_received__pb2.PlaceLegalHoldResponse.SerializeToString,
+            ),
+            'ReleaseLegalHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseLegalHold,
+                    request_deserializer=node_dot_wire_dot_received__pb2.ReleaseLegalHoldRequest.FromString,
+                    response_serializer=node_dot_wire_dot_received__pb2.ReleaseLegalHoldResponse.SerializeToString,
+            ),
+            'ListLegalHolds': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLegalHolds,
+                    request_deserializer=node_dot_wire_dot_received__pb2.ListLegalHoldsRequest.FromString,
+                    response_serializer=node_dot_wire_dot_received__pb2.ListLegalHoldsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -176,6 +364,303 @@ class Correspondence:
             '/enlace.v1.Correspondence/RetryMail',
             node_dot_wire_dot_correspondence__pb2.RetryMailRequest.SerializeToString,
             node_dot_wire_dot_correspondence__pb2.RetryMailResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def KeepReceived(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/KeepReceived',
+            node_dot_wire_dot_received__pb2.KeepReceivedRequest.SerializeToString,
+            node_dot_wire_dot_received__pb2.KeepReceivedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReceived(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/ListReceived',
+            node_dot_wire_dot_received__pb2.ListReceivedRequest.SerializeToString,
+            node_dot_wire_dot_received__pb2.ListReceivedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindReceived(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/FindReceived',
+            node_dot_wire_dot_received__pb2.FindReceivedRequest.SerializeToString,
+            node_dot_wire_dot_received__pb2.FindReceivedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReceived(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/GetReceived',
+            node_dot_wire_dot_received__pb2.GetReceivedRequest.SerializeToString,
+            node_dot_wire_dot_received__pb2.GetReceivedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReviewReceived(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/ReviewReceived',
+            node_dot_wire_dot_received__pb2.ReviewReceivedRequest.SerializeToString,
+            node_dot_wire_dot_received__pb2.ReviewReceivedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BarReceived(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/BarReceived',
+            node_dot_wire_dot_received__pb2.BarReceivedRequest.SerializeToString,
+            node_dot_wire_dot_received__pb2.BarReceivedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReviewCase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/ReviewCase',
+            node_dot_wire_dot_received__pb2.ReviewCaseRequest.SerializeToString,
+            node_dot_wire_dot_received__pb2.ReviewCaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReviewEntry(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/ReviewEntry',
+            node_dot_wire_dot_received__pb2.ReviewEntryRequest.SerializeToString,
+            node_dot_wire_dot_received__pb2.ReviewEntryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlaceLegalHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/PlaceLegalHold',
+            node_dot_wire_dot_received__pb2.PlaceLegalHoldRequest.SerializeToString,
+            node_dot_wire_dot_received__pb2.PlaceLegalHoldResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseLegalHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/ReleaseLegalHold',
+            node_dot_wire_dot_received__pb2.ReleaseLegalHoldRequest.SerializeToString,
+            node_dot_wire_dot_received__pb2.ReleaseLegalHoldResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLegalHolds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/ListLegalHolds',
+            node_dot_wire_dot_received__pb2.ListLegalHoldsRequest.SerializeToString,
+            node_dot_wire_dot_received__pb2.ListLegalHoldsResponse.FromString,
             options,
             channel_credentials,
             insecure,

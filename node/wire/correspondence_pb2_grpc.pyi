@@ -6,6 +6,7 @@ What the people of one country use of mail: what leaves, what came, and where ea
 from collections import abc as _abc
 from grpc import aio as _aio
 from node.wire import correspondence_pb2 as _correspondence_pb2
+from node.wire import received_pb2 as _received_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -39,6 +40,29 @@ class CorrespondenceStub:
     """
     RetryMail: _grpc.UnaryUnaryMultiCallable[_correspondence_pb2.RetryMailRequest, _correspondence_pb2.RetryMailResponse]
     """Tries again what was given up. Role: focal point, administrator."""
+    KeepReceived: _grpc.UnaryUnaryMultiCallable[_received_pb2.KeepReceivedRequest, _received_pb2.KeepReceivedResponse]
+    """--- what peers disclosed, and how long records are kept ---
+
+    Keeps an entry of an answer with an own case, or puts a received entry with one. Role: unit.
+    """
+    ListReceived: _grpc.UnaryUnaryMultiCallable[_received_pb2.ListReceivedRequest, _received_pb2.ListReceivedResponse]
+    """Received entries without what they say; that you looked is a ledger line. Role: unit, supervisor, focal point."""
+    FindReceived: _grpc.UnaryUnaryMultiCallable[_received_pb2.FindReceivedRequest, _received_pb2.FindReceivedResponse]
+    """Searches received entries; none whose terms rule the purpose or the unit out is found. Role: unit, supervisor."""
+    GetReceived: _grpc.UnaryUnaryMultiCallable[_received_pb2.GetReceivedRequest, _received_pb2.GetReceivedResponse]
+    """Reads one. Role: unit, supervisor, focal point."""
+    ReviewReceived: _grpc.UnaryUnaryMultiCallable[_received_pb2.ReviewReceivedRequest, _received_pb2.ReviewReceivedResponse]
+    """Decides to keep one for longer, at most until its originator's date. Role: unit, supervisor."""
+    BarReceived: _grpc.UnaryUnaryMultiCallable[_received_pb2.BarReceivedRequest, _received_pb2.BarReceivedResponse]
+    """Takes one out of every use for good, since it was got by torture. Role: unit, supervisor, focal point."""
+    ReviewCase: _grpc.UnaryUnaryMultiCallable[_received_pb2.ReviewCaseRequest, _received_pb2.ReviewCaseResponse]
+    """Decides to keep an own case or entry for longer. Role: unit, supervisor."""
+    ReviewEntry: _grpc.UnaryUnaryMultiCallable[_received_pb2.ReviewEntryRequest, _received_pb2.ReviewEntryResponse]
+    PlaceLegalHold: _grpc.UnaryUnaryMultiCallable[_received_pb2.PlaceLegalHoldRequest, _received_pb2.PlaceLegalHoldResponse]
+    """Keeps a record from being deleted, by which law and until when. Role: focal point, supervisor."""
+    ReleaseLegalHold: _grpc.UnaryUnaryMultiCallable[_received_pb2.ReleaseLegalHoldRequest, _received_pb2.ReleaseLegalHoldResponse]
+    ListLegalHolds: _grpc.UnaryUnaryMultiCallable[_received_pb2.ListLegalHoldsRequest, _received_pb2.ListLegalHoldsResponse]
+    """Role: focal point, supervisor, auditor."""
 
 @_typing.type_check_only
 class CorrespondenceAsyncStub(CorrespondenceStub):
@@ -51,6 +75,29 @@ class CorrespondenceAsyncStub(CorrespondenceStub):
     """
     RetryMail: _aio.UnaryUnaryMultiCallable[_correspondence_pb2.RetryMailRequest, _correspondence_pb2.RetryMailResponse]  # type: ignore[assignment]
     """Tries again what was given up. Role: focal point, administrator."""
+    KeepReceived: _aio.UnaryUnaryMultiCallable[_received_pb2.KeepReceivedRequest, _received_pb2.KeepReceivedResponse]  # type: ignore[assignment]
+    """--- what peers disclosed, and how long records are kept ---
+
+    Keeps an entry of an answer with an own case, or puts a received entry with one. Role: unit.
+    """
+    ListReceived: _aio.UnaryUnaryMultiCallable[_received_pb2.ListReceivedRequest, _received_pb2.ListReceivedResponse]  # type: ignore[assignment]
+    """Received entries without what they say; that you looked is a ledger line. Role: unit, supervisor, focal point."""
+    FindReceived: _aio.UnaryUnaryMultiCallable[_received_pb2.FindReceivedRequest, _received_pb2.FindReceivedResponse]  # type: ignore[assignment]
+    """Searches received entries; none whose terms rule the purpose or the unit out is found. Role: unit, supervisor."""
+    GetReceived: _aio.UnaryUnaryMultiCallable[_received_pb2.GetReceivedRequest, _received_pb2.GetReceivedResponse]  # type: ignore[assignment]
+    """Reads one. Role: unit, supervisor, focal point."""
+    ReviewReceived: _aio.UnaryUnaryMultiCallable[_received_pb2.ReviewReceivedRequest, _received_pb2.ReviewReceivedResponse]  # type: ignore[assignment]
+    """Decides to keep one for longer, at most until its originator's date. Role: unit, supervisor."""
+    BarReceived: _aio.UnaryUnaryMultiCallable[_received_pb2.BarReceivedRequest, _received_pb2.BarReceivedResponse]  # type: ignore[assignment]
+    """Takes one out of every use for good, since it was got by torture. Role: unit, supervisor, focal point."""
+    ReviewCase: _aio.UnaryUnaryMultiCallable[_received_pb2.ReviewCaseRequest, _received_pb2.ReviewCaseResponse]  # type: ignore[assignment]
+    """Decides to keep an own case or entry for longer. Role: unit, supervisor."""
+    ReviewEntry: _aio.UnaryUnaryMultiCallable[_received_pb2.ReviewEntryRequest, _received_pb2.ReviewEntryResponse]  # type: ignore[assignment]
+    PlaceLegalHold: _aio.UnaryUnaryMultiCallable[_received_pb2.PlaceLegalHoldRequest, _received_pb2.PlaceLegalHoldResponse]  # type: ignore[assignment]
+    """Keeps a record from being deleted, by which law and until when. Role: focal point, supervisor."""
+    ReleaseLegalHold: _aio.UnaryUnaryMultiCallable[_received_pb2.ReleaseLegalHoldRequest, _received_pb2.ReleaseLegalHoldResponse]  # type: ignore[assignment]
+    ListLegalHolds: _aio.UnaryUnaryMultiCallable[_received_pb2.ListLegalHoldsRequest, _received_pb2.ListLegalHoldsResponse]  # type: ignore[assignment]
+    """Role: focal point, supervisor, auditor."""
 
 class CorrespondenceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -78,5 +125,94 @@ class CorrespondenceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_correspondence_pb2.RetryMailResponse, _abc.Awaitable[_correspondence_pb2.RetryMailResponse]]:
         """Tries again what was given up. Role: focal point, administrator."""
+
+    @_abc_1.abstractmethod
+    def KeepReceived(
+        self,
+        request: _received_pb2.KeepReceivedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_received_pb2.KeepReceivedResponse, _abc.Awaitable[_received_pb2.KeepReceivedResponse]]:
+        """--- what peers disclosed, and how long records are kept ---
+
+        Keeps an entry of an answer with an own case, or puts a received entry with one. Role: unit.
+        """
+
+    @_abc_1.abstractmethod
+    def ListReceived(
+        self,
+        request: _received_pb2.ListReceivedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_received_pb2.ListReceivedResponse, _abc.Awaitable[_received_pb2.ListReceivedResponse]]:
+        """Received entries without what they say; that you looked is a ledger line. Role: unit, supervisor, focal point."""
+
+    @_abc_1.abstractmethod
+    def FindReceived(
+        self,
+        request: _received_pb2.FindReceivedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_received_pb2.FindReceivedResponse, _abc.Awaitable[_received_pb2.FindReceivedResponse]]:
+        """Searches received entries; none whose terms rule the purpose or the unit out is found. Role: unit, supervisor."""
+
+    @_abc_1.abstractmethod
+    def GetReceived(
+        self,
+        request: _received_pb2.GetReceivedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_received_pb2.GetReceivedResponse, _abc.Awaitable[_received_pb2.GetReceivedResponse]]:
+        """Reads one. Role: unit, supervisor, focal point."""
+
+    @_abc_1.abstractmethod
+    def ReviewReceived(
+        self,
+        request: _received_pb2.ReviewReceivedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_received_pb2.ReviewReceivedResponse, _abc.Awaitable[_received_pb2.ReviewReceivedResponse]]:
+        """Decides to keep one for longer, at most until its originator's date. Role: unit, supervisor."""
+
+    @_abc_1.abstractmethod
+    def BarReceived(
+        self,
+        request: _received_pb2.BarReceivedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_received_pb2.BarReceivedResponse, _abc.Awaitable[_received_pb2.BarReceivedResponse]]:
+        """Takes one out of every use for good, since it was got by torture. Role: unit, supervisor, focal point."""
+
+    @_abc_1.abstractmethod
+    def ReviewCase(
+        self,
+        request: _received_pb2.ReviewCaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_received_pb2.ReviewCaseResponse, _abc.Awaitable[_received_pb2.ReviewCaseResponse]]:
+        """Decides to keep an own case or entry for longer. Role: unit, supervisor."""
+
+    @_abc_1.abstractmethod
+    def ReviewEntry(
+        self,
+        request: _received_pb2.ReviewEntryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_received_pb2.ReviewEntryResponse, _abc.Awaitable[_received_pb2.ReviewEntryResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def PlaceLegalHold(
+        self,
+        request: _received_pb2.PlaceLegalHoldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_received_pb2.PlaceLegalHoldResponse, _abc.Awaitable[_received_pb2.PlaceLegalHoldResponse]]:
+        """Keeps a record from being deleted, by which law and until when. Role: focal point, supervisor."""
+
+    @_abc_1.abstractmethod
+    def ReleaseLegalHold(
+        self,
+        request: _received_pb2.ReleaseLegalHoldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_received_pb2.ReleaseLegalHoldResponse, _abc.Awaitable[_received_pb2.ReleaseLegalHoldResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListLegalHolds(
+        self,
+        request: _received_pb2.ListLegalHoldsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_received_pb2.ListLegalHoldsResponse, _abc.Awaitable[_received_pb2.ListLegalHoldsResponse]]:
+        """Role: focal point, supervisor, auditor."""
 
 def add_CorrespondenceServicer_to_server(servicer: CorrespondenceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -74,6 +74,18 @@ class _LeafKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafKind.Val
     """what the auditing institution signed, or a key under which copies are kept for it"""
     LEAF_KIND_ERASURE: _LeafKind.ValueType  # 24
     """what opens lines is erased, or copies whose audit period has ended"""
+    LEAF_KIND_KEPT: _LeafKind.ValueType  # 30
+    """a received entry was kept with a case, or it was decided how long it is kept"""
+    LEAF_KIND_DELETED: _LeafKind.ValueType  # 31
+    """a record or a received entry was deleted at its date, or taken back by its originator"""
+    LEAF_KIND_LEGAL_HOLD: _LeafKind.ValueType  # 32
+    """one was placed or released"""
+    LEAF_KIND_NOTED: _LeafKind.ValueType  # 33
+    """the node wrote down something of its own accord: which rows is told beside the line"""
+    LEAF_KIND_FENCED: _LeafKind.ValueType  # 40
+    """this ledger lost lines by a restore, and opens its next epoch"""
+    LEAF_KIND_RESTORED: _LeafKind.ValueType  # 41
+    """a peer's ledger did"""
 
 class LeafKind(_LeafKind, metaclass=_LeafKindEnumTypeWrapper): ...
 
@@ -122,6 +134,18 @@ LEAF_KIND_INSTITUTION: LeafKind.ValueType  # 23
 """what the auditing institution signed, or a key under which copies are kept for it"""
 LEAF_KIND_ERASURE: LeafKind.ValueType  # 24
 """what opens lines is erased, or copies whose audit period has ended"""
+LEAF_KIND_KEPT: LeafKind.ValueType  # 30
+"""a received entry was kept with a case, or it was decided how long it is kept"""
+LEAF_KIND_DELETED: LeafKind.ValueType  # 31
+"""a record or a received entry was deleted at its date, or taken back by its originator"""
+LEAF_KIND_LEGAL_HOLD: LeafKind.ValueType  # 32
+"""one was placed or released"""
+LEAF_KIND_NOTED: LeafKind.ValueType  # 33
+"""the node wrote down something of its own accord: which rows is told beside the line"""
+LEAF_KIND_FENCED: LeafKind.ValueType  # 40
+"""this ledger lost lines by a restore, and opens its next epoch"""
+LEAF_KIND_RESTORED: LeafKind.ValueType  # 41
+"""a peer's ledger did"""
 Global___LeafKind: _TypeAlias = LeafKind  # noqa: Y015
 
 class _Direction:
@@ -180,6 +204,7 @@ class Leaf(_message.Message):
     LOGGED_US_FIELD_NUMBER: _builtins.int
     SHARED_FIELD_NUMBER: _builtins.int
     PRIVATE_SHA256_FIELD_NUMBER: _builtins.int
+    STATES_SHA256_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     """1"""
     logged_us: _builtins.int
@@ -188,6 +213,10 @@ class Leaf(_message.Message):
     """LeafShared"""
     private_sha256: _builtins.bytes
     """SHA-256 of "enlace/v1/leaf-private", a zero byte, the opening's 32-byte salt and its private part."""
+    states_sha256: _builtins.bytes
+    """SHA-256 of "enlace/v1/row-states", a zero byte, and the RowStates kept beside the line; empty where no row that
+    lines speak of was changed with it.
+    """
     def __init__(
         self,
         *,
@@ -195,14 +224,88 @@ class Leaf(_message.Message):
         logged_us: _builtins.int = ...,
         shared: _builtins.bytes = ...,
         private_sha256: _builtins.bytes = ...,
+        states_sha256: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "logged_us", b"logged_us", "private_sha256", b"private_sha256", "shared", b"shared"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "logged_us", b"logged_us", "private_sha256", b"private_sha256", "shared", b"shared", "states_sha256", b"states_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Leaf: _TypeAlias = Leaf  # noqa: Y015
+
+@_typing.final
+class RowStates(_message.Message):
+    """What was changed in the database together with a line. Kept beside the tree; it holds ids and digests, and no values."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SALT_FIELD_NUMBER: _builtins.int
+    TABLES_FIELD_NUMBER: _builtins.int
+    salt: _builtins.bytes
+    """16 random bytes"""
+    @_builtins.property
+    def tables(self) -> _containers.RepeatedCompositeFieldContainer[Global___TableStates]: ...
+    def __init__(
+        self,
+        *,
+        salt: _builtins.bytes = ...,
+        tables: _abc.Iterable[Global___TableStates] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["salt", b"salt", "tables", b"tables"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RowStates: _TypeAlias = RowStates  # noqa: Y015
+
+@_typing.final
+class TableStates(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TABLE_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    table: _builtins.str
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___RowState]: ...
+    def __init__(
+        self,
+        *,
+        table: _builtins.str = ...,
+        rows: _abc.Iterable[Global___RowState] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows", "table", b"table"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TableStates: _TypeAlias = TableStates  # noqa: Y015
+
+@_typing.final
+class RowState(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    key: _builtins.bytes
+    """values of the columns that name a row, or rows that belong together, as a MessagePack array"""
+    sha256: _builtins.bytes
+    """of what is there from then on; empty: nothing is"""
+    def __init__(
+        self,
+        *,
+        key: _builtins.bytes = ...,
+        sha256: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "sha256", b"sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RowState: _TypeAlias = RowState  # noqa: Y015
 
 @_typing.final
 class LeafShared(_message.Message):
@@ -220,6 +323,7 @@ class LeafShared(_message.Message):
     COUNTERPART_STATEMENT_FIELD_NUMBER: _builtins.int
     COUNTERPART_KEY_ID_FIELD_NUMBER: _builtins.int
     COUNTERPART_SIGNATURE_FIELD_NUMBER: _builtins.int
+    FENCE_FIELD_NUMBER: _builtins.int
     kind: Global___LeafKind.ValueType
     direction: Global___Direction.ValueType
     time_us: _builtins.int
@@ -235,6 +339,8 @@ class LeafShared(_message.Message):
     """The counterpart's statement, key and signature: of the query that is answered, or of the answer that came."""
     counterpart_key_id: _builtins.bytes
     counterpart_signature: _builtins.bytes
+    fence: _builtins.bytes
+    """Fence, of a line that opens an epoch; no other has one"""
     def __init__(
         self,
         *,
@@ -248,10 +354,11 @@ class LeafShared(_message.Message):
         counterpart_statement: _builtins.bytes = ...,
         counterpart_key_id: _builtins.bytes = ...,
         counterpart_signature: _builtins.bytes = ...,
+        fence: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_sha256", b"body_sha256", "counterpart_key_id", b"counterpart_key_id", "counterpart_signature", b"counterpart_signature", "counterpart_statement", b"counterpart_statement", "direction", b"direction", "exchange_id", b"exchange_id", "kind", b"kind", "node", b"node", "peer", b"peer", "time_us", b"time_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_sha256", b"body_sha256", "counterpart_key_id", b"counterpart_key_id", "counterpart_signature", b"counterpart_signature", "counterpart_statement", b"counterpart_statement", "direction", b"direction", "exchange_id", b"exchange_id", "fence", b"fence", "kind", b"kind", "node", b"node", "peer", b"peer", "time_us", b"time_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
