@@ -1046,12 +1046,17 @@ Global___ListLedgerResponse: _TypeAlias = ListLedgerResponse  # noqa: Y015
 class ListOfficersRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    UNMASK_FIELD_NUMBER: _builtins.int
+    unmask: _builtins.str
+    """of an auditor: why pseudonyms are shown, at most 32 bytes; empty: they are masked"""
     def __init__(
         self,
+        *,
+        unmask: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["unmask", b"unmask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1360,6 +1365,7 @@ class GetStatusResponse(_message.Message):
     PEERS_FIELD_NUMBER: _builtins.int
     RULEBOOKS_FIELD_NUMBER: _builtins.int
     DISK_FREE_BYTES_FIELD_NUMBER: _builtins.int
+    LEDGER_FIELD_NUMBER: _builtins.int
     country: _builtins.str
     node: _builtins.str
     ledger_size: _builtins.int
@@ -1374,6 +1380,8 @@ class GetStatusResponse(_message.Message):
     def peers(self) -> _containers.RepeatedCompositeFieldContainer[Global___PeerStatus]: ...
     @_builtins.property
     def rulebooks(self) -> _containers.RepeatedCompositeFieldContainer[Global___RulebookStatus]: ...
+    @_builtins.property
+    def ledger(self) -> Global___LedgerStatus: ...
     def __init__(
         self,
         *,
@@ -1388,14 +1396,56 @@ class GetStatusResponse(_message.Message):
         peers: _abc.Iterable[Global___PeerStatus] | None = ...,
         rulebooks: _abc.Iterable[Global___RulebookStatus] | None = ...,
         disk_free_bytes: _builtins.int = ...,
+        ledger: Global___LedgerStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ledger", b"ledger"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_expires_us", b"certificate_expires_us", "clock_us", b"clock_us", "country", b"country", "database", b"database", "directory_expires_us", b"directory_expires_us", "directory_version", b"directory_version", "disk_free_bytes", b"disk_free_bytes", "ledger_size", b"ledger_size", "node", b"node", "peers", b"peers", "rulebooks", b"rulebooks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_expires_us", b"certificate_expires_us", "clock_us", b"clock_us", "country", b"country", "database", b"database", "directory_expires_us", b"directory_expires_us", "directory_version", b"directory_version", "disk_free_bytes", b"disk_free_bytes", "ledger", b"ledger", "ledger_size", b"ledger_size", "node", b"node", "peers", b"peers", "rulebooks", b"rulebooks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
+
+@_typing.final
+class LedgerStatus(_message.Message):
+    """How the ledger stands with its witnesses."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EPOCH_FIELD_NUMBER: _builtins.int
+    FENCED_FIELD_NUMBER: _builtins.int
+    WITNESSED_SIZE_FIELD_NUMBER: _builtins.int
+    WITNESSED_US_FIELD_NUMBER: _builtins.int
+    QUORUM_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    epoch: _builtins.int
+    fenced: _builtins.bool
+    """lines were lost, and nothing leaves: `enlace ledger fence`"""
+    witnessed_size: _builtins.int
+    """of the newest checkpoint that the quorum cosigned"""
+    witnessed_us: _builtins.int
+    """when that was signed; 0: none was"""
+    quorum: _builtins.int
+    """other countries"""
+    findings: _builtins.int
+    """that are open"""
+    def __init__(
+        self,
+        *,
+        epoch: _builtins.int = ...,
+        fenced: _builtins.bool = ...,
+        witnessed_size: _builtins.int = ...,
+        witnessed_us: _builtins.int = ...,
+        quorum: _builtins.int = ...,
+        findings: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "fenced", b"fenced", "findings", b"findings", "quorum", b"quorum", "witnessed_size", b"witnessed_size", "witnessed_us", b"witnessed_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LedgerStatus: _TypeAlias = LedgerStatus  # noqa: Y015
 
 @_typing.final
 class PeerStatus(_message.Message):

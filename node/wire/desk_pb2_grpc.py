@@ -7,6 +7,7 @@ from node.wire import audit_pb2 as node_dot_wire_dot_audit__pb2
 from node.wire import bundle_pb2 as node_dot_wire_dot_bundle__pb2
 from node.wire import desk_pb2 as node_dot_wire_dot_desk__pb2
 from node.wire import explaining_pb2 as node_dot_wire_dot_explaining__pb2
+from node.wire import fence_pb2 as node_dot_wire_dot_fence__pb2
 from node.wire import reconcile_pb2 as node_dot_wire_dot_reconcile__pb2
 from node.wire import rulebook_pb2 as node_dot_wire_dot_rulebook__pb2
 from node.wire import safeguard_pb2 as node_dot_wire_dot_safeguard__pb2
@@ -249,6 +250,21 @@ class DeskStub:
                 '/enlace.v1.Desk/DecideFinding',
                 request_serializer=node_dot_wire_dot_reconcile__pb2.DecideFindingRequest.SerializeToString,
                 response_deserializer=node_dot_wire_dot_reconcile__pb2.DecideFindingResponse.FromString,
+                _registered_method=True)
+        self.GetFence = channel.unary_unary(
+                '/enlace.v1.Desk/GetFence',
+                request_serializer=node_dot_wire_dot_fence__pb2.GetFenceRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_fence__pb2.GetFenceResponse.FromString,
+                _registered_method=True)
+        self.ProposeFence = channel.unary_unary(
+                '/enlace.v1.Desk/ProposeFence',
+                request_serializer=node_dot_wire_dot_fence__pb2.ProposeFenceRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_fence__pb2.ProposeFenceResponse.FromString,
+                _registered_method=True)
+        self.OpenEpoch = channel.unary_unary(
+                '/enlace.v1.Desk/OpenEpoch',
+                request_serializer=node_dot_wire_dot_fence__pb2.OpenEpochRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_fence__pb2.OpenEpochResponse.FromString,
                 _registered_method=True)
         self.ListOfficers = channel.unary_unary(
                 '/enlace.v1.Desk/ListOfficers',
@@ -559,6 +575,25 @@ class DeskServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetFence(self, request, context):
+        """After a restore: an administrator proposes how the ledger goes on, a focal point or an auditor confirms it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProposeFence(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OpenEpoch(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListOfficers(self, request, context):
         """Role: administrator. None of these shows case data.
         """
@@ -809,6 +844,21 @@ def add_DeskServicer_to_server(servicer, server):
                     servicer.DecideFinding,
                     request_deserializer=node_dot_wire_dot_reconcile__pb2.DecideFindingRequest.FromString,
                     response_serializer=node_dot_wire_dot_reconcile__pb2.DecideFindingResponse.SerializeToString,
+            ),
+            'GetFence': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFence,
+                    request_deserializer=node_dot_wire_dot_fence__pb2.GetFenceRequest.FromString,
+                    response_serializer=node_dot_wire_dot_fence__pb2.GetFenceResponse.SerializeToString,
+            ),
+            'ProposeFence': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProposeFence,
+                    request_deserializer=node_dot_wire_dot_fence__pb2.ProposeFenceRequest.FromString,
+                    response_serializer=node_dot_wire_dot_fence__pb2.ProposeFenceResponse.SerializeToString,
+            ),
+            'OpenEpoch': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenEpoch,
+                    request_deserializer=node_dot_wire_dot_fence__pb2.OpenEpochRequest.FromString,
+                    response_serializer=node_dot_wire_dot_fence__pb2.OpenEpochResponse.SerializeToString,
             ),
             'ListOfficers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListOfficers,
@@ -1975,6 +2025,87 @@ class Desk:
             '/enlace.v1.Desk/DecideFinding',
             node_dot_wire_dot_reconcile__pb2.DecideFindingRequest.SerializeToString,
             node_dot_wire_dot_reconcile__pb2.DecideFindingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Desk/GetFence',
+            node_dot_wire_dot_fence__pb2.GetFenceRequest.SerializeToString,
+            node_dot_wire_dot_fence__pb2.GetFenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProposeFence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Desk/ProposeFence',
+            node_dot_wire_dot_fence__pb2.ProposeFenceRequest.SerializeToString,
+            node_dot_wire_dot_fence__pb2.ProposeFenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenEpoch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Desk/OpenEpoch',
+            node_dot_wire_dot_fence__pb2.OpenEpochRequest.SerializeToString,
+            node_dot_wire_dot_fence__pb2.OpenEpochResponse.FromString,
             options,
             channel_credentials,
             insecure,

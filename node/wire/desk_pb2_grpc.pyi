@@ -9,6 +9,7 @@ from node.wire import audit_pb2 as _audit_pb2
 from node.wire import bundle_pb2 as _bundle_pb2
 from node.wire import desk_pb2 as _desk_pb2
 from node.wire import explaining_pb2 as _explaining_pb2
+from node.wire import fence_pb2 as _fence_pb2
 from node.wire import reconcile_pb2 as _reconcile_pb2
 from node.wire import rulebook_pb2 as _rulebook_pb2
 from node.wire import safeguard_pb2 as _safeguard_pb2
@@ -103,6 +104,10 @@ class DeskStub:
     """Compares what both sides have logged of each other; what does not fit becomes a finding. Role: auditor."""
     ListFindings: _grpc.UnaryUnaryMultiCallable[_reconcile_pb2.ListFindingsRequest, _reconcile_pb2.ListFindingsResponse]
     DecideFinding: _grpc.UnaryUnaryMultiCallable[_reconcile_pb2.DecideFindingRequest, _reconcile_pb2.DecideFindingResponse]
+    GetFence: _grpc.UnaryUnaryMultiCallable[_fence_pb2.GetFenceRequest, _fence_pb2.GetFenceResponse]
+    """After a restore: an administrator proposes how the ledger goes on, a focal point or an auditor confirms it."""
+    ProposeFence: _grpc.UnaryUnaryMultiCallable[_fence_pb2.ProposeFenceRequest, _fence_pb2.ProposeFenceResponse]
+    OpenEpoch: _grpc.UnaryUnaryMultiCallable[_fence_pb2.OpenEpochRequest, _fence_pb2.OpenEpochResponse]
     ListOfficers: _grpc.UnaryUnaryMultiCallable[_desk_pb2.ListOfficersRequest, _desk_pb2.ListOfficersResponse]
     """Role: administrator. None of these shows case data."""
     EnrolOfficer: _grpc.UnaryUnaryMultiCallable[_desk_pb2.EnrolOfficerRequest, _desk_pb2.EnrolOfficerResponse]
@@ -181,6 +186,10 @@ class DeskAsyncStub(DeskStub):
     """Compares what both sides have logged of each other; what does not fit becomes a finding. Role: auditor."""
     ListFindings: _aio.UnaryUnaryMultiCallable[_reconcile_pb2.ListFindingsRequest, _reconcile_pb2.ListFindingsResponse]  # type: ignore[assignment]
     DecideFinding: _aio.UnaryUnaryMultiCallable[_reconcile_pb2.DecideFindingRequest, _reconcile_pb2.DecideFindingResponse]  # type: ignore[assignment]
+    GetFence: _aio.UnaryUnaryMultiCallable[_fence_pb2.GetFenceRequest, _fence_pb2.GetFenceResponse]  # type: ignore[assignment]
+    """After a restore: an administrator proposes how the ledger goes on, a focal point or an auditor confirms it."""
+    ProposeFence: _aio.UnaryUnaryMultiCallable[_fence_pb2.ProposeFenceRequest, _fence_pb2.ProposeFenceResponse]  # type: ignore[assignment]
+    OpenEpoch: _aio.UnaryUnaryMultiCallable[_fence_pb2.OpenEpochRequest, _fence_pb2.OpenEpochResponse]  # type: ignore[assignment]
     ListOfficers: _aio.UnaryUnaryMultiCallable[_desk_pb2.ListOfficersRequest, _desk_pb2.ListOfficersResponse]  # type: ignore[assignment]
     """Role: administrator. None of these shows case data."""
     EnrolOfficer: _aio.UnaryUnaryMultiCallable[_desk_pb2.EnrolOfficerRequest, _desk_pb2.EnrolOfficerResponse]  # type: ignore[assignment]
@@ -508,6 +517,28 @@ class DeskServicer(metaclass=_abc_1.ABCMeta):
         request: _reconcile_pb2.DecideFindingRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_reconcile_pb2.DecideFindingResponse, _abc.Awaitable[_reconcile_pb2.DecideFindingResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GetFence(
+        self,
+        request: _fence_pb2.GetFenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fence_pb2.GetFenceResponse, _abc.Awaitable[_fence_pb2.GetFenceResponse]]:
+        """After a restore: an administrator proposes how the ledger goes on, a focal point or an auditor confirms it."""
+
+    @_abc_1.abstractmethod
+    def ProposeFence(
+        self,
+        request: _fence_pb2.ProposeFenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fence_pb2.ProposeFenceResponse, _abc.Awaitable[_fence_pb2.ProposeFenceResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def OpenEpoch(
+        self,
+        request: _fence_pb2.OpenEpochRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fence_pb2.OpenEpochResponse, _abc.Awaitable[_fence_pb2.OpenEpochResponse]]: ...
 
     @_abc_1.abstractmethod
     def ListOfficers(

@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from node.wire import envelope_pb2 as node_dot_wire_dot_envelope__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19node/wire/reconcile.proto\x12\tenlace.v1\x1a\x18node/wire/envelope.proto\"9\n\x10ReconcileRequest\x12%\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x13.enlace.v1.Envelope\":\n\x11ReconcileResponse\x12%\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x13.enlace.v1.Envelope\"a\n\x0eReconcileQuery\x12\x10\n\x08since_us\x18\x01 \x01(\x06\x12\x10\n\x08until_us\x18\x02 \x01(\x06\x12\x10\n\x08\x61\x66ter_us\x18\x03 \x01(\x06\x12\x19\n\x11\x61\x66ter_exchange_id\x18\x04 \x01(\x0c\"K\n\x0fReconcileAnswer\x12*\n\x0b\x63ommitments\x18\x01 \x03(\x0b\x32\x15.enlace.v1.Commitment\x12\x0c\n\x04more\x18\x02 \x01(\x08\"_\n\nCommitment\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\x0f\n\x07time_us\x18\x02 \x01(\x06\x12\x10\n\x08\x61nswered\x18\x03 \x01(\x08\x12\x19\n\x11statements_sha256\x18\x04 \x01(\x0c\"J\n\x16ReconcileLedgerRequest\x12\x0c\n\x04peer\x18\x01 \x01(\t\x12\x10\n\x08since_us\x18\x02 \x01(\x06\x12\x10\n\x08until_us\x18\x03 \x01(\x06\"\xe8\x01\n\x17ReconcileLedgerResponse\x12\x0c\n\x04peer\x18\x01 \x01(\t\x12\x10\n\x08since_us\x18\x02 \x01(\x06\x12\x10\n\x08until_us\x18\x03 \x01(\x06\x12\x0c\n\x04here\x18\x04 \x01(\x04\x12\r\n\x05there\x18\x05 \x01(\x04\x12\x0e\n\x06\x61greed\x18\x06 \x01(\x04\x12\x12\n\nunanswered\x18\x07 \x01(\x04\x12-\n\rdiscrepancies\x18\x08 \x03(\x0b\x32\x16.enlace.v1.Discrepancy\x12\x10\n\x08\x66indings\x18\t \x01(\x04\x12\x19\n\x11\x64iscrepancy_count\x18\n \x01(\x04\"k\n\x0b\x44iscrepancy\x12(\n\x04kind\x18\x01 \x01(\x0e\x32\x1a.enlace.v1.DiscrepancyKind\x12\x13\n\x0b\x65xchange_id\x18\x02 \x01(\x0c\x12\x0f\n\x07time_us\x18\x03 \x01(\x06\x12\x0c\n\x04ours\x18\x04 \x01(\x08\"Z\n\x13ListFindingsRequest\x12\x0c\n\x04peer\x18\x01 \x01(\t\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.enlace.v1.FindingState\x12\r\n\x05limit\x18\x03 \x01(\r\"<\n\x14ListFindingsResponse\x12$\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x12.enlace.v1.Finding\"\xca\x01\n\x07\x46inding\x12\x12\n\nfinding_id\x18\x01 \x01(\x0c\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0c\n\x04peer\x18\x03 \x01(\t\x12\x13\n\x0b\x65xchange_id\x18\x04 \x01(\x0c\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12\x11\n\traised_us\x18\x06 \x01(\x03\x12&\n\x05state\x18\x07 \x01(\x0e\x32\x17.enlace.v1.FindingState\x12\r\n\x05owner\x18\x08 \x01(\t\x12\x0c\n\x04note\x18\t \x01(\t\x12\x12\n\nchanged_us\x18\n \x01(\x03\"b\n\x14\x44\x65\x63ideFindingRequest\x12\x12\n\nfinding_id\x18\x01 \x01(\x0c\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.enlace.v1.FindingState\x12\x0e\n\x06reason\x18\x03 \x01(\t\"<\n\x15\x44\x65\x63ideFindingResponse\x12#\n\x07\x66inding\x18\x01 \x01(\x0b\x32\x12.enlace.v1.Finding*\xab\x01\n\x0f\x44iscrepancyKind\x12\x1c\n\x18\x44ISCREPANCY_KIND_UNKNOWN\x10\x00\x12\x1e\n\x1a\x44ISCREPANCY_KIND_ONLY_HERE\x10\x01\x12\x1f\n\x1b\x44ISCREPANCY_KIND_ONLY_THERE\x10\x02\x12\x1e\n\x1a\x44ISCREPANCY_KIND_DIFFERENT\x10\x03\x12\x19\n\x15\x44ISCREPANCY_KIND_LATE\x10\x04*x\n\x0c\x46indingState\x12\x19\n\x15\x46INDING_STATE_UNKNOWN\x10\x00\x12\x16\n\x12\x46INDING_STATE_OPEN\x10\x01\x12\x1b\n\x17\x46INDING_STATE_EXPLAINED\x10\x02\x12\x18\n\x14\x46INDING_STATE_CLOSED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19node/wire/reconcile.proto\x12\tenlace.v1\x1a\x18node/wire/envelope.proto\"9\n\x10ReconcileRequest\x12%\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x13.enlace.v1.Envelope\":\n\x11ReconcileResponse\x12%\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x13.enlace.v1.Envelope\"a\n\x0eReconcileQuery\x12\x10\n\x08since_us\x18\x01 \x01(\x06\x12\x10\n\x08until_us\x18\x02 \x01(\x06\x12\x10\n\x08\x61\x66ter_us\x18\x03 \x01(\x06\x12\x19\n\x11\x61\x66ter_exchange_id\x18\x04 \x01(\x0c\"K\n\x0fReconcileAnswer\x12*\n\x0b\x63ommitments\x18\x01 \x03(\x0b\x32\x15.enlace.v1.Commitment\x12\x0c\n\x04more\x18\x02 \x01(\x08\"_\n\nCommitment\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\x0f\n\x07time_us\x18\x02 \x01(\x06\x12\x10\n\x08\x61nswered\x18\x03 \x01(\x08\x12\x19\n\x11statements_sha256\x18\x04 \x01(\x0c\"J\n\x16ReconcileLedgerRequest\x12\x0c\n\x04peer\x18\x01 \x01(\t\x12\x10\n\x08since_us\x18\x02 \x01(\x06\x12\x10\n\x08until_us\x18\x03 \x01(\x06\"\xe8\x01\n\x17ReconcileLedgerResponse\x12\x0c\n\x04peer\x18\x01 \x01(\t\x12\x10\n\x08since_us\x18\x02 \x01(\x06\x12\x10\n\x08until_us\x18\x03 \x01(\x06\x12\x0c\n\x04here\x18\x04 \x01(\x04\x12\r\n\x05there\x18\x05 \x01(\x04\x12\x0e\n\x06\x61greed\x18\x06 \x01(\x04\x12\x12\n\nunanswered\x18\x07 \x01(\x04\x12-\n\rdiscrepancies\x18\x08 \x03(\x0b\x32\x16.enlace.v1.Discrepancy\x12\x10\n\x08\x66indings\x18\t \x01(\x04\x12\x19\n\x11\x64iscrepancy_count\x18\n \x01(\x04\"k\n\x0b\x44iscrepancy\x12(\n\x04kind\x18\x01 \x01(\x0e\x32\x1a.enlace.v1.DiscrepancyKind\x12\x13\n\x0b\x65xchange_id\x18\x02 \x01(\x0c\x12\x0f\n\x07time_us\x18\x03 \x01(\x06\x12\x0c\n\x04ours\x18\x04 \x01(\x08\"j\n\x13ListFindingsRequest\x12\x0c\n\x04peer\x18\x01 \x01(\t\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.enlace.v1.FindingState\x12\r\n\x05limit\x18\x03 \x01(\r\x12\x0e\n\x06unmask\x18\x04 \x01(\t\"<\n\x14ListFindingsResponse\x12$\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x12.enlace.v1.Finding\"\xca\x01\n\x07\x46inding\x12\x12\n\nfinding_id\x18\x01 \x01(\x0c\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0c\n\x04peer\x18\x03 \x01(\t\x12\x13\n\x0b\x65xchange_id\x18\x04 \x01(\x0c\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12\x11\n\traised_us\x18\x06 \x01(\x03\x12&\n\x05state\x18\x07 \x01(\x0e\x32\x17.enlace.v1.FindingState\x12\r\n\x05owner\x18\x08 \x01(\t\x12\x0c\n\x04note\x18\t \x01(\t\x12\x12\n\nchanged_us\x18\n \x01(\x03\"b\n\x14\x44\x65\x63ideFindingRequest\x12\x12\n\nfinding_id\x18\x01 \x01(\x0c\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.enlace.v1.FindingState\x12\x0e\n\x06reason\x18\x03 \x01(\t\"<\n\x15\x44\x65\x63ideFindingResponse\x12#\n\x07\x66inding\x18\x01 \x01(\x0b\x32\x12.enlace.v1.Finding*\xab\x01\n\x0f\x44iscrepancyKind\x12\x1c\n\x18\x44ISCREPANCY_KIND_UNKNOWN\x10\x00\x12\x1e\n\x1a\x44ISCREPANCY_KIND_ONLY_HERE\x10\x01\x12\x1f\n\x1b\x44ISCREPANCY_KIND_ONLY_THERE\x10\x02\x12\x1e\n\x1a\x44ISCREPANCY_KIND_DIFFERENT\x10\x03\x12\x19\n\x15\x44ISCREPANCY_KIND_LATE\x10\x04*x\n\x0c\x46indingState\x12\x19\n\x15\x46INDING_STATE_UNKNOWN\x10\x00\x12\x16\n\x12\x46INDING_STATE_OPEN\x10\x01\x12\x1b\n\x17\x46INDING_STATE_EXPLAINED\x10\x02\x12\x18\n\x14\x46INDING_STATE_CLOSED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'node.wire.reconcile_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DISCREPANCYKIND']._serialized_start=1400
-  _globals['_DISCREPANCYKIND']._serialized_end=1571
-  _globals['_FINDINGSTATE']._serialized_start=1573
-  _globals['_FINDINGSTATE']._serialized_end=1693
+  _globals['_DISCREPANCYKIND']._serialized_start=1416
+  _globals['_DISCREPANCYKIND']._serialized_end=1587
+  _globals['_FINDINGSTATE']._serialized_start=1589
+  _globals['_FINDINGSTATE']._serialized_end=1709
   _globals['_RECONCILEREQUEST']._serialized_start=66
   _globals['_RECONCILEREQUEST']._serialized_end=123
   _globals['_RECONCILERESPONSE']._serialized_start=125
@@ -53,13 +53,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DISCREPANCY']._serialized_start=769
   _globals['_DISCREPANCY']._serialized_end=876
   _globals['_LISTFINDINGSREQUEST']._serialized_start=878
-  _globals['_LISTFINDINGSREQUEST']._serialized_end=968
-  _globals['_LISTFINDINGSRESPONSE']._serialized_start=970
-  _globals['_LISTFINDINGSRESPONSE']._serialized_end=1030
-  _globals['_FINDING']._serialized_start=1033
-  _globals['_FINDING']._serialized_end=1235
-  _globals['_DECIDEFINDINGREQUEST']._serialized_start=1237
-  _globals['_DECIDEFINDINGREQUEST']._serialized_end=1335
-  _globals['_DECIDEFINDINGRESPONSE']._serialized_start=1337
-  _globals['_DECIDEFINDINGRESPONSE']._serialized_end=1397
+  _globals['_LISTFINDINGSREQUEST']._serialized_end=984
+  _globals['_LISTFINDINGSRESPONSE']._serialized_start=986
+  _globals['_LISTFINDINGSRESPONSE']._serialized_end=1046
+  _globals['_FINDING']._serialized_start=1049
+  _globals['_FINDING']._serialized_end=1251
+  _globals['_DECIDEFINDINGREQUEST']._serialized_start=1253
+  _globals['_DECIDEFINDINGREQUEST']._serialized_end=1351
+  _globals['_DECIDEFINDINGRESPONSE']._serialized_start=1353
+  _globals['_DECIDEFINDINGRESPONSE']._serialized_end=1413
 # @@protoc_insertion_point(module_scope)

@@ -320,22 +320,26 @@ class ListFindingsRequest(_message.Message):
     PEER_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    UNMASK_FIELD_NUMBER: _builtins.int
     peer: _builtins.str
     """ISO 3166-1 alpha-2; empty: all"""
     state: Global___FindingState.ValueType
     """UNKNOWN: all"""
     limit: _builtins.int
     """0, and at most: 5,000"""
+    unmask: _builtins.str
+    """why owners are shown, at most 32 bytes; empty: all but who asks are masked"""
     def __init__(
         self,
         *,
         peer: _builtins.str = ...,
         state: Global___FindingState.ValueType = ...,
         limit: _builtins.int = ...,
+        unmask: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "peer", b"peer", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "peer", b"peer", "state", b"state", "unmask", b"unmask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

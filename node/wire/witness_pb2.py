@@ -22,35 +22,36 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from node.wire import fence_pb2 as node_dot_wire_dot_fence__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17node/wire/witness.proto\x12\tenlace.v1\"N\n\x17SubmitCheckpointRequest\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\x12\x10\n\x08old_size\x18\x02 \x01(\x04\x12\r\n\x05proof\x18\x03 \x03(\x0c\"=\n\x18SubmitCheckpointResponse\x12\x13\n\x0b\x63osignature\x18\x01 \x01(\x0c\x12\x0c\n\x04seen\x18\x02 \x01(\x0c\"\x11\n\x0fGetHeadsRequest\"R\n\x10GetHeadsResponse\x12\x13\n\x0b\x63heckpoints\x18\x01 \x03(\x0c\x12)\n\x0bsplit_views\x18\x02 \x03(\x0b\x32\x14.enlace.v1.SplitView\"6\n\x15GetConsistencyRequest\x12\r\n\x05\x66irst\x18\x01 \x01(\x0c\x12\x0e\n\x06second\x18\x02 \x01(\x0c\"\'\n\x16GetConsistencyResponse\x12\r\n\x05proof\x18\x01 \x03(\x0c\"*\n\tSplitView\x12\r\n\x05\x66irst\x18\x01 \x01(\x0c\x12\x0e\n\x06second\x18\x02 \x01(\x0c\"@\n\x14PushSplitViewRequest\x12(\n\nsplit_view\x18\x01 \x01(\x0b\x32\x14.enlace.v1.SplitView\"\x17\n\x15PushSplitViewResponse\"*\n\x13GetInclusionRequest\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\"V\n\x14GetInclusionResponse\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04leaf\x18\x02 \x01(\x0c\x12\r\n\x05proof\x18\x03 \x03(\x0c\x12\x12\n\ncheckpoint\x18\x04 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17node/wire/witness.proto\x12\tenlace.v1\x1a\x15node/wire/fence.proto\"u\n\x17SubmitCheckpointRequest\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\x12\x10\n\x08old_size\x18\x02 \x01(\x04\x12\r\n\x05proof\x18\x03 \x03(\x0c\x12%\n\x08restored\x18\x04 \x01(\x0b\x32\x13.enlace.v1.Restored\"=\n\x18SubmitCheckpointResponse\x12\x13\n\x0b\x63osignature\x18\x01 \x01(\x0c\x12\x0c\n\x04seen\x18\x02 \x01(\x0c\"\x11\n\x0fGetHeadsRequest\"y\n\x10GetHeadsResponse\x12\x13\n\x0b\x63heckpoints\x18\x01 \x03(\x0c\x12)\n\x0bsplit_views\x18\x02 \x03(\x0b\x32\x14.enlace.v1.SplitView\x12%\n\x08restored\x18\x03 \x03(\x0b\x32\x13.enlace.v1.Restored\"6\n\x15GetConsistencyRequest\x12\r\n\x05\x66irst\x18\x01 \x01(\x0c\x12\x0e\n\x06second\x18\x02 \x01(\x0c\"\'\n\x16GetConsistencyResponse\x12\r\n\x05proof\x18\x01 \x03(\x0c\"*\n\tSplitView\x12\r\n\x05\x66irst\x18\x01 \x01(\x0c\x12\x0e\n\x06second\x18\x02 \x01(\x0c\"@\n\x14PushSplitViewRequest\x12(\n\nsplit_view\x18\x01 \x01(\x0b\x32\x14.enlace.v1.SplitView\"\x17\n\x15PushSplitViewResponse\"*\n\x13GetInclusionRequest\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\"V\n\x14GetInclusionResponse\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04leaf\x18\x02 \x01(\x0c\x12\r\n\x05proof\x18\x03 \x03(\x0c\x12\x12\n\ncheckpoint\x18\x04 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'node.wire.witness_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SUBMITCHECKPOINTREQUEST']._serialized_start=38
-  _globals['_SUBMITCHECKPOINTREQUEST']._serialized_end=116
-  _globals['_SUBMITCHECKPOINTRESPONSE']._serialized_start=118
-  _globals['_SUBMITCHECKPOINTRESPONSE']._serialized_end=179
-  _globals['_GETHEADSREQUEST']._serialized_start=181
-  _globals['_GETHEADSREQUEST']._serialized_end=198
-  _globals['_GETHEADSRESPONSE']._serialized_start=200
-  _globals['_GETHEADSRESPONSE']._serialized_end=282
-  _globals['_GETCONSISTENCYREQUEST']._serialized_start=284
-  _globals['_GETCONSISTENCYREQUEST']._serialized_end=338
-  _globals['_GETCONSISTENCYRESPONSE']._serialized_start=340
-  _globals['_GETCONSISTENCYRESPONSE']._serialized_end=379
-  _globals['_SPLITVIEW']._serialized_start=381
-  _globals['_SPLITVIEW']._serialized_end=423
-  _globals['_PUSHSPLITVIEWREQUEST']._serialized_start=425
-  _globals['_PUSHSPLITVIEWREQUEST']._serialized_end=489
-  _globals['_PUSHSPLITVIEWRESPONSE']._serialized_start=491
-  _globals['_PUSHSPLITVIEWRESPONSE']._serialized_end=514
-  _globals['_GETINCLUSIONREQUEST']._serialized_start=516
-  _globals['_GETINCLUSIONREQUEST']._serialized_end=558
-  _globals['_GETINCLUSIONRESPONSE']._serialized_start=560
-  _globals['_GETINCLUSIONRESPONSE']._serialized_end=646
+  _globals['_SUBMITCHECKPOINTREQUEST']._serialized_start=61
+  _globals['_SUBMITCHECKPOINTREQUEST']._serialized_end=178
+  _globals['_SUBMITCHECKPOINTRESPONSE']._serialized_start=180
+  _globals['_SUBMITCHECKPOINTRESPONSE']._serialized_end=241
+  _globals['_GETHEADSREQUEST']._serialized_start=243
+  _globals['_GETHEADSREQUEST']._serialized_end=260
+  _globals['_GETHEADSRESPONSE']._serialized_start=262
+  _globals['_GETHEADSRESPONSE']._serialized_end=383
+  _globals['_GETCONSISTENCYREQUEST']._serialized_start=385
+  _globals['_GETCONSISTENCYREQUEST']._serialized_end=439
+  _globals['_GETCONSISTENCYRESPONSE']._serialized_start=441
+  _globals['_GETCONSISTENCYRESPONSE']._serialized_end=480
+  _globals['_SPLITVIEW']._serialized_start=482
+  _globals['_SPLITVIEW']._serialized_end=524
+  _globals['_PUSHSPLITVIEWREQUEST']._serialized_start=526
+  _globals['_PUSHSPLITVIEWREQUEST']._serialized_end=590
+  _globals['_PUSHSPLITVIEWRESPONSE']._serialized_start=592
+  _globals['_PUSHSPLITVIEWRESPONSE']._serialized_end=615
+  _globals['_GETINCLUSIONREQUEST']._serialized_start=617
+  _globals['_GETINCLUSIONREQUEST']._serialized_end=659
+  _globals['_GETINCLUSIONRESPONSE']._serialized_start=661
+  _globals['_GETINCLUSIONRESPONSE']._serialized_end=747
 # @@protoc_insertion_point(module_scope)

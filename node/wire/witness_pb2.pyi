@@ -10,6 +10,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from node.wire import fence_pb2 as _fence_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -28,6 +29,7 @@ class SubmitCheckpointRequest(_message.Message):
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     OLD_SIZE_FIELD_NUMBER: _builtins.int
     PROOF_FIELD_NUMBER: _builtins.int
+    RESTORED_FIELD_NUMBER: _builtins.int
     checkpoint: _builtins.bytes
     """signed note"""
     old_size: _builtins.int
@@ -36,16 +38,21 @@ class SubmitCheckpointRequest(_message.Message):
     def proof(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """consistency from there (RFC 9162 §2.1.4.1), 32 bytes each; at most 63"""
 
+    @_builtins.property
+    def restored(self) -> _fence_pb2.Restored:
+        """of an epoch that the witness has not cosigned yet; its `checkpoint` is left out"""
+
     def __init__(
         self,
         *,
         checkpoint: _builtins.bytes = ...,
         old_size: _builtins.int = ...,
         proof: _abc.Iterable[_builtins.bytes] | None = ...,
+        restored: _fence_pb2.Restored | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["restored", b"restored"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "old_size", b"old_size", "proof", b"proof"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "old_size", b"old_size", "proof", b"proof", "restored", b"restored"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -96,21 +103,27 @@ class GetHeadsResponse(_message.Message):
 
     CHECKPOINTS_FIELD_NUMBER: _builtins.int
     SPLIT_VIEWS_FIELD_NUMBER: _builtins.int
+    RESTORED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def checkpoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """the last seen of each ledger, signed notes"""
 
     @_builtins.property
     def split_views(self) -> _containers.RepeatedCompositeFieldContainer[Global___SplitView]: ...
+    @_builtins.property
+    def restored(self) -> _containers.RepeatedCompositeFieldContainer[_fence_pb2.Restored]:
+        """the newest of each ledger that was restored, the caller's too"""
+
     def __init__(
         self,
         *,
         checkpoints: _abc.Iterable[_builtins.bytes] | None = ...,
         split_views: _abc.Iterable[Global___SplitView] | None = ...,
+        restored: _abc.Iterable[_fence_pb2.Restored] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "split_views", b"split_views"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "restored", b"restored", "split_views", b"split_views"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
