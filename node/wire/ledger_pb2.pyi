@@ -80,12 +80,12 @@ class _LeafKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafKind.Val
     """a record or a received entry was deleted at its date, or taken back by its originator"""
     LEAF_KIND_LEGAL_HOLD: _LeafKind.ValueType  # 32
     """one was placed or released"""
-    LEAF_KIND_NOTED: _LeafKind.ValueType  # 33
-    """the node wrote down something of its own accord: which rows is told beside the line"""
     LEAF_KIND_FENCED: _LeafKind.ValueType  # 40
     """this ledger lost lines by a restore, and opens its next epoch"""
     LEAF_KIND_RESTORED: _LeafKind.ValueType  # 41
     """a peer's ledger did"""
+    LEAF_KIND_NOTED: _LeafKind.ValueType  # 50
+    """the node wrote down something of its own accord: which rows is told beside the line"""
 
 class LeafKind(_LeafKind, metaclass=_LeafKindEnumTypeWrapper): ...
 
@@ -140,12 +140,12 @@ LEAF_KIND_DELETED: LeafKind.ValueType  # 31
 """a record or a received entry was deleted at its date, or taken back by its originator"""
 LEAF_KIND_LEGAL_HOLD: LeafKind.ValueType  # 32
 """one was placed or released"""
-LEAF_KIND_NOTED: LeafKind.ValueType  # 33
-"""the node wrote down something of its own accord: which rows is told beside the line"""
 LEAF_KIND_FENCED: LeafKind.ValueType  # 40
 """this ledger lost lines by a restore, and opens its next epoch"""
 LEAF_KIND_RESTORED: LeafKind.ValueType  # 41
 """a peer's ledger did"""
+LEAF_KIND_NOTED: LeafKind.ValueType  # 50
+"""the node wrote down something of its own accord: which rows is told beside the line"""
 Global___LeafKind: _TypeAlias = LeafKind  # noqa: Y015
 
 class _Direction:
