@@ -7,7 +7,7 @@ import typer
 
 from node.cli.client import desk
 from node.cli.home import home_of
-from node.cli.output import HomeOption, JsonOption, OfficerOption, show, show_rows, time_text
+from node.cli.output import HomeOption, JsonOption, OfficerOption, UnmaskOption, show, show_rows, time_text
 from node.cli.words import id_text, parse_country, parse_id, parse_word, word
 from node.errors import UsageError
 from node.wire.reconcile_pb2 import (
@@ -61,6 +61,7 @@ def list_findings(
     officer: OfficerOption,
     peer: Annotated[str | None, typer.Option("--peer", help="Only those about this country's ledger.")] = None,
     state: Annotated[str | None, typer.Option("--state", help="Only open, explained or closed ones.")] = None,
+    unmask: UnmaskOption = "",
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -68,6 +69,7 @@ def list_findings(
     request = ListFindingsRequest(
         peer=parse_country(peer) if peer else "",
         state=FindingState.ValueType(parse_word(FindingState.DESCRIPTOR, state)) if state else FINDING_STATE_UNKNOWN,
+        unmask=unmask,
     )
     with desk(home_of(home), officer) as stub:
         found = stub.ListFindings(request).findings

@@ -7,7 +7,7 @@ import typer
 from node.cli.client import desk
 from node.cli.home import home_of
 from node.cli.issuing import CaPassphraseFile, ca_passphrase, is_held, issue
-from node.cli.output import HomeOption, JsonOption, OfficerOption, show, show_rows
+from node.cli.output import HomeOption, JsonOption, OfficerOption, UnmaskOption, show, show_rows
 from node.cli.pki_folder import Folder
 from node.cli.words import parse_word, word, words
 from node.wire.codes_pb2 import UnitType
@@ -79,10 +79,12 @@ def suspend(
 
 
 @app.command("list")
-def list_officers(*, administrator: OfficerOption, home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """List who works at the desk, with units and roles."""
+def list_officers(
+    *, administrator: OfficerOption, unmask: UnmaskOption = "", home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """List who works at the desk, with units and roles; to auditors, masked unless they say why."""
     with desk(home_of(home), administrator) as stub:
-        officers = stub.ListOfficers(ListOfficersRequest()).officers
+        officers = stub.ListOfficers(ListOfficersRequest(unmask=unmask)).officers
     rows = [
         {
             "officer": each.officer,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import grpc
 
+from node.desk.masking import Reading
 from node.desk.officers import private_of_officer
 from node.errors import CertificateInvalidError, ForbiddenError, UsageError
 from node.federation.channels import GET_DIRECTORY, Channels
@@ -84,11 +85,19 @@ class Administration:
             self.writer.submit(lambda connection: officers.put_officer(connection, officer, now_us), [line])
         )
 
-    async def list_officers(self) -> list[OfficerState]:
-        """Return all officers by name, also those suspended."""
-        return [
+    async def list_officers(self, reader: Officer, unmask: str) -> list[OfficerState]:
+        """Return all officers by name, also those suspended; to an auditor who does not say why, under masks.
+
+        Raises:
+            UsageError: no reason for unmasking.
+            LedgerError: the reading can't be logged.
+        """
+        names = await Reading(self.standing, self.writer, self.clock).begin(reader, "OFFICERS", unmask=unmask)
+        if OfficerRole.OFFICER_ROLE_ADMINISTRATOR in reader.roles:  # who enrols them
+            names = str
+        shown = [
             OfficerState(
-                officer=each.name,
+                officer=names(each.name),
                 unit=each.unit,
                 unit_type=each.unit_type,
                 roles=sorted(each.roles),
@@ -96,6 +105,7 @@ class Administration:
             )
             for each in await self.database.read(officers.list_officers)
         ]
+        return sorted(shown, key=lambda each: each.officer)  # by what is shown: order tells names too
 
     async def import_directory(self, signed: bytes, administrator: Officer) -> int:
         """Put a directory in force, and return the version that is."""

@@ -115,8 +115,9 @@ class Approving:
             self.writer.submit(lambda connection: focal_points.put(connection, self.vault, enrolment, now_us), [line])
         )
 
-    async def list_pairings(self) -> list[PairingState]:
+    async def list_pairings(self, officer: Officer) -> list[PairingState]:
         """Return how it stands with every other member."""
+        await self._log_read(officer, "PAIRINGS")
         directory = self.standing.trust.directory
         signed, focal_keys = await self.database.read(_pairings_and_keys, self.vault)
         states = []

@@ -10,6 +10,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from node.desk.approving import LONGEST_REASON
+from node.desk.masking import Reading
 from node.desk.officers import private_of_officer
 from node.errors import UsageError
 from node.federation.lines import local_line
@@ -108,14 +109,18 @@ class Reconciliation:
         """Return findings, open ones first; that they were looked at is a line.
 
         Raises:
-            UsageError: the peer is no country's code.
+            UsageError: the peer is no country's code, or no reason for unmasking.
         """
         if request.peer and not _COUNTRY.fullmatch(request.peer):
             raise UsageError("peer: is no country's code of two capital letters")
-        line = self._line(officer, f"FINDINGS {request.peer}".rstrip(), LeafKind.LEAF_KIND_READ)
-        await self.writer.append(line)
+        reading = Reading(self.standing, self.writer, self.clock)
+        names = await reading.begin(officer, f"FINDINGS {request.peer}".rstrip(), unmask=request.unmask)
         limit = min(request.limit or findings.LISTED, findings.LISTED)
-        return await self.database.read(findings.list_findings, peer=request.peer, state=request.state, limit=limit)
+        found = await self.database.read(findings.list_findings, peer=request.peer, state=request.state, limit=limit)
+        for each in found:
+            if each.owner != officer.name:  # who looks knows their own name, and finds by it what is theirs to do
+                each.owner = names(each.owner)
+        return found
 
     async def decide(self, request: DecideFindingRequest, officer: Officer) -> Finding:
         """Take care of a finding, explain or close it, and return it; the line says who, what and why.

@@ -34,6 +34,13 @@ def line_of_step(enacting: Enacting, what: str, book: Rulebook | Proposal, offic
     return local_line(LeafKind.LEAF_KIND_RULEBOOK, private, enacting.standing.signer, enacting.clock())
 
 
+async def log_read(enacting: Enacting, officer: Officer, reason: str, digest: bytes = b"") -> None:
+    """Return when the look at rulebooks is durably logged: only then may anything be shown."""
+    private = private_of_officer(officer, subject=digest, reason=reason)
+    line = local_line(LeafKind.LEAF_KIND_READ, private, enacting.standing.signer, enacting.clock())
+    await enacting.writer.append(line, Priority.DESK)
+
+
 @asynccontextmanager
 async def refusing(enacting: Enacting, what: str, digest: bytes, officer: Officer) -> AsyncIterator[None]:
     """Log that a step was refused, before the officer hears of it; what is in force stays."""

@@ -13,7 +13,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from node.desk.proposing import Proposing
-from node.desk.rulebook_lines import line_of_step, private_of_step, refusing
+from node.desk.rulebook_lines import line_of_step, log_read, private_of_step, refusing
 from node.desk.rulebook_states import read_told, state_of
 from node.errors import (
     ApprovalError,
@@ -165,7 +165,7 @@ class Rulebooks:
             )
             await self.enacting.take(step, past, private_of_step("REVOKED", proposal, officer), check=lambda _: None)
 
-    async def list_rulebooks(self, layer: str) -> list[RulebookState]:
+    async def list_rulebooks(self, layer: str, officer: Officer) -> list[RulebookState]:
         """Return the history of a layer, or of both, the newest proposal last.
 
         Raises:
@@ -173,15 +173,17 @@ class Rulebooks:
         """
         if layer and layer not in OWN_LAYERS:
             raise UsageError(f"layer: is {' or '.join(OWN_LAYERS)}")
+        await log_read(self.enacting, officer, f"RULEBOOKS {layer.upper()}".rstrip())
         return [each for each in await self._states() if layer in {"", each.layer}]
 
-    async def get_rulebook(self, digest: bytes) -> GetRulebookResponse:
+    async def get_rulebook(self, digest: bytes, officer: Officer) -> GetRulebookResponse:
         """Return a rulebook with its reports, how it stands, and what there is to sign.
 
         Raises:
             NotFoundError: no such rulebook was proposed.
         """
         proposal = await self.enacting.database.read(rulebooks.found, digest)
+        await log_read(self.enacting, officer, "RULEBOOK", digest)
         return GetRulebookResponse(
             rulebook=await self._state(digest),
             text=proposal.text,

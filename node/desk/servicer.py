@@ -224,8 +224,8 @@ class DeskServicer(GeneratedServicer):
         self, request: desk_pb2.ListPairingsRequest, context: Context
     ) -> desk_pb2.ListPairingsResponse:
         del request
-        await self.officers.officer(context, FOCAL_POINT, AUDITOR, ADMINISTRATOR)
-        return desk_pb2.ListPairingsResponse(pairings=await self.approving.list_pairings())
+        officer = await self.officers.officer(context, FOCAL_POINT, AUDITOR, ADMINISTRATOR)
+        return desk_pb2.ListPairingsResponse(pairings=await self.approving.list_pairings(officer))
 
     async def ProposeRulebook(
         self, request: rulebook_pb2.ProposeRulebookRequest, context: Context
@@ -236,14 +236,15 @@ class DeskServicer(GeneratedServicer):
     async def ListRulebooks(
         self, request: rulebook_pb2.ListRulebooksRequest, context: Context
     ) -> rulebook_pb2.ListRulebooksResponse:
-        await self.officers.officer(context, FOCAL_POINT, AUDITOR)
-        return rulebook_pb2.ListRulebooksResponse(rulebooks=await self.rulebooks.list_rulebooks(request.layer))
+        officer = await self.officers.officer(context, FOCAL_POINT, AUDITOR)
+        found = await self.rulebooks.list_rulebooks(request.layer, officer)
+        return rulebook_pb2.ListRulebooksResponse(rulebooks=found)
 
     async def GetRulebook(
         self, request: rulebook_pb2.GetRulebookRequest, context: Context
     ) -> rulebook_pb2.GetRulebookResponse:
-        await self.officers.officer(context, FOCAL_POINT, AUDITOR)
-        return await self.rulebooks.get_rulebook(request.sha256)
+        officer = await self.officers.officer(context, FOCAL_POINT, AUDITOR)
+        return await self.rulebooks.get_rulebook(request.sha256, officer)
 
     async def SignRulebook(
         self, request: rulebook_pb2.SignRulebookRequest, context: Context
@@ -345,9 +346,9 @@ class DeskServicer(GeneratedServicer):
     async def ListOfficers(
         self, request: desk_pb2.ListOfficersRequest, context: Context
     ) -> desk_pb2.ListOfficersResponse:
-        del request
-        await self.officers.officer(context, ADMINISTRATOR, AUDITOR)
-        return desk_pb2.ListOfficersResponse(officers=await self.administration.list_officers())
+        officer = await self.officers.officer(context, ADMINISTRATOR, AUDITOR)
+        found = await self.administration.list_officers(officer, request.unmask)
+        return desk_pb2.ListOfficersResponse(officers=found)
 
     async def EnrolOfficer(
         self, request: desk_pb2.EnrolOfficerRequest, context: Context

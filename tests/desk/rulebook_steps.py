@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from node.identity.rulebook_approvals import parse_signed_approval, sign_approval
 from node.wire.desk_pb2 import GetStatusRequest
+from node.wire.ledger_pb2 import LEAF_KIND_READ, LeafPrivate
 from node.wire.rulebook_pb2 import (
     GetRulebookRequest,
     GetRulebookResponse,
@@ -19,6 +20,7 @@ from node.wire.rulebook_pb2 import (
     SignRulebookRequest,
 )
 from tests.desk.support import Desks, lines_since
+from tests.federation.support import Book, private_of
 from tests.rulebooks import read
 from tests.world import FOCAL, RULEBOOKS
 
@@ -107,6 +109,16 @@ async def until(desks: Desks, text: bytes) -> None:
         return await in_force(stub, wanted.layer) == wanted.sha256 and line in lines_since(book, 0)
 
     await seen(is_in_force)
+
+
+def steps_since(book: Book, before: int) -> list[tuple[str, str, str]]:
+    """What the lines from an index on say, but those that say that somebody looked."""
+    return [line for line in lines_since(book, before) if line[0] != "READ"]
+
+
+def acts_since(book: Book, before: int) -> list[LeafPrivate]:
+    """The private parts of those lines."""
+    return [private_of(line) for line in book.lines(before) if line.shared.kind != LEAF_KIND_READ]
 
 
 async def seen(look: Callable[[], Awaitable[bool]]) -> None:

@@ -19,6 +19,7 @@ from tests.desk.rulebook_steps import (
     GT,
     RED_LINE,
     SECOND_US,
+    acts_since,
     approved,
     held,
     history,
@@ -29,11 +30,11 @@ from tests.desk.rulebook_steps import (
     schedule,
     signing,
     stage,
+    steps_since,
     until,
     with_version,
 )
-from tests.desk.support import Desks, Status, lines_since, refused
-from tests.federation.support import private_of
+from tests.desk.support import Desks, Status, refused
 from tests.rulebooks import read
 from tests.world import RULEBOOKS, Place, now_us
 
@@ -294,9 +295,9 @@ async def test_what_is_refused_is_a_line_and_changes_nothing(desks: Desks, shelf
     with pytest.raises(Exception, match=words) as caught:
         await attempt(stub, desks.world["GT"])
     assert caught.value.code() == code  # type: ignore[attr-defined]
-    (line,) = lines_since(book, before)
+    (line,) = steps_since(book, before)
     assert (line[0], line[2].split()[:2]) == ("RULEBOOK", ["REFUSED", step])
-    assert private_of(book.lines(before)[0]).officer == officer
+    assert acts_since(book, before)[0].officer == officer
     assert await history(shelf) == states
     assert await in_force(shelf) == running_now
 
@@ -308,7 +309,7 @@ async def test_nobody_approves_what_they_proposed(desks: Desks) -> None:
     before = book.size
     words = "focal-1 is its author, and nobody approves what they have proposed"
     await refused(sign_with(other, text, *place.focal_keys), Status.FAILED_PRECONDITION, words)
-    assert lines_since(book, before) == [("RULEBOOK", "", "REFUSED SIGN ApprovalError")]
+    assert steps_since(book, before) == [("RULEBOOK", "", "REFUSED SIGN ApprovalError")]
     await sign_with(other, text, place.focal_keys[1])
     state = (await held(other, text)).rulebook
     assert (stage(state), list(state.signed_by)) == ("REHEARSED", ["focal-2"])
@@ -323,7 +324,7 @@ async def test_an_author_brings_no_signature(desks: Desks, keys: tuple[int, ...]
     words = "its author brings no signature on it: two focal points do, each in their own name"
     attempt = sign_with(stub, text, *(place.focal_keys[number] for number in keys))
     await refused(attempt, Status.FAILED_PRECONDITION, words)
-    assert lines_since(book, before) == [("RULEBOOK", "", "REFUSED SIGN ApprovalError")]
+    assert steps_since(book, before) == [("RULEBOOK", "", "REFUSED SIGN ApprovalError")]
     assert list((await held(stub, text)).rulebook.signed_by) == []
 
 
@@ -340,8 +341,8 @@ async def test_a_focal_points_signature_is_brought_by_nobody_else(desks: Desks) 
     ):
         stub, before = await desks("GT", officer), book.size
         await refused(sign_with(stub, text, *keys), Status.FAILED_PRECONDITION, words.format(whose))
-        assert lines_since(book, before) == [("RULEBOOK", "", "REFUSED SIGN ApprovalError")]
-        assert private_of(book.lines(before)[0]).officer == officer
+        assert steps_since(book, before) == [("RULEBOOK", "", "REFUSED SIGN ApprovalError")]
+        assert acts_since(book, before)[0].officer == officer
         assert list((await held(counsel, text)).rulebook.signed_by) == []
     await sign_with(await desks("GT", "focal-1"), text, one)
     await sign_with(await desks("GT", "focal-2"), text, one, two)  # the first is kept already

@@ -17,6 +17,7 @@ from tests.desk.rulebook_steps import (
     OUTBOUND,
     RED_LINE,
     SECOND_US,
+    acts_since,
     approved,
     held,
     history,
@@ -28,11 +29,11 @@ from tests.desk.rulebook_steps import (
     sign_as_each,
     signing,
     stage,
+    steps_since,
     until,
     with_version,
 )
-from tests.desk.support import Desks, Status, lines_since, refused
-from tests.federation.support import private_of
+from tests.desk.support import Desks, Status, refused
 from tests.rulebooks import read
 from tests.world import FLOOR, FOCAL, World, now_us
 
@@ -82,7 +83,7 @@ async def test_from_proposal_into_force(desks: Desks) -> None:
     states = await history(auditor, "release")
     assert [(stage(each), each.ended_us) for each in states.values()] == [("SUPERSEDED", instant), ("ACTIVE", 0)]
 
-    assert lines_since(book, before) == [
+    assert steps_since(book, before) == [
         ("RULEBOOK", "", "PROPOSED RELEASE 2 GT-RELEASE"),
         ("RULEBOOK", "", "SIGNED RELEASE 2 GT-RELEASE"),
         ("RULEBOOK", "", "SIGNED RELEASE 2 GT-RELEASE"),
@@ -90,7 +91,7 @@ async def test_from_proposal_into_force(desks: Desks) -> None:
         ("RULEBOOK", "", "IN_FORCE RELEASE 2 GT-RELEASE"),
         ("RULEBOOK", "", "SUPERSEDED RELEASE 1 GT-RELEASE"),
     ]
-    lines = [private_of(line) for line in book.lines(before)]
+    lines = acts_since(book, before)
     assert [line.officer for line in lines] == ["focal", "focal-1", "focal-2", "focal", "", ""]
     assert [line.subject for line in lines] == [digest] * 5 + [read(GT).sha256]
     book.verify()
@@ -137,7 +138,7 @@ async def test_a_clock_that_went_back_schedules_nothing_and_what_is_in_force_sta
         parts.desk.rulebooks.enacting.clock = lambda: now_us() - DAY_US
         with pytest.raises(Exception, match=r"this node's clock is \d+ s behind the last step of layer release"):
             await schedule(stub, with_version(3))
-        assert lines_since(book, before) == [("RULEBOOK", "", "REFUSED SCHEDULE ApprovalError")]
+        assert steps_since(book, before) == [("RULEBOOK", "", "REFUSED SCHEDULE ApprovalError")]
         await parts.desk.rulebooks.enacting.follow()
         assert _deciding(parts, now_us() - DAY_US) == read(text).sha256
     async with running(place.config) as parts:
@@ -205,7 +206,7 @@ async def test_that_a_red_line_goes_is_signed_by_each_in_their_own_name(
                 removal = sign_removal(removal, key)
             request = SignRulebookRequest(signed_removal=removal.SerializeToString())
             await refused((await desks("GT", officer)).SignRulebook(request), Status.FAILED_PRECONDITION, words)
-            assert lines_since(book, before) == [("RULEBOOK", "", "REFUSED SIGN ApprovalError")]
+            assert steps_since(book, before) == [("RULEBOOK", "", "REFUSED SIGN ApprovalError")]
         assert list((await held(author, text)).rulebook.removal_signed_by) == []
 
 
@@ -233,7 +234,7 @@ async def test_with_another_floor_a_rulebook_is_proved_anew(tmp_path_factory: py
         world.floor = with_version(2, FLOOR)
         before = book.size
         await parts.distribution.accept_directory(world.compose())
-        assert lines_since(book, before)[1:] == [
+        assert steps_since(book, before)[1:] == [
             ("RULEBOOK", "", "IN_FORCE FLOOR 2 FLOOR"),
             ("RULEBOOK", "", "PROVED_ANEW RELEASE 1 GT-RELEASE"),
         ]
@@ -276,7 +277,7 @@ async def test_a_rulebook_that_breaks_a_red_line_of_a_new_floor_goes_out_of_forc
         world.floor = with_version(2, FLOOR) + NOTHING_LEAVES
         before = book.size
         await parts.distribution.accept_directory(world.compose())
-        assert lines_since(book, before)[-1] == ("RULEBOOK", "", "BREAKS_FLOOR RELEASE 1 GT-RELEASE")
+        assert steps_since(book, before)[-1] == ("RULEBOOK", "", "BREAKS_FLOOR RELEASE 1 GT-RELEASE")
         state = {each.layer: each for each in (await stub.GetStatus(GetStatusRequest())).rulebooks}["release"]
         assert not state.in_force
         assert state.detail.startswith("with FLOOR 2, floor red line R-NONE: ")
@@ -348,6 +349,6 @@ async def test_an_illustration_is_for_demonstrations_alone(tmp_path_factory: pyt
         before = book.size
         with pytest.raises(Exception, match="an illustration is usable in a demonstration federation only"):
             await propose(stub, with_version(2))
-        assert lines_since(book, before) == [("RULEBOOK", "", "REFUSED PROPOSE RulebookError")]
+        assert steps_since(book, before) == [("RULEBOOK", "", "REFUSED PROPOSE RulebookError")]
         with pytest.raises(Exception, match="an illustration is usable in a demonstration federation only"):
             await schedule(stub, GT, now_us() + DAY_US)
