@@ -22,35 +22,36 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from node.wire import deciding_pb2 as node_dot_wire_dot_deciding__pb2
 from node.wire import ledger_pb2 as node_dot_wire_dot_ledger__pb2
 from node.wire import received_pb2 as node_dot_wire_dot_received__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1enode/wire/correspondence.proto\x12\tenlace.v1\x1a\x16node/wire/ledger.proto\x1a\x18node/wire/received.proto\"\x80\x02\n\x08MailItem\x12\'\n\tdirection\x18\x01 \x01(\x0e\x32\x14.enlace.v1.Direction\x12\x0c\n\x04peer\x18\x02 \x01(\t\x12\x13\n\x0b\x65xchange_id\x18\x03 \x01(\x0c\x12\x0e\n\x06number\x18\x04 \x01(\x06\x12\x0c\n\x04kind\x18\x05 \x01(\t\x12#\n\x05state\x18\x06 \x01(\x0e\x32\x14.enlace.v1.MailState\x12\x0f\n\x07time_us\x18\x07 \x01(\x03\x12\x12\n\nchanged_us\x18\x08 \x01(\x03\x12\x10\n\x08\x61ttempts\x18\t \x01(\r\x12\x0f\n\x07next_us\x18\n \x01(\x03\x12\x0e\n\x06reason\x18\x0b \x01(\t\x12\r\n\x05\x62ytes\x18\x0c \x01(\r\"\x91\x01\n\x0fListMailRequest\x12\x0c\n\x04peer\x18\x01 \x01(\t\x12\x13\n\x0b\x65xchange_id\x18\x02 \x01(\x0c\x12#\n\x05state\x18\x03 \x01(\x0e\x32\x14.enlace.v1.MailState\x12\'\n\tdirection\x18\x04 \x01(\x0e\x32\x14.enlace.v1.Direction\x12\r\n\x05limit\x18\x05 \x01(\r\"\\\n\x10ListMailResponse\x12\"\n\x05items\x18\x01 \x03(\x0b\x32\x13.enlace.v1.MailItem\x12$\n\x06queues\x18\x02 \x03(\x0b\x32\x14.enlace.v1.MailQueue\"[\n\tMailQueue\x12\x0c\n\x04peer\x18\x01 \x01(\t\x12\x0e\n\x06queued\x18\x02 \x01(\x04\x12\x11\n\toldest_us\x18\x03 \x01(\x03\x12\x0c\n\x04\x64\x65\x61\x64\x18\x04 \x01(\x04\x12\x0f\n\x07\x62locked\x18\x05 \x01(\x04\"l\n\x0eGetMailRequest\x12\'\n\tdirection\x18\x01 \x01(\x0e\x32\x14.enlace.v1.Direction\x12\x0c\n\x04peer\x18\x02 \x01(\t\x12\x13\n\x0b\x65xchange_id\x18\x03 \x01(\x0c\x12\x0e\n\x06number\x18\x04 \x01(\x06\"B\n\x0fGetMailResponse\x12!\n\x04item\x18\x01 \x01(\x0b\x32\x13.enlace.v1.MailItem\x12\x0c\n\x04mail\x18\x02 \x01(\x0c\"E\n\x10RetryMailRequest\x12\x0c\n\x04peer\x18\x01 \x01(\t\x12\x13\n\x0b\x65xchange_id\x18\x02 \x01(\x0c\x12\x0e\n\x06number\x18\x03 \x01(\x06\"#\n\x11RetryMailResponse\x12\x0e\n\x06queued\x18\x01 \x01(\x04*\xeb\x01\n\tMailState\x12\x16\n\x12MAIL_STATE_UNKNOWN\x10\x00\x12\x15\n\x11MAIL_STATE_QUEUED\x10\x01\x12\x18\n\x14MAIL_STATE_DELIVERED\x10\x02\x12\x13\n\x0fMAIL_STATE_DEAD\x10\x03\x12\x16\n\x12MAIL_STATE_BLOCKED\x10\x04\x12\x18\n\x14MAIL_STATE_WITHDRAWN\x10\x05\x12\x1d\n\x19MAIL_STATE_NOT_UNDERSTOOD\x10\x06\x12\x17\n\x13MAIL_STATE_RECEIVED\x10\x07\x12\x16\n\x12MAIL_STATE_REFUSED\x10\x08\x32\xe9\x08\n\x0e\x43orrespondence\x12\x43\n\x08ListMail\x12\x1a.enlace.v1.ListMailRequest\x1a\x1b.enlace.v1.ListMailResponse\x12@\n\x07GetMail\x12\x19.enlace.v1.GetMailRequest\x1a\x1a.enlace.v1.GetMailResponse\x12\x46\n\tRetryMail\x12\x1b.enlace.v1.RetryMailRequest\x1a\x1c.enlace.v1.RetryMailResponse\x12O\n\x0cKeepReceived\x12\x1e.enlace.v1.KeepReceivedRequest\x1a\x1f.enlace.v1.KeepReceivedResponse\x12O\n\x0cListReceived\x12\x1e.enlace.v1.ListReceivedRequest\x1a\x1f.enlace.v1.ListReceivedResponse\x12O\n\x0c\x46indReceived\x12\x1e.enlace.v1.FindReceivedRequest\x1a\x1f.enlace.v1.FindReceivedResponse\x12L\n\x0bGetReceived\x12\x1d.enlace.v1.GetReceivedRequest\x1a\x1e.enlace.v1.GetReceivedResponse\x12U\n\x0eReviewReceived\x12 .enlace.v1.ReviewReceivedRequest\x1a!.enlace.v1.ReviewReceivedResponse\x12L\n\x0b\x42\x61rReceived\x12\x1d.enlace.v1.BarReceivedRequest\x1a\x1e.enlace.v1.BarReceivedResponse\x12I\n\nReviewCase\x12\x1c.enlace.v1.ReviewCaseRequest\x1a\x1d.enlace.v1.ReviewCaseResponse\x12L\n\x0bReviewEntry\x12\x1d.enlace.v1.ReviewEntryRequest\x1a\x1e.enlace.v1.ReviewEntryResponse\x12U\n\x0ePlaceLegalHold\x12 .enlace.v1.PlaceLegalHoldRequest\x1a!.enlace.v1.PlaceLegalHoldResponse\x12[\n\x10ReleaseLegalHold\x12\".enlace.v1.ReleaseLegalHoldRequest\x1a#.enlace.v1.ReleaseLegalHoldResponse\x12U\n\x0eListLegalHolds\x12 .enlace.v1.ListLegalHoldsRequest\x1a!.enlace.v1.ListLegalHoldsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1enode/wire/correspondence.proto\x12\tenlace.v1\x1a\x18node/wire/deciding.proto\x1a\x16node/wire/ledger.proto\x1a\x18node/wire/received.proto\"\x80\x02\n\x08MailItem\x12\'\n\tdirection\x18\x01 \x01(\x0e\x32\x14.enlace.v1.Direction\x12\x0c\n\x04peer\x18\x02 \x01(\t\x12\x13\n\x0b\x65xchange_id\x18\x03 \x01(\x0c\x12\x0e\n\x06number\x18\x04 \x01(\x06\x12\x0c\n\x04kind\x18\x05 \x01(\t\x12#\n\x05state\x18\x06 \x01(\x0e\x32\x14.enlace.v1.MailState\x12\x0f\n\x07time_us\x18\x07 \x01(\x03\x12\x12\n\nchanged_us\x18\x08 \x01(\x03\x12\x10\n\x08\x61ttempts\x18\t \x01(\r\x12\x0f\n\x07next_us\x18\n \x01(\x03\x12\x0e\n\x06reason\x18\x0b \x01(\t\x12\r\n\x05\x62ytes\x18\x0c \x01(\r\"\x91\x01\n\x0fListMailRequest\x12\x0c\n\x04peer\x18\x01 \x01(\t\x12\x13\n\x0b\x65xchange_id\x18\x02 \x01(\x0c\x12#\n\x05state\x18\x03 \x01(\x0e\x32\x14.enlace.v1.MailState\x12\'\n\tdirection\x18\x04 \x01(\x0e\x32\x14.enlace.v1.Direction\x12\r\n\x05limit\x18\x05 \x01(\r\"\\\n\x10ListMailResponse\x12\"\n\x05items\x18\x01 \x03(\x0b\x32\x13.enlace.v1.MailItem\x12$\n\x06queues\x18\x02 \x03(\x0b\x32\x14.enlace.v1.MailQueue\"[\n\tMailQueue\x12\x0c\n\x04peer\x18\x01 \x01(\t\x12\x0e\n\x06queued\x18\x02 \x01(\x04\x12\x11\n\toldest_us\x18\x03 \x01(\x03\x12\x0c\n\x04\x64\x65\x61\x64\x18\x04 \x01(\x04\x12\x0f\n\x07\x62locked\x18\x05 \x01(\x04\"l\n\x0eGetMailRequest\x12\'\n\tdirection\x18\x01 \x01(\x0e\x32\x14.enlace.v1.Direction\x12\x0c\n\x04peer\x18\x02 \x01(\t\x12\x13\n\x0b\x65xchange_id\x18\x03 \x01(\x0c\x12\x0e\n\x06number\x18\x04 \x01(\x06\"B\n\x0fGetMailResponse\x12!\n\x04item\x18\x01 \x01(\x0b\x32\x13.enlace.v1.MailItem\x12\x0c\n\x04mail\x18\x02 \x01(\x0c\"E\n\x10RetryMailRequest\x12\x0c\n\x04peer\x18\x01 \x01(\t\x12\x13\n\x0b\x65xchange_id\x18\x02 \x01(\x0c\x12\x0e\n\x06number\x18\x03 \x01(\x06\"#\n\x11RetryMailResponse\x12\x0e\n\x06queued\x18\x01 \x01(\x04*\xeb\x01\n\tMailState\x12\x16\n\x12MAIL_STATE_UNKNOWN\x10\x00\x12\x15\n\x11MAIL_STATE_QUEUED\x10\x01\x12\x18\n\x14MAIL_STATE_DELIVERED\x10\x02\x12\x13\n\x0fMAIL_STATE_DEAD\x10\x03\x12\x16\n\x12MAIL_STATE_BLOCKED\x10\x04\x12\x18\n\x14MAIL_STATE_WITHDRAWN\x10\x05\x12\x1d\n\x19MAIL_STATE_NOT_UNDERSTOOD\x10\x06\x12\x17\n\x13MAIL_STATE_RECEIVED\x10\x07\x12\x16\n\x12MAIL_STATE_REFUSED\x10\x08\x32\x89\x11\n\x0e\x43orrespondence\x12\x43\n\x08ListMail\x12\x1a.enlace.v1.ListMailRequest\x1a\x1b.enlace.v1.ListMailResponse\x12@\n\x07GetMail\x12\x19.enlace.v1.GetMailRequest\x1a\x1a.enlace.v1.GetMailResponse\x12\x46\n\tRetryMail\x12\x1b.enlace.v1.RetryMailRequest\x1a\x1c.enlace.v1.RetryMailResponse\x12L\n\x0bSendRequest\x12\x1d.enlace.v1.SendRequestRequest\x1a\x1e.enlace.v1.SendRequestResponse\x12O\n\x0cListRequests\x12\x1e.enlace.v1.ListRequestsRequest\x1a\x1f.enlace.v1.ListRequestsResponse\x12I\n\nGetRequest\x12\x1c.enlace.v1.GetRequestRequest\x1a\x1d.enlace.v1.GetRequestResponse\x12R\n\rReplyToAnswer\x12\x1f.enlace.v1.ReplyToAnswerRequest\x1a .enlace.v1.ReplyToAnswerResponse\x12\x46\n\tListInbox\x12\x1b.enlace.v1.ListInboxRequest\x1a\x1c.enlace.v1.ListInboxResponse\x12\x46\n\tListQueue\x12\x1b.enlace.v1.ListQueueRequest\x1a\x1c.enlace.v1.ListQueueResponse\x12U\n\x0ePrepareRelease\x12 .enlace.v1.PrepareReleaseRequest\x1a!.enlace.v1.PrepareReleaseResponse\x12U\n\x0e\x41pproveRelease\x12 .enlace.v1.ApproveReleaseRequest\x1a!.enlace.v1.ApproveReleaseResponse\x12R\n\rRefuseRequest\x12\x1f.enlace.v1.RefuseRequestRequest\x1a .enlace.v1.RefuseRequestResponse\x12L\n\x0bTakeRequest\x12\x1d.enlace.v1.TakeRequestRequest\x1a\x1e.enlace.v1.TakeRequestResponse\x12X\n\x0f\x45scalateRequest\x12!.enlace.v1.EscalateRequestRequest\x1a\".enlace.v1.EscalateRequestResponse\x12R\n\rReviewRelease\x12\x1f.enlace.v1.ReviewReleaseRequest\x1a .enlace.v1.ReviewReleaseResponse\x12R\n\rCountRequests\x12\x1f.enlace.v1.CountRequestsRequest\x1a .enlace.v1.CountRequestsResponse\x12O\n\x0cKeepReceived\x12\x1e.enlace.v1.KeepReceivedRequest\x1a\x1f.enlace.v1.KeepReceivedResponse\x12O\n\x0cListReceived\x12\x1e.enlace.v1.ListReceivedRequest\x1a\x1f.enlace.v1.ListReceivedResponse\x12O\n\x0c\x46indReceived\x12\x1e.enlace.v1.FindReceivedRequest\x1a\x1f.enlace.v1.FindReceivedResponse\x12L\n\x0bGetReceived\x12\x1d.enlace.v1.GetReceivedRequest\x1a\x1e.enlace.v1.GetReceivedResponse\x12U\n\x0eReviewReceived\x12 .enlace.v1.ReviewReceivedRequest\x1a!.enlace.v1.ReviewReceivedResponse\x12L\n\x0b\x42\x61rReceived\x12\x1d.enlace.v1.BarReceivedRequest\x1a\x1e.enlace.v1.BarReceivedResponse\x12I\n\nReviewCase\x12\x1c.enlace.v1.ReviewCaseRequest\x1a\x1d.enlace.v1.ReviewCaseResponse\x12L\n\x0bReviewEntry\x12\x1d.enlace.v1.ReviewEntryRequest\x1a\x1e.enlace.v1.ReviewEntryResponse\x12U\n\x0ePlaceLegalHold\x12 .enlace.v1.PlaceLegalHoldRequest\x1a!.enlace.v1.PlaceLegalHoldResponse\x12[\n\x10ReleaseLegalHold\x12\".enlace.v1.ReleaseLegalHoldRequest\x1a#.enlace.v1.ReleaseLegalHoldResponse\x12U\n\x0eListLegalHolds\x12 .enlace.v1.ListLegalHoldsRequest\x1a!.enlace.v1.ListLegalHoldsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'node.wire.correspondence_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MAILSTATE']._serialized_start=976
-  _globals['_MAILSTATE']._serialized_end=1211
-  _globals['_MAILITEM']._serialized_start=96
-  _globals['_MAILITEM']._serialized_end=352
-  _globals['_LISTMAILREQUEST']._serialized_start=355
-  _globals['_LISTMAILREQUEST']._serialized_end=500
-  _globals['_LISTMAILRESPONSE']._serialized_start=502
-  _globals['_LISTMAILRESPONSE']._serialized_end=594
-  _globals['_MAILQUEUE']._serialized_start=596
-  _globals['_MAILQUEUE']._serialized_end=687
-  _globals['_GETMAILREQUEST']._serialized_start=689
-  _globals['_GETMAILREQUEST']._serialized_end=797
-  _globals['_GETMAILRESPONSE']._serialized_start=799
-  _globals['_GETMAILRESPONSE']._serialized_end=865
-  _globals['_RETRYMAILREQUEST']._serialized_start=867
-  _globals['_RETRYMAILREQUEST']._serialized_end=936
-  _globals['_RETRYMAILRESPONSE']._serialized_start=938
-  _globals['_RETRYMAILRESPONSE']._serialized_end=973
-  _globals['_CORRESPONDENCE']._serialized_start=1214
-  _globals['_CORRESPONDENCE']._serialized_end=2343
+  _globals['_MAILSTATE']._serialized_start=1002
+  _globals['_MAILSTATE']._serialized_end=1237
+  _globals['_MAILITEM']._serialized_start=122
+  _globals['_MAILITEM']._serialized_end=378
+  _globals['_LISTMAILREQUEST']._serialized_start=381
+  _globals['_LISTMAILREQUEST']._serialized_end=526
+  _globals['_LISTMAILRESPONSE']._serialized_start=528
+  _globals['_LISTMAILRESPONSE']._serialized_end=620
+  _globals['_MAILQUEUE']._serialized_start=622
+  _globals['_MAILQUEUE']._serialized_end=713
+  _globals['_GETMAILREQUEST']._serialized_start=715
+  _globals['_GETMAILREQUEST']._serialized_end=823
+  _globals['_GETMAILRESPONSE']._serialized_start=825
+  _globals['_GETMAILRESPONSE']._serialized_end=891
+  _globals['_RETRYMAILREQUEST']._serialized_start=893
+  _globals['_RETRYMAILREQUEST']._serialized_end=962
+  _globals['_RETRYMAILRESPONSE']._serialized_start=964
+  _globals['_RETRYMAILRESPONSE']._serialized_end=999
+  _globals['_CORRESPONDENCE']._serialized_start=1240
+  _globals['_CORRESPONDENCE']._serialized_end=3425
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from node.wire import correspondence_pb2 as node_dot_wire_dot_correspondence__pb2
+from node.wire import deciding_pb2 as node_dot_wire_dot_deciding__pb2
 from node.wire import received_pb2 as node_dot_wire_dot_received__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -49,6 +50,71 @@ class CorrespondenceStub:
                 '/enlace.v1.Correspondence/RetryMail',
                 request_serializer=node_dot_wire_dot_correspondence__pb2.RetryMailRequest.SerializeToString,
                 response_deserializer=node_dot_wire_dot_correspondence__pb2.RetryMailResponse.FromString,
+                _registered_method=True)
+        self.SendRequest = channel.unary_unary(
+                '/enlace.v1.Correspondence/SendRequest',
+                request_serializer=node_dot_wire_dot_deciding__pb2.SendRequestRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_deciding__pb2.SendRequestResponse.FromString,
+                _registered_method=True)
+        self.ListRequests = channel.unary_unary(
+                '/enlace.v1.Correspondence/ListRequests',
+                request_serializer=node_dot_wire_dot_deciding__pb2.ListRequestsRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_deciding__pb2.ListRequestsResponse.FromString,
+                _registered_method=True)
+        self.GetRequest = channel.unary_unary(
+                '/enlace.v1.Correspondence/GetRequest',
+                request_serializer=node_dot_wire_dot_deciding__pb2.GetRequestRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_deciding__pb2.GetRequestResponse.FromString,
+                _registered_method=True)
+        self.ReplyToAnswer = channel.unary_unary(
+                '/enlace.v1.Correspondence/ReplyToAnswer',
+                request_serializer=node_dot_wire_dot_deciding__pb2.ReplyToAnswerRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_deciding__pb2.ReplyToAnswerResponse.FromString,
+                _registered_method=True)
+        self.ListInbox = channel.unary_unary(
+                '/enlace.v1.Correspondence/ListInbox',
+                request_serializer=node_dot_wire_dot_deciding__pb2.ListInboxRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_deciding__pb2.ListInboxResponse.FromString,
+                _registered_method=True)
+        self.ListQueue = channel.unary_unary(
+                '/enlace.v1.Correspondence/ListQueue',
+                request_serializer=node_dot_wire_dot_deciding__pb2.ListQueueRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_deciding__pb2.ListQueueResponse.FromString,
+                _registered_method=True)
+        self.PrepareRelease = channel.unary_unary(
+                '/enlace.v1.Correspondence/PrepareRelease',
+                request_serializer=node_dot_wire_dot_deciding__pb2.PrepareReleaseRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_deciding__pb2.PrepareReleaseResponse.FromString,
+                _registered_method=True)
+        self.ApproveRelease = channel.unary_unary(
+                '/enlace.v1.Correspondence/ApproveRelease',
+                request_serializer=node_dot_wire_dot_deciding__pb2.ApproveReleaseRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_deciding__pb2.ApproveReleaseResponse.FromString,
+                _registered_method=True)
+        self.RefuseRequest = channel.unary_unary(
+                '/enlace.v1.Correspondence/RefuseRequest',
+                request_serializer=node_dot_wire_dot_deciding__pb2.RefuseRequestRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_deciding__pb2.RefuseRequestResponse.FromString,
+                _registered_method=True)
+        self.TakeRequest = channel.unary_unary(
+                '/enlace.v1.Correspondence/TakeRequest',
+                request_serializer=node_dot_wire_dot_deciding__pb2.TakeRequestRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_deciding__pb2.TakeRequestResponse.FromString,
+                _registered_method=True)
+        self.EscalateRequest = channel.unary_unary(
+                '/enlace.v1.Correspondence/EscalateRequest',
+                request_serializer=node_dot_wire_dot_deciding__pb2.EscalateRequestRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_deciding__pb2.EscalateRequestResponse.FromString,
+                _registered_method=True)
+        self.ReviewRelease = channel.unary_unary(
+                '/enlace.v1.Correspondence/ReviewRelease',
+                request_serializer=node_dot_wire_dot_deciding__pb2.ReviewReleaseRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_deciding__pb2.ReviewReleaseResponse.FromString,
+                _registered_method=True)
+        self.CountRequests = channel.unary_unary(
+                '/enlace.v1.Correspondence/CountRequests',
+                request_serializer=node_dot_wire_dot_deciding__pb2.CountRequestsRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_deciding__pb2.CountRequestsResponse.FromString,
                 _registered_method=True)
         self.KeepReceived = channel.unary_unary(
                 '/enlace.v1.Correspondence/KeepReceived',
@@ -127,6 +193,96 @@ class CorrespondenceServicer:
 
     def RetryMail(self, request, context):
         """Tries again what was given up. Role: focal point, administrator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SendRequest(self, request, context):
+        """--- requests ---
+
+        Asks a peer for more than it answered. Role: unit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRequests(self, request, context):
+        """Requests of both directions, without contents. Role: unit, focal point, auditor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRequest(self, request, context):
+        """One with what was asked and answered. Role: unit, of those that this country sent; focal point.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplyToAnswer(self, request, context):
+        """Says something to an answer. Role: unit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListInbox(self, request, context):
+        """What came for this officer, the earliest due first. Role: unit, focal point.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListQueue(self, request, context):
+        """What waits for a decision, the earliest due first. Role: focal point.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PrepareRelease(self, request, context):
+        """What would leave, exactly. Role: focal point.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveRelease(self, request, context):
+        """Lets it leave, once as many have signed as the rules ask for. Role: focal point.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RefuseRequest(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TakeRequest(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EscalateRequest(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReviewRelease(self, request, context):
+        """A second look at what one focal point released in an emergency. Role: focal point.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CountRequests(self, request, context):
+        """Asked, answered, refused and late, by peer. Role: auditor.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -226,6 +382,71 @@ def add_CorrespondenceServicer_to_server(servicer, server):
                     servicer.RetryMail,
                     request_deserializer=node_dot_wire_dot_correspondence__pb2.RetryMailRequest.FromString,
                     response_serializer=node_dot_wire_dot_correspondence__pb2.RetryMailResponse.SerializeToString,
+            ),
+            'SendRequest': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendRequest,
+                    request_deserializer=node_dot_wire_dot_deciding__pb2.SendRequestRequest.FromString,
+                    response_serializer=node_dot_wire_dot_deciding__pb2.SendRequestResponse.SerializeToString,
+            ),
+            'ListRequests': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRequests,
+                    request_deserializer=node_dot_wire_dot_deciding__pb2.ListRequestsRequest.FromString,
+                    response_serializer=node_dot_wire_dot_deciding__pb2.ListRequestsResponse.SerializeToString,
+            ),
+            'GetRequest': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRequest,
+                    request_deserializer=node_dot_wire_dot_deciding__pb2.GetRequestRequest.FromString,
+                    response_serializer=node_dot_wire_dot_deciding__pb2.GetRequestResponse.SerializeToString,
+            ),
+            'ReplyToAnswer': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplyToAnswer,
+                    request_deserializer=node_dot_wire_dot_deciding__pb2.ReplyToAnswerRequest.FromString,
+                    response_serializer=node_dot_wire_dot_deciding__pb2.ReplyToAnswerResponse.SerializeToString,
+            ),
+            'ListInbox': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListInbox,
+                    request_deserializer=node_dot_wire_dot_deciding__pb2.ListInboxRequest.FromString,
+                    response_serializer=node_dot_wire_dot_deciding__pb2.ListInboxResponse.SerializeToString,
+            ),
+            'ListQueue': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListQueue,
+                    request_deserializer=node_dot_wire_dot_deciding__pb2.ListQueueRequest.FromString,
+                    response_serializer=node_dot_wire_dot_deciding__pb2.ListQueueResponse.SerializeToString,
+            ),
+            'PrepareRelease': grpc.unary_unary_rpc_method_handler(
+                    servicer.PrepareRelease,
+                    request_deserializer=node_dot_wire_dot_deciding__pb2.PrepareReleaseRequest.FromString,
+                    response_serializer=node_dot_wire_dot_deciding__pb2.PrepareReleaseResponse.SerializeToString,
+            ),
+            'ApproveRelease': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveRelease,
+                    request_deserializer=node_dot_wire_dot_deciding__pb2.ApproveReleaseRequest.FromString,
+                    response_serializer=node_dot_wire_dot_deciding__pb2.ApproveReleaseResponse.SerializeToString,
+            ),
+            'RefuseRequest': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefuseRequest,
+                    request_deserializer=node_dot_wire_dot_deciding__pb2.RefuseRequestRequest.FromString,
+                    response_serializer=node_dot_wire_dot_deciding__pb2.RefuseRequestResponse.SerializeToString,
+            ),
+            'TakeRequest': grpc.unary_unary_rpc_method_handler(
+                    servicer.TakeRequest,
+                    request_deserializer=node_dot_wire_dot_deciding__pb2.TakeRequestRequest.FromString,
+                    response_serializer=node_dot_wire_dot_deciding__pb2.TakeRequestResponse.SerializeToString,
+            ),
+            'EscalateRequest': grpc.unary_unary_rpc_method_handler(
+                    servicer.EscalateRequest,
+                    request_deserializer=node_dot_wire_dot_deciding__pb2.EscalateRequestRequest.FromString,
+                    response_serializer=node_dot_wire_dot_deciding__pb2.EscalateRequestResponse.SerializeToString,
+            ),
+            'ReviewRelease': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReviewRelease,
+                    request_deserializer=node_dot_wire_dot_deciding__pb2.ReviewReleaseRequest.FromString,
+                    response_serializer=node_dot_wire_dot_deciding__pb2.ReviewReleaseResponse.SerializeToString,
+            ),
+            'CountRequests': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountRequests,
+                    request_deserializer=node_dot_wire_dot_deciding__pb2.CountRequestsRequest.FromString,
+                    response_serializer=node_dot_wire_dot_deciding__pb2.CountRequestsResponse.SerializeToString,
             ),
             'KeepReceived': grpc.unary_unary_rpc_method_handler(
                     servicer.KeepReceived,
@@ -364,6 +585,357 @@ class Correspondence:
             '/enlace.v1.Correspondence/RetryMail',
             node_dot_wire_dot_correspondence__pb2.RetryMailRequest.SerializeToString,
             node_dot_wire_dot_correspondence__pb2.RetryMailResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/SendRequest',
+            node_dot_wire_dot_deciding__pb2.SendRequestRequest.SerializeToString,
+            node_dot_wire_dot_deciding__pb2.SendRequestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRequests(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/ListRequests',
+            node_dot_wire_dot_deciding__pb2.ListRequestsRequest.SerializeToString,
+            node_dot_wire_dot_deciding__pb2.ListRequestsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/GetRequest',
+            node_dot_wire_dot_deciding__pb2.GetRequestRequest.SerializeToString,
+            node_dot_wire_dot_deciding__pb2.GetRequestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplyToAnswer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/ReplyToAnswer',
+            node_dot_wire_dot_deciding__pb2.ReplyToAnswerRequest.SerializeToString,
+            node_dot_wire_dot_deciding__pb2.ReplyToAnswerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListInbox(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/ListInbox',
+            node_dot_wire_dot_deciding__pb2.ListInboxRequest.SerializeToString,
+            node_dot_wire_dot_deciding__pb2.ListInboxResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/ListQueue',
+            node_dot_wire_dot_deciding__pb2.ListQueueRequest.SerializeToString,
+            node_dot_wire_dot_deciding__pb2.ListQueueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PrepareRelease(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/PrepareRelease',
+            node_dot_wire_dot_deciding__pb2.PrepareReleaseRequest.SerializeToString,
+            node_dot_wire_dot_deciding__pb2.PrepareReleaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveRelease(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/ApproveRelease',
+            node_dot_wire_dot_deciding__pb2.ApproveReleaseRequest.SerializeToString,
+            node_dot_wire_dot_deciding__pb2.ApproveReleaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefuseRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/RefuseRequest',
+            node_dot_wire_dot_deciding__pb2.RefuseRequestRequest.SerializeToString,
+            node_dot_wire_dot_deciding__pb2.RefuseRequestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TakeRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/TakeRequest',
+            node_dot_wire_dot_deciding__pb2.TakeRequestRequest.SerializeToString,
+            node_dot_wire_dot_deciding__pb2.TakeRequestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EscalateRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/EscalateRequest',
+            node_dot_wire_dot_deciding__pb2.EscalateRequestRequest.SerializeToString,
+            node_dot_wire_dot_deciding__pb2.EscalateRequestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReviewRelease(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/ReviewRelease',
+            node_dot_wire_dot_deciding__pb2.ReviewReleaseRequest.SerializeToString,
+            node_dot_wire_dot_deciding__pb2.ReviewReleaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountRequests(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/CountRequests',
+            node_dot_wire_dot_deciding__pb2.CountRequestsRequest.SerializeToString,
+            node_dot_wire_dot_deciding__pb2.CountRequestsResponse.FromString,
             options,
             channel_credentials,
             insecure,

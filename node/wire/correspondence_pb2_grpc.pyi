@@ -6,6 +6,7 @@ What the people of one country use of mail: what leaves, what came, and where ea
 from collections import abc as _abc
 from grpc import aio as _aio
 from node.wire import correspondence_pb2 as _correspondence_pb2
+from node.wire import deciding_pb2 as _deciding_pb2
 from node.wire import received_pb2 as _received_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -40,6 +41,32 @@ class CorrespondenceStub:
     """
     RetryMail: _grpc.UnaryUnaryMultiCallable[_correspondence_pb2.RetryMailRequest, _correspondence_pb2.RetryMailResponse]
     """Tries again what was given up. Role: focal point, administrator."""
+    SendRequest: _grpc.UnaryUnaryMultiCallable[_deciding_pb2.SendRequestRequest, _deciding_pb2.SendRequestResponse]
+    """--- requests ---
+
+    Asks a peer for more than it answered. Role: unit.
+    """
+    ListRequests: _grpc.UnaryUnaryMultiCallable[_deciding_pb2.ListRequestsRequest, _deciding_pb2.ListRequestsResponse]
+    """Requests of both directions, without contents. Role: unit, focal point, auditor."""
+    GetRequest: _grpc.UnaryUnaryMultiCallable[_deciding_pb2.GetRequestRequest, _deciding_pb2.GetRequestResponse]
+    """One with what was asked and answered. Role: unit, of those that this country sent; focal point."""
+    ReplyToAnswer: _grpc.UnaryUnaryMultiCallable[_deciding_pb2.ReplyToAnswerRequest, _deciding_pb2.ReplyToAnswerResponse]
+    """Says something to an answer. Role: unit."""
+    ListInbox: _grpc.UnaryUnaryMultiCallable[_deciding_pb2.ListInboxRequest, _deciding_pb2.ListInboxResponse]
+    """What came for this officer, the earliest due first. Role: unit, focal point."""
+    ListQueue: _grpc.UnaryUnaryMultiCallable[_deciding_pb2.ListQueueRequest, _deciding_pb2.ListQueueResponse]
+    """What waits for a decision, the earliest due first. Role: focal point."""
+    PrepareRelease: _grpc.UnaryUnaryMultiCallable[_deciding_pb2.PrepareReleaseRequest, _deciding_pb2.PrepareReleaseResponse]
+    """What would leave, exactly. Role: focal point."""
+    ApproveRelease: _grpc.UnaryUnaryMultiCallable[_deciding_pb2.ApproveReleaseRequest, _deciding_pb2.ApproveReleaseResponse]
+    """Lets it leave, once as many have signed as the rules ask for. Role: focal point."""
+    RefuseRequest: _grpc.UnaryUnaryMultiCallable[_deciding_pb2.RefuseRequestRequest, _deciding_pb2.RefuseRequestResponse]
+    TakeRequest: _grpc.UnaryUnaryMultiCallable[_deciding_pb2.TakeRequestRequest, _deciding_pb2.TakeRequestResponse]
+    EscalateRequest: _grpc.UnaryUnaryMultiCallable[_deciding_pb2.EscalateRequestRequest, _deciding_pb2.EscalateRequestResponse]
+    ReviewRelease: _grpc.UnaryUnaryMultiCallable[_deciding_pb2.ReviewReleaseRequest, _deciding_pb2.ReviewReleaseResponse]
+    """A second look at what one focal point released in an emergency. Role: focal point."""
+    CountRequests: _grpc.UnaryUnaryMultiCallable[_deciding_pb2.CountRequestsRequest, _deciding_pb2.CountRequestsResponse]
+    """Asked, answered, refused and late, by peer. Role: auditor."""
     KeepReceived: _grpc.UnaryUnaryMultiCallable[_received_pb2.KeepReceivedRequest, _received_pb2.KeepReceivedResponse]
     """--- what peers disclosed, and how long records are kept ---
 
@@ -75,6 +102,32 @@ class CorrespondenceAsyncStub(CorrespondenceStub):
     """
     RetryMail: _aio.UnaryUnaryMultiCallable[_correspondence_pb2.RetryMailRequest, _correspondence_pb2.RetryMailResponse]  # type: ignore[assignment]
     """Tries again what was given up. Role: focal point, administrator."""
+    SendRequest: _aio.UnaryUnaryMultiCallable[_deciding_pb2.SendRequestRequest, _deciding_pb2.SendRequestResponse]  # type: ignore[assignment]
+    """--- requests ---
+
+    Asks a peer for more than it answered. Role: unit.
+    """
+    ListRequests: _aio.UnaryUnaryMultiCallable[_deciding_pb2.ListRequestsRequest, _deciding_pb2.ListRequestsResponse]  # type: ignore[assignment]
+    """Requests of both directions, without contents. Role: unit, focal point, auditor."""
+    GetRequest: _aio.UnaryUnaryMultiCallable[_deciding_pb2.GetRequestRequest, _deciding_pb2.GetRequestResponse]  # type: ignore[assignment]
+    """One with what was asked and answered. Role: unit, of those that this country sent; focal point."""
+    ReplyToAnswer: _aio.UnaryUnaryMultiCallable[_deciding_pb2.ReplyToAnswerRequest, _deciding_pb2.ReplyToAnswerResponse]  # type: ignore[assignment]
+    """Says something to an answer. Role: unit."""
+    ListInbox: _aio.UnaryUnaryMultiCallable[_deciding_pb2.ListInboxRequest, _deciding_pb2.ListInboxResponse]  # type: ignore[assignment]
+    """What came for this officer, the earliest due first. Role: unit, focal point."""
+    ListQueue: _aio.UnaryUnaryMultiCallable[_deciding_pb2.ListQueueRequest, _deciding_pb2.ListQueueResponse]  # type: ignore[assignment]
+    """What waits for a decision, the earliest due first. Role: focal point."""
+    PrepareRelease: _aio.UnaryUnaryMultiCallable[_deciding_pb2.PrepareReleaseRequest, _deciding_pb2.PrepareReleaseResponse]  # type: ignore[assignment]
+    """What would leave, exactly. Role: focal point."""
+    ApproveRelease: _aio.UnaryUnaryMultiCallable[_deciding_pb2.ApproveReleaseRequest, _deciding_pb2.ApproveReleaseResponse]  # type: ignore[assignment]
+    """Lets it leave, once as many have signed as the rules ask for. Role: focal point."""
+    RefuseRequest: _aio.UnaryUnaryMultiCallable[_deciding_pb2.RefuseRequestRequest, _deciding_pb2.RefuseRequestResponse]  # type: ignore[assignment]
+    TakeRequest: _aio.UnaryUnaryMultiCallable[_deciding_pb2.TakeRequestRequest, _deciding_pb2.TakeRequestResponse]  # type: ignore[assignment]
+    EscalateRequest: _aio.UnaryUnaryMultiCallable[_deciding_pb2.EscalateRequestRequest, _deciding_pb2.EscalateRequestResponse]  # type: ignore[assignment]
+    ReviewRelease: _aio.UnaryUnaryMultiCallable[_deciding_pb2.ReviewReleaseRequest, _deciding_pb2.ReviewReleaseResponse]  # type: ignore[assignment]
+    """A second look at what one focal point released in an emergency. Role: focal point."""
+    CountRequests: _aio.UnaryUnaryMultiCallable[_deciding_pb2.CountRequestsRequest, _deciding_pb2.CountRequestsResponse]  # type: ignore[assignment]
+    """Asked, answered, refused and late, by peer. Role: auditor."""
     KeepReceived: _aio.UnaryUnaryMultiCallable[_received_pb2.KeepReceivedRequest, _received_pb2.KeepReceivedResponse]  # type: ignore[assignment]
     """--- what peers disclosed, and how long records are kept ---
 
@@ -125,6 +178,110 @@ class CorrespondenceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_correspondence_pb2.RetryMailResponse, _abc.Awaitable[_correspondence_pb2.RetryMailResponse]]:
         """Tries again what was given up. Role: focal point, administrator."""
+
+    @_abc_1.abstractmethod
+    def SendRequest(
+        self,
+        request: _deciding_pb2.SendRequestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_deciding_pb2.SendRequestResponse, _abc.Awaitable[_deciding_pb2.SendRequestResponse]]:
+        """--- requests ---
+
+        Asks a peer for more than it answered. Role: unit.
+        """
+
+    @_abc_1.abstractmethod
+    def ListRequests(
+        self,
+        request: _deciding_pb2.ListRequestsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_deciding_pb2.ListRequestsResponse, _abc.Awaitable[_deciding_pb2.ListRequestsResponse]]:
+        """Requests of both directions, without contents. Role: unit, focal point, auditor."""
+
+    @_abc_1.abstractmethod
+    def GetRequest(
+        self,
+        request: _deciding_pb2.GetRequestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_deciding_pb2.GetRequestResponse, _abc.Awaitable[_deciding_pb2.GetRequestResponse]]:
+        """One with what was asked and answered. Role: unit, of those that this country sent; focal point."""
+
+    @_abc_1.abstractmethod
+    def ReplyToAnswer(
+        self,
+        request: _deciding_pb2.ReplyToAnswerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_deciding_pb2.ReplyToAnswerResponse, _abc.Awaitable[_deciding_pb2.ReplyToAnswerResponse]]:
+        """Says something to an answer. Role: unit."""
+
+    @_abc_1.abstractmethod
+    def ListInbox(
+        self,
+        request: _deciding_pb2.ListInboxRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_deciding_pb2.ListInboxResponse, _abc.Awaitable[_deciding_pb2.ListInboxResponse]]:
+        """What came for this officer, the earliest due first. Role: unit, focal point."""
+
+    @_abc_1.abstractmethod
+    def ListQueue(
+        self,
+        request: _deciding_pb2.ListQueueRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_deciding_pb2.ListQueueResponse, _abc.Awaitable[_deciding_pb2.ListQueueResponse]]:
+        """What waits for a decision, the earliest due first. Role: focal point."""
+
+    @_abc_1.abstractmethod
+    def PrepareRelease(
+        self,
+        request: _deciding_pb2.PrepareReleaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_deciding_pb2.PrepareReleaseResponse, _abc.Awaitable[_deciding_pb2.PrepareReleaseResponse]]:
+        """What would leave, exactly. Role: focal point."""
+
+    @_abc_1.abstractmethod
+    def ApproveRelease(
+        self,
+        request: _deciding_pb2.ApproveReleaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_deciding_pb2.ApproveReleaseResponse, _abc.Awaitable[_deciding_pb2.ApproveReleaseResponse]]:
+        """Lets it leave, once as many have signed as the rules ask for. Role: focal point."""
+
+    @_abc_1.abstractmethod
+    def RefuseRequest(
+        self,
+        request: _deciding_pb2.RefuseRequestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_deciding_pb2.RefuseRequestResponse, _abc.Awaitable[_deciding_pb2.RefuseRequestResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def TakeRequest(
+        self,
+        request: _deciding_pb2.TakeRequestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_deciding_pb2.TakeRequestResponse, _abc.Awaitable[_deciding_pb2.TakeRequestResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def EscalateRequest(
+        self,
+        request: _deciding_pb2.EscalateRequestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_deciding_pb2.EscalateRequestResponse, _abc.Awaitable[_deciding_pb2.EscalateRequestResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ReviewRelease(
+        self,
+        request: _deciding_pb2.ReviewReleaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_deciding_pb2.ReviewReleaseResponse, _abc.Awaitable[_deciding_pb2.ReviewReleaseResponse]]:
+        """A second look at what one focal point released in an emergency. Role: focal point."""
+
+    @_abc_1.abstractmethod
+    def CountRequests(
+        self,
+        request: _deciding_pb2.CountRequestsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_deciding_pb2.CountRequestsResponse, _abc.Awaitable[_deciding_pb2.CountRequestsResponse]]:
+        """Asked, answered, refused and late, by peer. Role: auditor."""
 
     @_abc_1.abstractmethod
     def KeepReceived(

@@ -8,9 +8,9 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from node.wire import codes_pb2 as _codes_pb2
+from node.wire import delivery_pb2 as _delivery_pb2
 from node.wire import entry_pb2 as _entry_pb2
 from node.wire import envelope_pb2 as _envelope_pb2
-from node.wire import mail_pb2 as _mail_pb2
 from node.wire import reconcile_pb2 as _reconcile_pb2
 import builtins as _builtins
 import sys
@@ -226,7 +226,7 @@ class Body(_message.Message):
     @_builtins.property
     def reconcile_answer(self) -> _reconcile_pb2.ReconcileAnswer: ...
     @_builtins.property
-    def mail_receipt(self) -> _mail_pb2.MailReceipt: ...
+    def mail_receipt(self) -> _delivery_pb2.MailReceipt: ...
     def __init__(
         self,
         *,
@@ -238,7 +238,7 @@ class Body(_message.Message):
         reconcile_query: _reconcile_pb2.ReconcileQuery | None = ...,
         reconcile_answer: _reconcile_pb2.ReconcileAnswer | None = ...,
         mail: _builtins.bytes = ...,
-        mail_receipt: _mail_pb2.MailReceipt | None = ...,
+        mail_receipt: _delivery_pb2.MailReceipt | None = ...,
         padding: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledgement", b"acknowledgement", "answer", b"answer", "content", b"content", "mail", b"mail", "mail_receipt", b"mail_receipt", "query", b"query", "receipt", b"receipt", "reconcile_answer", b"reconcile_answer", "reconcile_query", b"reconcile_query"]  # noqa: Y015

@@ -3,8 +3,8 @@
 import grpc
 import warnings
 
+from node.wire import delivery_pb2 as node_dot_wire_dot_delivery__pb2
 from node.wire import exchange_pb2 as node_dot_wire_dot_exchange__pb2
-from node.wire import mail_pb2 as node_dot_wire_dot_mail__pb2
 from node.wire import reconcile_pb2 as node_dot_wire_dot_reconcile__pb2
 from node.wire import witness_pb2 as node_dot_wire_dot_witness__pb2
 
@@ -59,8 +59,8 @@ class ExchangeStub:
                 _registered_method=True)
         self.DeliverMail = channel.unary_unary(
                 '/enlace.v1.Exchange/DeliverMail',
-                request_serializer=node_dot_wire_dot_mail__pb2.DeliverMailRequest.SerializeToString,
-                response_deserializer=node_dot_wire_dot_mail__pb2.DeliverMailResponse.FromString,
+                request_serializer=node_dot_wire_dot_delivery__pb2.DeliverMailRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_delivery__pb2.DeliverMailResponse.FromString,
                 _registered_method=True)
         self.PushRevocations = channel.unary_unary(
                 '/enlace.v1.Exchange/PushRevocations',
@@ -199,8 +199,8 @@ def add_ExchangeServicer_to_server(servicer, server):
             ),
             'DeliverMail': grpc.unary_unary_rpc_method_handler(
                     servicer.DeliverMail,
-                    request_deserializer=node_dot_wire_dot_mail__pb2.DeliverMailRequest.FromString,
-                    response_serializer=node_dot_wire_dot_mail__pb2.DeliverMailResponse.SerializeToString,
+                    request_deserializer=node_dot_wire_dot_delivery__pb2.DeliverMailRequest.FromString,
+                    response_serializer=node_dot_wire_dot_delivery__pb2.DeliverMailResponse.SerializeToString,
             ),
             'PushRevocations': grpc.unary_unary_rpc_method_handler(
                     servicer.PushRevocations,
@@ -366,8 +366,8 @@ class Exchange:
             request,
             target,
             '/enlace.v1.Exchange/DeliverMail',
-            node_dot_wire_dot_mail__pb2.DeliverMailRequest.SerializeToString,
-            node_dot_wire_dot_mail__pb2.DeliverMailResponse.FromString,
+            node_dot_wire_dot_delivery__pb2.DeliverMailRequest.SerializeToString,
+            node_dot_wire_dot_delivery__pb2.DeliverMailResponse.FromString,
             options,
             channel_credentials,
             insecure,

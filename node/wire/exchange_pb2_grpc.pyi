@@ -5,8 +5,8 @@ What peers ask of each other."""
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from node.wire import delivery_pb2 as _delivery_pb2
 from node.wire import exchange_pb2 as _exchange_pb2
-from node.wire import mail_pb2 as _mail_pb2
 from node.wire import reconcile_pb2 as _reconcile_pb2
 from node.wire import witness_pb2 as _witness_pb2
 import abc as _abc_1
@@ -42,7 +42,7 @@ class ExchangeStub:
     """What this node has logged of its exchanges with the caller, for a period."""
     GetDirectory: _grpc.UnaryUnaryMultiCallable[_exchange_pb2.GetDirectoryRequest, _exchange_pb2.GetDirectoryResponse]
     """The newest signed directory that the peer holds, and every country's revocation lists."""
-    DeliverMail: _grpc.UnaryUnaryMultiCallable[_mail_pb2.DeliverMailRequest, _mail_pb2.DeliverMailResponse]
+    DeliverMail: _grpc.UnaryUnaryMultiCallable[_delivery_pb2.DeliverMailRequest, _delivery_pb2.DeliverMailResponse]
     """Signed, numbered messages of any kind, in the order in which they were written."""
     PushRevocations: _grpc.UnaryUnaryMultiCallable[_exchange_pb2.PushRevocationsRequest, _exchange_pb2.PushRevocationsResponse]
     """The caller's own revocation list; it counts from the next call on."""
@@ -68,7 +68,7 @@ class ExchangeAsyncStub(ExchangeStub):
     """What this node has logged of its exchanges with the caller, for a period."""
     GetDirectory: _aio.UnaryUnaryMultiCallable[_exchange_pb2.GetDirectoryRequest, _exchange_pb2.GetDirectoryResponse]  # type: ignore[assignment]
     """The newest signed directory that the peer holds, and every country's revocation lists."""
-    DeliverMail: _aio.UnaryUnaryMultiCallable[_mail_pb2.DeliverMailRequest, _mail_pb2.DeliverMailResponse]  # type: ignore[assignment]
+    DeliverMail: _aio.UnaryUnaryMultiCallable[_delivery_pb2.DeliverMailRequest, _delivery_pb2.DeliverMailResponse]  # type: ignore[assignment]
     """Signed, numbered messages of any kind, in the order in which they were written."""
     PushRevocations: _aio.UnaryUnaryMultiCallable[_exchange_pb2.PushRevocationsRequest, _exchange_pb2.PushRevocationsResponse]  # type: ignore[assignment]
     """The caller's own revocation list; it counts from the next call on."""
@@ -119,9 +119,9 @@ class ExchangeServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
     def DeliverMail(
         self,
-        request: _mail_pb2.DeliverMailRequest,
+        request: _delivery_pb2.DeliverMailRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_mail_pb2.DeliverMailResponse, _abc.Awaitable[_mail_pb2.DeliverMailResponse]]:
+    ) -> _typing.Union[_delivery_pb2.DeliverMailResponse, _abc.Awaitable[_delivery_pb2.DeliverMailResponse]]:
         """Signed, numbered messages of any kind, in the order in which they were written."""
 
     @_abc_1.abstractmethod

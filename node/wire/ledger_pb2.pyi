@@ -74,6 +74,8 @@ class _LeafKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafKind.Val
     """what the auditing institution signed, or a key under which copies are kept for it"""
     LEAF_KIND_ERASURE: _LeafKind.ValueType  # 24
     """what opens lines is erased, or copies whose audit period has ended"""
+    LEAF_KIND_REQUEST: _LeafKind.ValueType  # 26
+    """a held answer or a request was taken, escalated, signed, put back, refused or left too long"""
     LEAF_KIND_KEPT: _LeafKind.ValueType  # 30
     """a received entry was kept with a case, or it was decided how long it is kept"""
     LEAF_KIND_DELETED: _LeafKind.ValueType  # 31
@@ -134,6 +136,8 @@ LEAF_KIND_INSTITUTION: LeafKind.ValueType  # 23
 """what the auditing institution signed, or a key under which copies are kept for it"""
 LEAF_KIND_ERASURE: LeafKind.ValueType  # 24
 """what opens lines is erased, or copies whose audit period has ended"""
+LEAF_KIND_REQUEST: LeafKind.ValueType  # 26
+"""a held answer or a request was taken, escalated, signed, put back, refused or left too long"""
 LEAF_KIND_KEPT: LeafKind.ValueType  # 30
 """a received entry was kept with a case, or it was decided how long it is kept"""
 LEAF_KIND_DELETED: LeafKind.ValueType  # 31

@@ -22,10 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from node.wire import envelope_pb2 as node_dot_wire_dot_envelope__pb2
+from node.wire import request_pb2 as node_dot_wire_dot_request__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14node/wire/mail.proto\x12\tenlace.v1\x1a\x18node/wire/envelope.proto\"p\n\x04Mail\x12\x32\n\x0enot_understood\x18\x01 \x01(\x0b\x32\x18.enlace.v1.NotUnderstoodH\x00\x12)\n\twithdrawn\x18\x02 \x01(\x0b\x32\x14.enlace.v1.WithdrawnH\x00\x42\t\n\x07\x63ontent\".\n\rNotUnderstood\x12\x0e\n\x06number\x18\x01 \x01(\x06\x12\r\n\x05\x66ield\x18\x02 \x01(\r\"\x0b\n\tWithdrawn\"2\n\x0bMailReceipt\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\x0e\n\x06number\x18\x02 \x01(\x06\"<\n\x12\x44\x65liverMailRequest\x12&\n\tenvelopes\x18\x01 \x03(\x0b\x32\x13.enlace.v1.Envelope\">\n\x13\x44\x65liverMailResponse\x12\'\n\ndeliveries\x18\x01 \x03(\x0b\x32\x13.enlace.v1.Delivery\"\x89\x01\n\x08\x44\x65livery\x12&\n\x07receipt\x18\x01 \x01(\x0b\x32\x13.enlace.v1.EnvelopeH\x00\x12\x15\n\x0bwaiting_for\x18\x02 \x01(\x06H\x00\x12\x11\n\x07refused\x18\x03 \x01(\tH\x00\x12\x0f\n\x05later\x18\x04 \x01(\tH\x00\x12\x0f\n\x05taken\x18\x05 \x01(\x06H\x00\x42\t\n\x07outcomeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14node/wire/mail.proto\x12\tenlace.v1\x1a\x17node/wire/request.proto\"\x8f\x02\n\x04Mail\x12\x32\n\x0enot_understood\x18\x01 \x01(\x0b\x32\x18.enlace.v1.NotUnderstoodH\x00\x12)\n\twithdrawn\x18\x02 \x01(\x0b\x32\x14.enlace.v1.WithdrawnH\x00\x12\x37\n\x11\x66ollow_up_request\x18\x03 \x01(\x0b\x32\x1a.enlace.v1.FollowUpRequestH\x00\x12\x32\n\x0erequest_answer\x18\x04 \x01(\x0b\x32\x18.enlace.v1.RequestAnswerH\x00\x12\x30\n\rrequest_reply\x18\x05 \x01(\x0b\x32\x17.enlace.v1.RequestReplyH\x00\x42\t\n\x07\x63ontent\".\n\rNotUnderstood\x12\x0e\n\x06number\x18\x01 \x01(\x06\x12\r\n\x05\x66ield\x18\x02 \x01(\r\"\x0b\n\tWithdrawnb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,17 +33,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'node.wire.mail_pb2', _globa
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MAIL']._serialized_start=61
-  _globals['_MAIL']._serialized_end=173
-  _globals['_NOTUNDERSTOOD']._serialized_start=175
-  _globals['_NOTUNDERSTOOD']._serialized_end=221
-  _globals['_WITHDRAWN']._serialized_start=223
-  _globals['_WITHDRAWN']._serialized_end=234
-  _globals['_MAILRECEIPT']._serialized_start=236
-  _globals['_MAILRECEIPT']._serialized_end=286
-  _globals['_DELIVERMAILREQUEST']._serialized_start=288
-  _globals['_DELIVERMAILREQUEST']._serialized_end=348
-  _globals['_DELIVERMAILRESPONSE']._serialized_start=350
-  _globals['_DELIVERMAILRESPONSE']._serialized_end=412
-  _globals['_DELIVERY']._serialized_start=415
-  _globals['_DELIVERY']._serialized_end=552
+  _globals['_MAIL']._serialized_end=332
+  _globals['_NOTUNDERSTOOD']._serialized_start=334
+  _globals['_NOTUNDERSTOOD']._serialized_end=380
+  _globals['_WITHDRAWN']._serialized_start=382
+  _globals['_WITHDRAWN']._serialized_end=393
 # @@protoc_insertion_point(module_scope)

@@ -7,11 +7,9 @@ A mail is one signed message in an exchange. Its sender, exchange id and number 
 the same receipt again. It is delivered in order, but for kinds that overtake.
 """
 
-from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from google.protobuf.internal import containers as _containers
-from node.wire import envelope_pb2 as _envelope_pb2
+from node.wire import request_pb2 as _request_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -33,21 +31,33 @@ class Mail(_message.Message):
 
     NOT_UNDERSTOOD_FIELD_NUMBER: _builtins.int
     WITHDRAWN_FIELD_NUMBER: _builtins.int
+    FOLLOW_UP_REQUEST_FIELD_NUMBER: _builtins.int
+    REQUEST_ANSWER_FIELD_NUMBER: _builtins.int
+    REQUEST_REPLY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def not_understood(self) -> Global___NotUnderstood: ...
     @_builtins.property
     def withdrawn(self) -> Global___Withdrawn: ...
+    @_builtins.property
+    def follow_up_request(self) -> _request_pb2.FollowUpRequest: ...
+    @_builtins.property
+    def request_answer(self) -> _request_pb2.RequestAnswer: ...
+    @_builtins.property
+    def request_reply(self) -> _request_pb2.RequestReply: ...
     def __init__(
         self,
         *,
         not_understood: Global___NotUnderstood | None = ...,
         withdrawn: Global___Withdrawn | None = ...,
+        follow_up_request: _request_pb2.FollowUpRequest | None = ...,
+        request_answer: _request_pb2.RequestAnswer | None = ...,
+        request_reply: _request_pb2.RequestReply | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "not_understood", b"not_understood", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "follow_up_request", b"follow_up_request", "not_understood", b"not_understood", "request_answer", b"request_answer", "request_reply", b"request_reply", "withdrawn", b"withdrawn"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "not_understood", b"not_understood", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "follow_up_request", b"follow_up_request", "not_understood", b"not_understood", "request_answer", b"request_answer", "request_reply", b"request_reply", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["not_understood", "withdrawn"]  # noqa: Y015
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["not_understood", "withdrawn", "follow_up_request", "request_answer", "request_reply"]  # noqa: Y015
     _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
 
@@ -97,111 +107,3 @@ class Withdrawn(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Withdrawn: _TypeAlias = Withdrawn  # noqa: Y015
-
-@_typing.final
-class MailReceipt(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    EXCHANGE_ID_FIELD_NUMBER: _builtins.int
-    NUMBER_FIELD_NUMBER: _builtins.int
-    exchange_id: _builtins.bytes
-    number: _builtins.int
-    def __init__(
-        self,
-        *,
-        exchange_id: _builtins.bytes = ...,
-        number: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchange_id", b"exchange_id", "number", b"number"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___MailReceipt: _TypeAlias = MailReceipt  # noqa: Y015
-
-@_typing.final
-class DeliverMailRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    ENVELOPES_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def envelopes(self) -> _containers.RepeatedCompositeFieldContainer[_envelope_pb2.Envelope]:
-        """1 to 64"""
-
-    def __init__(
-        self,
-        *,
-        envelopes: _abc.Iterable[_envelope_pb2.Envelope] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelopes", b"envelopes"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___DeliverMailRequest: _TypeAlias = DeliverMailRequest  # noqa: Y015
-
-@_typing.final
-class DeliverMailResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    DELIVERIES_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def deliveries(self) -> _containers.RepeatedCompositeFieldContainer[Global___Delivery]:
-        """one for each, in the same order"""
-
-    def __init__(
-        self,
-        *,
-        deliveries: _abc.Iterable[Global___Delivery] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deliveries", b"deliveries"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___DeliverMailResponse: _TypeAlias = DeliverMailResponse  # noqa: Y015
-
-@_typing.final
-class Delivery(_message.Message):
-    """What became of one mail."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    RECEIPT_FIELD_NUMBER: _builtins.int
-    WAITING_FOR_FIELD_NUMBER: _builtins.int
-    REFUSED_FIELD_NUMBER: _builtins.int
-    LATER_FIELD_NUMBER: _builtins.int
-    TAKEN_FIELD_NUMBER: _builtins.int
-    waiting_for: _builtins.int
-    """One or more are missing before it: send again from this number on."""
-    refused: _builtins.str
-    """for good; for people"""
-    later: _builtins.str
-    """try again; for people"""
-    taken: _builtins.int
-    """The mail received under this number has another content. Says the first number that is free."""
-    @_builtins.property
-    def receipt(self) -> _envelope_pb2.Envelope:
-        """signed, of type MAIL_RECEIPT; its line is in the ledger of who received"""
-
-    def __init__(
-        self,
-        *,
-        receipt: _envelope_pb2.Envelope | None = ...,
-        waiting_for: _builtins.int = ...,
-        refused: _builtins.str = ...,
-        later: _builtins.str = ...,
-        taken: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["later", b"later", "outcome", b"outcome", "receipt", b"receipt", "refused", b"refused", "taken", b"taken", "waiting_for", b"waiting_for"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["later", b"later", "outcome", b"outcome", "receipt", b"receipt", "refused", b"refused", "taken", b"taken", "waiting_for", b"waiting_for"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["receipt", "waiting_for", "refused", "later", "taken"]  # noqa: Y015
-    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
-
-Global___Delivery: _TypeAlias = Delivery  # noqa: Y015
