@@ -8,6 +8,7 @@ import node.store.findings
 import node.store.lines
 import node.store.receipts
 import node.store.safeguard_tables
+import node.store.subject_tables
 import node.store.tiles
 import node.store.witnessing  # noqa: F401 their tables register themselves
 from node.store.tables import metadata

@@ -4,6 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from node.store.migrations.audit_tables import findings, witnesses
+from node.store.migrations.subject_tables import petitions
 
 revision = "0001"
 down_revision = None
@@ -25,6 +26,7 @@ def upgrade() -> None:
     _safeguards()
     findings()
     witnesses()
+    petitions()
 
 
 def _records() -> None:
