@@ -23,6 +23,8 @@ NEWLY_HELD: Final = "newly held"
 NO_LONGER_HELD: Final = "no longer held"
 OTHER_HOLD: Final = "held as before, but the peer is told otherwise"
 OTHER_APPROVAL: Final = "held as before, but an approval could let other data leave"
+FEWER_APPROVE: Final = "held as before, but one focal point alone may approve"
+MORE_APPROVE: Final = "held as before, but two focal points must approve"
 OTHER_OBLIGATIONS: Final = "leaving with other obligations or retention"
 
 _Level: TypeAlias = tuple[str, Category, Outcome, Outcome]  # country, category, before, after
@@ -36,6 +38,8 @@ _KINDS: Final = (
     NO_LONGER_HELD,
     OTHER_HOLD,
     OTHER_APPROVAL,
+    FEWER_APPROVE,
+    MORE_APPROVE,
     OTHER_OBLIGATIONS,
 )
 
@@ -82,6 +86,8 @@ def change_between(old: Decision, new: Decision) -> Change | None:
         kinds.append(OTHER_HOLD)
     elif old.outcome == PENDING and old.levels != new.levels:
         kinds.append(OTHER_APPROVAL)
+    if old.outcome in _HELD and new.outcome in _HELD and old.approvals != new.approvals:
+        kinds.append(FEWER_APPROVE if new.approvals < old.approvals else MORE_APPROVE)
     if not kinds:
         return None
     return Change(old.outcome, new.outcome, categories, tuple(kinds))

@@ -11,7 +11,7 @@ one that comes first in the published order is the lesser number.
 """
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, NamedTuple, TypeAlias
 
 from node.policy.compile_check import verify_masks
@@ -243,7 +243,9 @@ class Bound:
         self._silenced: Final = unaccepted & allows
         self._denying: Final = unaccepted & ~allows | _bits(n for n, rule in numbered if rule.effect == "deny")
         self._holding: Final = _bits(number for number, rule in numbered if rule.effect == "hold")
+        self._twice: Final = _bits(number for number, rule in numbered if rule.approvals > 1)
         self._remembered: Final = lru_cache(maxsize=remembered)(self._decide)
+        self._remembered_approved: Final = lru_cache(maxsize=remembered)(partial(self._decide, approved=True))
 
     def decide(self, facts: Facts) -> Decision:
         """Decide on a situation, both rulebooks being in force.
@@ -253,27 +255,37 @@ class Bound:
         """
         return self._remembered(self._compiled.masks.containing(facts))
 
-    def _decide(self, boxes: int) -> Decision:
+    def decide_approved(self, facts: Facts) -> Decision:
+        """Decide what leaves once focal points approve it, as `node.policy.reference.decide_approved` does.
+
+        Raises:
+            PolicyError: a fact is no word of the vocabulary.
+        """
+        return self._remembered_approved(self._compiled.masks.containing(facts))
+
+    def _decide(self, boxes: int, *, approved: bool = False) -> Decision:
         compiled = self._compiled
         plan = compiled.plans[boxes & compiled.kinds]
         if not boxes & compiled.admitted:
-            return Decision(INVISIBLE, plan.withheld, (), (), (), 0, ())
+            return Decision(INVISIBLE, plan.withheld, (), (), (), 0, (), int(approved))
         fired = compiled.firing(boxes) & ~self._silenced
         rules = list(compiled.rules_where(fired))
         ids = tuple([rule.id for rule in rules])
-        held = bool(fired & self._holding)
         exposed = bool(boxes & compiled.exposed)
+        held = exposed or bool(fired & self._holding)
+        asked = 2 if fired & self._twice else int(held or approved)
         levels = dict.fromkeys(plan.categories, _NOTHING)
-        granting = {} if exposed or fired & self._denying else _weigh(plan, fired, levels)
+        granting = {} if (exposed and not approved) or fired & self._denying else _weigh(plan, fired, levels)
         crossed = self._cross(boxes, levels, held=held) if granting else ()
+        held = held and not approved
 
-        if exposed or levels[_EXISTENCE] == _NOTHING:
-            return Decision(HELD_SILENTLY if exposed or held else INVISIBLE, plan.withheld, (), ids, (), 0, crossed)
+        if levels[_EXISTENCE] == _NOTHING:
+            return Decision(HELD_SILENTLY if held else INVISIBLE, plan.withheld, (), ids, (), 0, crossed, asked)
         outcome = ENTRY if any(levels[category] != _NOTHING for category in plan.own) else HIT
         if outcome == HIT:
             levels = {each: level if each in {_EXISTENCE, _REFERENCE} else _NOTHING for each, level in levels.items()}
         if held:
-            return Decision(PENDING, _in_words(levels), (), ids, (), 0, crossed)
+            return Decision(PENDING, _in_words(levels), (), ids, (), 0, crossed, asked)
         return Decision(
             outcome,
             _in_words(levels),
@@ -282,6 +294,7 @@ class Bound:
             tuple(sorted(frozenset().union(*[rule.obligations for rule in rules]))),
             min([rule.retention_days for rule in rules if rule.retention_days], default=0),
             crossed,
+            asked,
         )
 
     def _cross(self, boxes: int, levels: dict[Category, Level], *, held: bool) -> tuple[str, ...]:

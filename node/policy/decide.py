@@ -15,7 +15,7 @@ from node.policy.decision import (
     Grant,
 )
 from node.policy.facts import Facts
-from node.policy.reference import decide
+from node.policy.reference import decide, decide_approved
 from node.policy.rules import Rulebook
 from node.policy.vocabulary import Obligation
 
@@ -30,6 +30,7 @@ __all__ = [
     "Grant",
     "Policy",
     "decide",
+    "decide_approved",
 ]
 
 
@@ -63,6 +64,7 @@ class Policy:
             self._valid_until_us = min(floor.valid_until_us, release.valid_until_us)
             bound = Bound(compiled(floor, release), accepted, remembered)
             self._remembered = lru_cache(maxsize=remembered)(bound.decide)
+            self._approved = bound.decide_approved
 
     def decide(self, facts: Facts, now_us: int) -> Decision:
         """Decide as the reference does, from memory where the like was decided before.
@@ -73,3 +75,13 @@ class Policy:
         if self._valid_from_us <= now_us < self._valid_until_us:
             return self._remembered(facts)
         return decide(self.floor, self.release, facts, self.accepted, now_us)
+
+    def decide_approved(self, facts: Facts, now_us: int) -> Decision:
+        """Decide what leaves once focal points approve it, as the reference does.
+
+        Raises:
+            PolicyError: a fact is no word of the vocabulary.
+        """
+        if self._valid_from_us <= now_us < self._valid_until_us:
+            return self._approved(facts)
+        return decide_approved(self.floor, self.release, facts, self.accepted, now_us)

@@ -31,12 +31,15 @@ class Decision(msgspec.Struct, frozen=True, cache_hash=True):
     Attributes:
         outcome: ENTRY, HIT, PENDING, HELD_SILENTLY or INVISIBLE; the last two look like a no-hit outside.
         levels: Category and its level, for each category of this kind of entry, in ascending order. Of a PENDING what
-            an approval may let leave at the most: until then, nothing does.
+            an approval may let leave at the most: until then, nothing does. What goes with it then, grants, obligations
+            and retention, `decide_approved` tells.
         grants: Of an ENTRY for each category that leaves but EXISTENCE and REFERENCE; of a HIT for EXISTENCE.
         fired: Ids of the rules that fired, floor first, also where nothing leaves.
         obligations: That go with what leaves, in ascending order; empty where nothing does.
         retention_days: The recipient deletes after as many days; 0 where no rule says so.
         red_lines_crossed: Ids of red lines that the rules would have crossed. Not empty means: raise an alarm.
+        approvals: How many focal points must approve before what is held leaves; 0 where nothing is held. Of what
+            `decide_approved` tells, how many must have approved, at least one.
     """
 
     outcome: EntryOutcome
@@ -46,6 +49,7 @@ class Decision(msgspec.Struct, frozen=True, cache_hash=True):
     obligations: tuple[Obligation, ...]
     retention_days: int
     red_lines_crossed: tuple[str, ...]
+    approvals: int = 0
 
     def level(self, category: Category) -> Outcome:
         """Level of a category; WITHHOLD for one that this kind of entry does not have."""

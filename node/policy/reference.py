@@ -18,9 +18,11 @@ replayed through it; it shares nothing with either but the rules and the numbers
    permit, and report it; one that asks for approval is not crossed where a `hold` fired.
 7. With EXISTENCE withheld the entry is INVISIBLE, or HELD_SILENTLY where a `hold` fired. Else, with nothing of its own
    kind it is a HIT, of which EXISTENCE and REFERENCE alone are told; else an ENTRY. Where a `hold` fired it is PENDING
-   instead: an approval may let leave what would have left without the hold, and no more.
+   instead: an approval may let leave what would have left without the hold, and no more. It takes as many focal points
+   as the strictest `hold` that fired asks for.
 8. Before any rule: no valid rulebook, no pairing, an unlawful purpose or an immigration unit make it INVISIBLE. After
-   all rules: what concerns a subject exposed to persecution is HELD_SILENTLY from the state of origin.
+   all rules: what concerns a subject exposed to persecution is HELD_SILENTLY from the state of origin. That is a hold
+   too, which one focal point may lift where no rule asks for two.
 """
 
 from typing import Final, NamedTuple
@@ -73,7 +75,24 @@ def decide(
     """
     if floor is None or release is None or refusals(floor, release, facts, now_us):
         return Decision(INVISIBLE, _withheld(facts), (), (), (), 0, ())
-    return _decide(floor, release, facts, accepted)
+    return _decide(floor, release, facts, accepted, approved=False)
+
+
+def decide_approved(
+    floor: Rulebook | None,
+    release: Rulebook | None,
+    facts: Facts,
+    accepted: frozenset[Obligation],
+    now_us: int,
+) -> Decision:
+    """Decide what leaves of one entry once focal points approve it: ENTRY or HIT at the most, else INVISIBLE.
+
+    Nothing that is held is in it beyond what the rules would have let leave had no `hold` fired; what a denial, a limit
+    or a red line keeps back, no approval lets leave. The arguments are those of `decide`.
+    """
+    if floor is None or release is None or refusals(floor, release, facts, now_us):
+        return Decision(INVISIBLE, _withheld(facts), (), (), (), 0, (), 1)
+    return _decide(floor, release, facts, accepted, approved=True)
 
 
 def refusals(floor: Rulebook | None, release: Rulebook | None, facts: Facts, now_us: int) -> list[str]:
@@ -118,16 +137,22 @@ class Weighed(NamedTuple):
     held: bool
 
 
-def weigh(floor: Rulebook, release: Rulebook, facts: Facts, accepted: frozenset[Obligation]) -> Weighed:
-    """Join the layers, then let red lines withhold what would cross them; both rulebooks are in force."""
+def weigh(
+    floor: Rulebook, release: Rulebook, facts: Facts, accepted: frozenset[Obligation], *, approved: bool = False
+) -> Weighed:
+    """Join the layers, then let red lines withhold what would cross them; both rulebooks are in force.
+
+    `approved` tells that a focal point lifts what is held in silence.
+    """
     layers = (evaluate_layer(floor, facts, accepted), evaluate_layer(release, facts, accepted))
-    held = any(layer.held for layer in layers)
+    exposed = is_held_silently(facts)
+    held = any(layer.held for layer in layers) or (approved and exposed)
     levels = dict.fromkeys(layers[0].limits, WITHHOLD)
     for category in layers[0].grants.keys() & layers[1].grants.keys():
         levels[category] = _first(category, layers)
     if _ASYLUM in levels:
         levels[_ASYLUM] = WITHHOLD  # to no peer: 8 CFR 208.6 covers third parties generally
-    denied = any(layer.denied for layer in layers) or is_held_silently(facts)
+    denied = any(layer.denied for layer in layers) or (exposed and not approved)
     if denied or levels[EXISTENCE] == WITHHOLD:
         levels = dict.fromkeys(levels, WITHHOLD)
     crossed = []
@@ -157,21 +182,26 @@ def _first(category: Category, layers: tuple[LayerResult, LayerResult]) -> Outco
     return best
 
 
-def _decide(floor: Rulebook, release: Rulebook, facts: Facts, accepted: frozenset[Obligation]) -> Decision:
-    layers, levels, lines, held = weigh(floor, release, facts, accepted)
+def _decide(
+    floor: Rulebook, release: Rulebook, facts: Facts, accepted: frozenset[Obligation], *, approved: bool
+) -> Decision:
+    layers, levels, lines, held = weigh(floor, release, facts, accepted, approved=approved)
     crossed = tuple(line.id for line, _ in lines)
     fired = tuple(rule.id for layer in layers for rule in layer.fired)
-    if is_held_silently(facts):
-        return Decision(HELD_SILENTLY, _withheld(facts), (), fired, (), 0, crossed)
+    asked = max((rule.approvals for layer in layers for rule in layer.fired), default=0)
+    if approved:
+        asked, held = max(asked, 1), False
+    elif held or is_held_silently(facts):
+        asked, held = max(asked, 1), True
     if levels[EXISTENCE] == WITHHOLD:
-        return Decision(HELD_SILENTLY if held else INVISIBLE, _withheld(facts), (), fired, (), 0, crossed)
+        return Decision(HELD_SILENTLY if held else INVISIBLE, _withheld(facts), (), fired, (), 0, crossed, asked)
 
     own = CATEGORIES_BY_KIND[facts.kind]
     outcome = ENTRY if any(levels[category] != WITHHOLD for category in own) else HIT
     if outcome == HIT:
         levels = {each: level if each in {EXISTENCE, REFERENCE} else WITHHOLD for each, level in levels.items()}
     if held:
-        return Decision(PENDING, tuple(sorted(levels.items())), (), fired, (), 0, crossed)
+        return Decision(PENDING, tuple(sorted(levels.items())), (), fired, (), 0, crossed, asked)
     told = {EXISTENCE} if outcome == HIT else levels.keys() - {EXISTENCE, REFERENCE}
     return Decision(
         outcome,
@@ -181,6 +211,7 @@ def _decide(floor: Rulebook, release: Rulebook, facts: Facts, accepted: frozense
         tuple(sorted(frozenset().union(*(layer.obligations for layer in layers)))),
         min((layer.retention_days for layer in layers if layer.retention_days), default=0),
         crossed,
+        asked,
     )
 
 

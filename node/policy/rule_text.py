@@ -44,6 +44,7 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _TEST: Final = re.compile(r"tests/[\w/]+\.py::\w+")
 _LANGUAGES: Final = ("en", "es", "pt", "fr")
 _MAX_DAYS: Final = 36_500
+_MOST_APPROVALS: Final = 2
 
 _OWN_QUERY: Final[tuple[Effect, ...]] = ("allow", "limit", "deny")
 _DECLARED: Final = Condition("emergency", frozenset({"DECLARED"}))
@@ -79,7 +80,7 @@ def read_rule(tree: Tree, mistakes: Mistakes, layer: Layer, register: Register) 
         mistakes,
         "a rule",
         required=("id", "title", "law", "effect"),
-        optional=("emergency", "when", "unless", "data", "obligations"),
+        optional=("emergency", "approvals", "when", "unless", "data", "obligations"),
     )
     effect = cast("Effect", fields.word("effect", _OWN_QUERY if layer == "outbound" else EFFECTS) or "deny")
     restricts = effect != "allow"
@@ -123,7 +124,16 @@ def read_rule(tree: Tree, mistakes: Mistakes, layer: Layer, register: Register) 
         retention_days=days,
         citations=citations,
         place=fields.place,
+        approvals=_approvals(fields, effect),
     )
+
+
+def _approvals(fields: Fields, effect: Effect) -> int:
+    if effect == "hold":
+        return fields.integer("approvals", 1, _MOST_APPROVALS) or 1
+    if "approvals" in fields:
+        fields.mistakes.add(fields.place_of("approvals"), "only a hold waits for approvals")
+    return 0
 
 
 def read_red_line(tree: Tree, mistakes: Mistakes, register: Register) -> RedLine:

@@ -73,6 +73,7 @@ class Rule(msgspec.Struct, frozen=True):
         data: Category to level, EVERYTHING already spelt out.
         obligations: What the recipient must have accepted. RETENTION is among them where `retention_days` is set.
         retention_days: 0 where the rule sets none.
+        approvals: Of a `hold`: how many focal points must approve what it keeps, 1 or 2. Of others 0.
     """
 
     id: str
@@ -87,6 +88,7 @@ class Rule(msgspec.Struct, frozen=True):
     retention_days: int
     citations: tuple[Citation, ...]
     place: Place
+    approvals: int = 0
 
 
 class RedLine(msgspec.Struct, frozen=True):

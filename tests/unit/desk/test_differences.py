@@ -3,7 +3,9 @@
 import pytest
 
 from node.desk.differences import (
+    FEWER_APPROVE,
     LESS_LEAVES,
+    MORE_APPROVE,
     MORE_LEAVES,
     NEWLY_HELD,
     NEWLY_LEAVES,
@@ -22,11 +24,16 @@ from node.wire.codes_pb2 import DATA_CATEGORY_TELECOM, OBLIGATION_NO_ONWARD
 
 
 def decision(
-    outcome: EntryOutcome = ENTRY, telecom: Outcome = RELEASE, *, retention: int = 0, obliged: bool = False
+    outcome: EntryOutcome = ENTRY,
+    telecom: Outcome = RELEASE,
+    *,
+    retention: int = 0,
+    obliged: bool = False,
+    approvals: int = 0,
 ) -> Decision:
     existence = WITHHOLD if outcome in {INVISIBLE, HELD_SILENTLY} else RELEASE
     levels = tuple(sorted([(DATA_CATEGORY_TELECOM, telecom), (EXISTENCE, existence)]))
-    return Decision(outcome, levels, (), (), (OBLIGATION_NO_ONWARD,) if obliged else (), retention, ())
+    return Decision(outcome, levels, (), (), (OBLIGATION_NO_ONWARD,) if obliged else (), retention, (), approvals)
 
 
 HIDDEN = decision(INVISIBLE, WITHHOLD)
@@ -48,6 +55,8 @@ HIDDEN = decision(INVISIBLE, WITHHOLD)
         (decision(HELD_SILENTLY, WITHHOLD), HIDDEN, (NO_LONGER_HELD,)),
         (decision(PENDING, MASK), decision(PENDING, RELEASE), (OTHER_APPROVAL,)),
         (decision(PENDING), decision(HELD_SILENTLY, WITHHOLD), (OTHER_HOLD,)),
+        (decision(PENDING, approvals=2), decision(PENDING, approvals=1), (FEWER_APPROVE,)),
+        (decision(PENDING, approvals=1), decision(PENDING, approvals=2), (MORE_APPROVE,)),
         (decision(retention=30), decision(retention=60), (OTHER_OBLIGATIONS,)),
         (decision(), decision(obliged=True), (OTHER_OBLIGATIONS,)),
     ],

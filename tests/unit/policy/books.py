@@ -128,6 +128,7 @@ def rules(draw: st.DrawFn, layer: Layer = "release", effects: Sequence[Effect] =
         retention_days=days,
         citations=(_CITATION,),
         place=PLACE,
+        approvals=draw(st.sampled_from((1, 2))) if effect == "hold" else 0,
     )
 
 
@@ -311,6 +312,8 @@ def _rule_tree(rule: Rule) -> dict[str, Any]:
     tree: dict[str, Any] = {"id": rule.id, "title": rule.titles["en"], "law": rule.law, "effect": rule.effect}
     if rule.emergency:
         tree["emergency"] = True
+    if rule.approvals > 1:
+        tree["approvals"] = rule.approvals
     if asked := _conjunction_tree([each for each in rule.when if each != _DECLARED]):
         tree["when"] = asked
     if rule.unless:

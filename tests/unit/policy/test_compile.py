@@ -12,7 +12,7 @@ from node.errors import PolicyError, RulebookError
 from node.policy import reference
 from node.policy.compile import Bound, Compiled, _Pair, compiled
 from node.policy.compile_check import verify_masks
-from node.policy.decide import ENTRY, HIT, PENDING, Decision, Policy
+from node.policy.decide import ENTRY, HELD_SILENTLY, HIT, INVISIBLE, PENDING, Decision, Policy
 from node.policy.evaluate import EXISTENCE, MASK, PSEUDONYMISE, RELEASE, WITHHOLD, is_firing, is_met
 from node.policy.facts import Facts
 from node.policy.masks import Box, Masks, SetTable
@@ -59,8 +59,21 @@ def test_generated_rulebooks_are_of_the_language(release: Rulebook, floor: Ruleb
 
 
 def verify_same(floor: Rulebook, release: Rulebook, facts: Facts, accepted: frozenset[Obligation]) -> None:
-    decision = Bound(compiled(floor, release), accepted, 16).decide(facts)
+    bound = Bound(compiled(floor, release), accepted, 16)
+    decision, approved = bound.decide(facts), bound.decide_approved(facts)
     assert decision == reference.decide(floor, release, facts, accepted, NOW_US)
+    assert approved == reference.decide_approved(floor, release, facts, accepted, NOW_US)
+    verify_no_wider(decision, approved)
+
+
+def verify_no_wider(decision: Decision, approved: Decision) -> None:
+    """What an approval lets leave is what was held at the most; what was not held, it does not change."""
+    assert approved.outcome in {ENTRY, HIT, INVISIBLE}
+    assert approved.approvals == max(decision.approvals, 1)
+    if decision.outcome == PENDING:
+        assert approved.levels == decision.levels
+    elif decision.outcome != HELD_SILENTLY:
+        assert msgspec.structs.replace(approved, approvals=0) == decision
 
 
 @settings(max_examples=150, deadline=None)

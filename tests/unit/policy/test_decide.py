@@ -530,6 +530,57 @@ def test_an_approval_lets_nothing_leave_that_would_not_have_left_without_the_hol
     assert held.level(codes_pb2.DATA_CATEGORY_SOURCE) == WITHHOLD
 
 
+def approved(
+    rules: str, facts: Facts = SUSPECT_PHONE, *, red_lines: str = "", accepted: frozenset[Obligation] = ACCEPTED
+) -> Decision:
+    return Policy(FLOOR, book(rules, red_lines=red_lines), accepted).decide_approved(facts, NOW_US)
+
+
+OBLIGED = rule(id="O", effect="attach", obligations="{retention_days: 30, flags: [NO_ONWARD]}")
+
+
+def test_what_an_approval_lets_leave_has_the_grants_and_obligations_that_the_rules_give() -> None:
+    limits = rule(data="{TELECOM: mask}") + OBLIGED
+    free, held = decided(OPEN + limits, H3), approved(OPEN + HOLD + limits, H3)
+    assert held.outcome == ENTRY
+    assert held.level(TELECOM) == MASK
+    assert (held.grants, held.retention_days) == (free.grants, 30)
+    assert set(held.obligations) == {codes_pb2.OBLIGATION_NO_ONWARD, codes_pb2.OBLIGATION_RETENTION}
+    assert held.levels == decided(OPEN + HOLD + limits, H3).levels
+
+
+@pytest.mark.parametrize("hiding", [rule(id="D", effect="deny"), rule(id="D", data="{EXISTENCE: withhold}")])
+def test_no_approval_lifts_a_denial(hiding: str) -> None:
+    assert approved(OPEN + HOLD + hiding, H3).outcome == INVISIBLE
+    exposed = but(exposure="EXILE", recipient_is_origin="IS_ORIGIN")
+    assert approved(OPEN + hiding, exposed).outcome == INVISIBLE
+
+
+def test_no_approval_lifts_what_no_rulebook_could() -> None:
+    for facts in (but(paired="NO"), but(unit_type="IMMIGRATION"), but(purpose="POLITICAL")):
+        assert approved(OPEN + HOLD, facts).outcome == INVISIBLE
+    assert Policy(None, book(OPEN), ACCEPTED).decide_approved(SUSPECT_PHONE, NOW_US).outcome == INVISIBLE
+
+
+def test_a_focal_point_may_lift_what_is_held_in_silence_as_far_as_the_rules_go() -> None:
+    exposed = but(exposure="EXILE", recipient_is_origin="IS_ORIGIN")
+    found = approved(OPEN + rule(data="{TELECOM: mask}"), exposed)
+    assert (found.outcome, found.level(TELECOM)) == (ENTRY, MASK)
+    line = RED % ("EVERYTHING", "exposure: [EXILE]")
+    assert approved(OPEN, exposed, red_lines=line).outcome == INVISIBLE
+    asking = line.replace("never_release", "never_without_approval")
+    assert approved(OPEN, exposed, red_lines=asking).outcome == ENTRY
+    assert decided(OPEN, exposed, red_lines=asking).outcome == HELD_SILENTLY
+
+
+def test_the_strictest_hold_says_how_many_must_approve() -> None:
+    twice = rule(id="TWICE", effect="hold", approvals="2", when="{handling: [H3]}")
+    assert (decided(OPEN, H3).approvals, approved(OPEN, H3).approvals) == (0, 1)
+    assert (decided(OPEN + HOLD, H3).approvals, approved(OPEN + HOLD, H3).approvals) == (1, 1)
+    assert (decided(OPEN + HOLD + twice, H3).approvals, approved(OPEN + HOLD + twice, H3).approvals) == (2, 2)
+    assert (decided(OPEN + HOLD + twice).approvals, approved(OPEN + HOLD + twice).approvals) == (0, 1)
+
+
 def test_in_a_silent_hold_no_red_line_is_crossed() -> None:
     facts = but(SUSPECT_PHONE, exposure="EXILE", recipient_is_origin="IS_ORIGIN")
     line = "- {id: R, title: t, law: l, kind: never_release, data: [TELECOM], when: {exposure: [EXILE]}}\n"

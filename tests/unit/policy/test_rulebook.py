@@ -28,6 +28,8 @@ def mistakes(text: str, *, demonstration: bool = True) -> list[str]:
         (rule(law="''"), "''", "law must not be empty"),
         (rule(effect="alow"), "alow", "'alow' is no value of effect; did you mean allow?"),
         (rule(effect="hold", data="{TELECOM: mask}"), "{TELECOM", "a hold keeps the whole entry until"),
+        (rule(data="{TELECOM: mask}", approvals="2"), "2", "only a hold waits for approvals"),
+        (rule(effect="hold", approvals="3"), "3", "approvals must be a whole number from 1 to 2"),
         (rule(effect="attach"), "{", "an attach must have 'obligations'"),
         (rule(effect="deny", emergency="true"), "true", "is for emergencies"),
         (rule(when="{emergency: [DECLARED]}"), "emergency", "write `emergency: true` on the rule"),
