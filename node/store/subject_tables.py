@@ -1,7 +1,7 @@
 """Tables of petitions (persons' requests about their own data) and of entries that were erased.
 
-In the clear are ids, states and dates alone: neither who asked, nor their file's number, nor what they asked for. Ids of
-entries have no foreign keys, since entries are deleted at their dates.
+In the clear are ids, states and dates alone: neither who asked, nor their file's number, nor what they asked for. Ids
+of entries have no foreign keys, since entries are deleted at their dates.
 """
 
 from sqlalchemy import BigInteger, Column, LargeBinary, SmallInteger, Table

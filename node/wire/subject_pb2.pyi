@@ -598,6 +598,7 @@ class StepPetitionRequest(_message.Message):
     LAW_FIELD_NUMBER: _builtins.int
     WORDS_FIELD_NUMBER: _builtins.int
     DUE_US_FIELD_NUMBER: _builtins.int
+    ENTRY_IDS_FIELD_NUMBER: _builtins.int
     petition_id: _builtins.bytes
     event: Global___PetitionEvent.ValueType
     ground: Global___PetitionGround.ValueType
@@ -608,6 +609,10 @@ class StepPetitionRequest(_message.Message):
     """for the file; no peer ever reads it"""
     due_us: _builtins.int
     """of an extension"""
+    @_builtins.property
+    def entry_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """of a review: own entries that turned out to be about the person"""
+
     def __init__(
         self,
         *,
@@ -617,10 +622,11 @@ class StepPetitionRequest(_message.Message):
         law: _builtins.str = ...,
         words: _builtins.str = ...,
         due_us: _builtins.int = ...,
+        entry_ids: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_us", b"due_us", "event", b"event", "ground", b"ground", "law", b"law", "petition_id", b"petition_id", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_us", b"due_us", "entry_ids", b"entry_ids", "event", b"event", "ground", b"ground", "law", b"law", "petition_id", b"petition_id", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,4 +1,4 @@
-"""A person's request about their own data, which is called a petition: from its coming in until nothing is left to do."""
+"""A person's request about their own data, here called a petition: from its coming in until nothing is left to do."""
 
 from enum import StrEnum
 from typing import Final
