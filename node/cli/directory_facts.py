@@ -25,7 +25,8 @@ def root_facts(data: bytes) -> dict[str, Any]:
 
 def member_facts(record: MemberRecord, root_key: bytes) -> dict[str, Any]:
     """Return what a member's record says."""
-    return {
+    audit = record.audit
+    facts: dict[str, Any] = {
         "country": record.country,
         "number": record.number,
         "root_key": root_key.hex(),
@@ -35,6 +36,12 @@ def member_facts(record: MemberRecord, root_key: bytes) -> dict[str, Any]:
         "treaties": list(record.treaties),
         "accepted": [_code(Obligation, number, "OBLIGATION_") for number in record.accepted],
     }
+    if record.HasField("audit"):
+        facts["audited_by"] = audit.institution
+        facts["institution_key"] = audit.root_key.hex()
+        facts["audit_period_days"] = audit.period_days
+        facts["openings_kept_days"] = audit.retention_days or "no law says"
+    return facts
 
 
 def _instrument_facts(instrument: Instrument) -> dict[str, Any]:

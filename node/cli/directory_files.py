@@ -122,8 +122,9 @@ def read_public_key(path: Path) -> bytes:
 def read_record(path: Path) -> MemberRecord:
     """Return a member's record from its description.
 
-    The keys are the fields of MemberRecord, but: `ca_certificates` and `public_key` name PEM files beside the
-    description, times are written as RFC 3339 in `valid_from` and `valid_until`, obligations without their prefix.
+    The keys are the fields of MemberRecord, but: `ca_certificates`, `public_key` and the institution's `root_key` name
+    PEM files beside the description, times are written as RFC 3339 in `valid_from` and `valid_until`, obligations
+    without their prefix.
 
     Raises:
         UsageError: a key is unknown, or a value is not of its kind.
@@ -134,6 +135,10 @@ def read_record(path: Path) -> MemberRecord:
     _convert(
         document, "ca_certificates", lambda names: _certificates(folder / str(name) for name in _list(names, path))
     )
+    if "audit" in document:
+        _convert(
+            _mapping(document["audit"], path), "root_key", lambda name: _base64(read_public_key(folder / str(name)))
+        )
     for node in _list(document.get("nodes", []), path):
         for key in _list(_mapping(node, path).get("signing_keys", []), path):
             _convert(_mapping(key, path), "public_key", lambda name: _base64(read_public_key(folder / str(name))))

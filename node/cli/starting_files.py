@@ -48,6 +48,8 @@ duty_telephone: "$telephone" # in international form; answered at any hour
 protocols: [1]
 treaties: [] # ids of the directory's instruments to which the country is party, such as UNTOC
 accepted: [] # obligations that it honours as a recipient, such as NO_ONWARD, RETENTION
+# Which institution audits the country's ledgers, and for how long by law: see docs/guides/auditor.md.
+# audit: {institution: Its name, root_key: institution.pub, period_days: 1825, retention_days: 730}
 """
 )
 

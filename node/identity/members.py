@@ -17,7 +17,7 @@ from node.identity.certificates import verify_authority
 from node.identity.keys import PUBLIC_BYTES, key_id, public_key, sign, verify_signature
 from node.identity.stewards import MAX_NUMBER, decoded, require
 from node.wire.codes_pb2 import Crime, InstrumentKind, Obligation
-from node.wire.directory_pb2 import Instrument, MemberRecord, Node, SignedMember
+from node.wire.directory_pb2 import Audit, Instrument, MemberRecord, Node, SignedMember
 
 MEMBER_TYPE: Final = "application/vnd.enlace.member.v1+protobuf"
 """DSSE payload type of a member's record."""
@@ -33,6 +33,10 @@ MAX_SERVER_NAME: Final = 253
 """Of a DNS name, in characters (RFC 1035, section 2.3.4)."""
 
 MAX_PORT: Final = 65_535
+
+MAX_INSTITUTION: Final = 128
+LONGEST_PERIOD_DAYS: Final = 36_525
+"""A hundred years; what is meant to be longer is a mistake of a digit."""
 
 COUNTRY: Final = re.compile(r"[A-Z]{2}", re.ASCII)
 """ISO 3166-1 alpha-2, by form."""
@@ -96,6 +100,8 @@ def parse_member(signed: SignedMember, federation: str) -> Member:
     require(0 < len(record.nodes) <= MAX_NODES, f"{what} has no node, or more than {MAX_NODES}")
     for node in record.nodes:
         _verify_node(node, what)
+    if record.HasField("audit"):
+        _verify_audit(record.audit, what)
     authorities = _authorities(record, federation, what)
     return Member(
         signed=signed,
@@ -125,6 +131,15 @@ def _verify_node(node: Node, what: str) -> None:
     for key in node.signing_keys:
         require(len(key.public_key) == PUBLIC_BYTES, f"{what}: a signing key is not 32 bytes")
         require(key.valid_from_us < key.valid_until_us, f"{what}: a signing key ends before it begins")
+
+
+def _verify_audit(audit: Audit, what: str) -> None:
+    named = 0 < len(audit.institution) <= MAX_INSTITUTION and audit.institution.isprintable()
+    require(named, f"{what}: the auditing institution has no proper name")
+    require(len(audit.root_key) == PUBLIC_BYTES, f"{what}: the institution's key is not {PUBLIC_BYTES} bytes")
+    require(0 < audit.period_days <= LONGEST_PERIOD_DAYS, f"{what}: the audit period is not a number of days")
+    # Else what opens a line would be gone for everybody, and legitimately so, before it was audited.
+    require(audit.retention_days <= audit.period_days, f"{what}: the audit period ends before openings are erased")
 
 
 def _authorities(record: MemberRecord, federation: str, what: str) -> tuple[x509.Certificate, ...]:
@@ -158,6 +173,8 @@ def parse_members(records: Iterable[SignedMember], federation: str) -> dict[str,
         require(country not in members, f"{country} is in the directory twice")
         claims: list[tuple[str, bytes | str]] = [("CA key", key) for key in member.authority_keys]
         claims.append(("Ed25519 key", member.root_key))
+        if member.record.HasField("audit"):
+            claims.append(("Ed25519 key", member.record.audit.root_key))
         for node in member.record.nodes:
             claims.append(("node name", node.name))
             claims.extend(("Ed25519 key", key.public_key) for key in node.signing_keys)

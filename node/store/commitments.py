@@ -97,7 +97,7 @@ def logged_with(
         LedgerBrokenError: a line is damaged; `verify_ledger` names it.
     """
     place = max((since_us, b""), after)
-    first, end = _first(connection, place[0] - SLACK_US), _first(connection, until_us + SLACK_US)
+    first, end = first_logged(connection, place[0] - SLACK_US), first_logged(connection, until_us + SLACK_US)
     found = _Found(peer)
     for rows in _pages(connection, peer, first, end):
         for row in rows:
@@ -141,7 +141,7 @@ def _pages(connection: Connection, peer: str, first: int, end: int) -> Iterator[
         first = rows[-1].idx + 1
 
 
-def _first(connection: Connection, time_us: int) -> int:
+def first_logged(connection: Connection, time_us: int) -> int:
     """Return the index of the first line that was logged at a time or later, or of the one that comes next.
 
     A line that is missing is passed over.
