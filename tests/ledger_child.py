@@ -12,13 +12,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, event, insert
+from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, event, insert
 
 from node.errors import LedgerError
 from node.store import vault as vaults
 from node.store.database import Database
 from node.store.keystore import KeyStore
-from node.store.tables import rulebooks
 from node.store.vault import Vault
 from node.store.writer import Writer
 from node.wire.ledger_pb2 import LEAF_KIND_RECORD
@@ -27,6 +26,8 @@ from tests.ledger_lines import new_line
 
 CALLERS = 16
 FEW = 4
+CHANGES = Table("test_changes", MetaData(), Column("name", String(32), primary_key=True))
+"""A table beside the node's own, for changes that go with lines."""
 
 
 def tell(*words: object) -> None:
@@ -74,11 +75,10 @@ async def fill_disk(writer: Writer, count: int) -> None:
 
 
 def putting(name: str) -> Callable[[Connection], int]:
-    """A change of a table, to be found there if and only if its line is in the ledger."""
+    """A change of `CHANGES`, to be found there if and only if its line is in the ledger."""
 
     def put(connection: Connection) -> int:
-        row = {"layer": name, "sha256": b"", "name": name, "version": 1, "valid_from_us": 1, "valid_until_us": 2}
-        connection.execute(insert(rulebooks).values({**row, "content": b"", "stored_us": 1}))
+        connection.execute(insert(CHANGES).values(name=name))
         return 0
 
     return put
@@ -92,7 +92,7 @@ async def append_and_change(writer: Writer, count: int, told: Callable[[int, str
             line = new_line()
             told(await writer.append(line), line.exchange_id.hex())
             line = new_line(kind=LEAF_KIND_RECORD)
-            await asyncio.wrap_future(writer.submit(putting(line.exchange_id.hex()[:16]), [line]))
+            await asyncio.wrap_future(writer.submit(putting(line.exchange_id.hex()), [line]))
             told(-1, line.exchange_id.hex())
 
     await asyncio.gather(*(caller() for _ in range(FEW)))

@@ -23,11 +23,11 @@ from node.store.database import Database
 from node.store.keystore import KeyStore
 from node.store.ledger import verify_ledger
 from node.store.listing import list_lines
-from node.store.tables import rulebooks
 from node.store.vault import Vault
 from node.store.writer import Writer
 from node.wire.ledger_pb2 import LEAF_KIND_RECORD
 from tests.disk import Event, State, states
+from tests.ledger_child import CHANGES
 from tests.ledger_lines import new_line
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +48,8 @@ class Recording:
 def laid(folder: Path, template: Path) -> None:
     folder.mkdir()
     shutil.copy(template, folder / "enlace.db")
+    with Database.open(f"sqlite:///{folder / 'enlace.db'}") as database:
+        CHANGES.create(database.engine)
     with KeyStore.open(f"sqlite:///{folder / 'keys.db'}", create=True) as keystore:
         Vault(keystore, KEY, create=True)
 
@@ -81,11 +83,11 @@ def check(folder: Path, told: dict[str, int], *, then_append: bool) -> int:
         with database.reading() as connection:
             report = verify_ledger(connection, vault=vault)
             lines = list_lines(connection, count=report.size)
-            layers = set(connection.execute(select(rulebooks.c.layer)).scalars())
+            changes = set(connection.execute(select(CHANGES)).scalars())
         held = {line.shared.exchange_id.hex(): line.index for line in lines}
-        changed = {line.shared.exchange_id.hex()[:16] for line in lines if line.shared.kind == LEAF_KIND_RECORD}
+        changed = {line.shared.exchange_id.hex() for line in lines if line.shared.kind == LEAF_KIND_RECORD}
         assert report.openings == report.size, "an opening was lost, or its key"
-        assert layers == changed, "a change is there without its line, or a line without its change"
+        assert changes == changed, "a change is there without its line, or a line without its change"
         assert told.keys() <= held.keys(), "a line that was told of was lost"
         assert all(index in (-1, held[exchange]) for exchange, index in told.items()), "a number was used twice"
         if then_append:
