@@ -10,7 +10,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from grpc_health.v1 import health
 
+from node.cli.corresponding import Correspondence
 from node.config import Config
+from node.desk.correspondence import CorrespondenceServicer
 from node.desk.servicer import DeskServicer
 from node.federation.asking import Asking
 from node.federation.channels import Channels
@@ -52,6 +54,8 @@ class Parts:
     witnessing: Witnessing
     receipts: Receipts
     desk: DeskServicer
+    correspondence: Correspondence
+    correspondence_desk: CorrespondenceServicer
     roots: tuple[x509.Certificate, ...]  # of this country
     peer_tls: ServerTls
     desk_tls: ServerTls

@@ -10,6 +10,7 @@ from pathlib import Path
 import structlog
 from cryptography import x509
 
+from node.cli.corresponding import composed_correspondence
 from node.cli.metrics_port import serving_metrics
 from node.cli.parts import Parts, now_us, pem_of
 from node.cli.ports import desk_server, peer_server, set_health
@@ -145,6 +146,9 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
     reconciling = Reconciling(standing, channels, database, writer, now_us, window_us)
     witnessing = Witnessing(standing, channels, database, writer, now_us)
     receipts = Receipts(standing, channels, database, writer, now_us)
+    correspondence = composed_correspondence(
+        standing, database, vault, writer, channels, answering.ticks, now_us, window_us
+    )
     exchange = ExchangeServicer(
         standing=standing,
         writer=writer,
@@ -156,6 +160,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         reconciling=reconciling,
         witnessing=witnessing,
         receipts=receipts,
+        intake=correspondence.intake,
     )
     determining = Determining(standing, database, vault, writer, entries, now_us)
     freezing = Freezing(standing, database, vault, writer, entries, frozen, now_us)
@@ -165,8 +170,9 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
     recording = Recording(standing, database, vault, writer, now_us, freezing)
     rehearsing = Rehearsing(standing, database, entries, now_us)
     replaying = Replaying(standing, database, vault, entries, writer, now_us)
+    officers = Officers(standing, roots, database, writer, now_us)
     desk = DeskServicer(
-        officers=Officers(standing, roots, database, writer, now_us),
+        officers=officers,
         searching=Searching(standing, asking),
         recording=recording,
         importing=Importing(standing, recording, writer, now_us),
@@ -203,6 +209,8 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         witnessing=witnessing,
         receipts=receipts,
         desk=desk,
+        correspondence=correspondence,
+        correspondence_desk=correspondence.servicer(officers),
         roots=roots,
         peer_tls=ServerTls(own, own_roots),
         desk_tls=ServerTls(own, own_roots),

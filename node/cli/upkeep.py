@@ -32,6 +32,7 @@ async def keep_up(parts: Parts) -> None:
         tasks.create_task(_keep_rulebooks(parts))
         tasks.create_task(_keep_rest(parts))
         tasks.create_task(_keep_witnessed(parts))
+        tasks.create_task(_keep_mail(parts))
 
 
 async def _keep_rulebooks(parts: Parts) -> None:
@@ -83,6 +84,17 @@ async def _keep_witnessed(parts: Parts) -> None:
             await parts.receipts.look()
         except (EnlaceError, OSError):
             log.exception("witnessing_failed")
+
+
+async def _keep_mail(parts: Parts) -> None:
+    """Have mail delivered, as soon as it is written and as often as it takes."""
+    delivering = parts.correspondence.delivering
+    while True:
+        try:
+            await delivering.look(ROUND_S)
+        except (EnlaceError, OSError):
+            log.exception("mail_failed")
+            await asyncio.sleep(ROUND_S)
 
 
 async def _look_to_safeguards(parts: Parts) -> None:

@@ -10,6 +10,7 @@ from node.federation.trust import Trust
 QUERY = "/enlace.v1.Exchange/Query"
 ACKNOWLEDGE = "/enlace.v1.Exchange/Acknowledge"
 RECONCILE = "/enlace.v1.Exchange/Reconcile"
+DELIVER_MAIL = "/enlace.v1.Exchange/DeliverMail"
 GET_DIRECTORY = "/enlace.v1.Exchange/GetDirectory"
 PUSH_REVOCATIONS = "/enlace.v1.Exchange/PushRevocations"
 SUBMIT_CHECKPOINT = "/enlace.v1.Exchange/SubmitCheckpoint"

@@ -34,7 +34,10 @@ KIND_OF_TYPE = {
     StatementType.STATEMENT_TYPE_RECEIPT: LeafKind.LEAF_KIND_RECEIVED,
     StatementType.STATEMENT_TYPE_RECONCILE_QUERY: LeafKind.LEAF_KIND_RECONCILE_ASKED,
     StatementType.STATEMENT_TYPE_RECONCILE_ANSWER: LeafKind.LEAF_KIND_RECONCILE_ANSWERED,
+    StatementType.STATEMENT_TYPE_MAIL: LeafKind.LEAF_KIND_MAIL,
+    StatementType.STATEMENT_TYPE_MAIL_RECEIPT: LeafKind.LEAF_KIND_MAIL_RECEIPT,
 }
+_NUMBERED = (StatementType.STATEMENT_TYPE_MAIL, StatementType.STATEMENT_TYPE_MAIL_RECEIPT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,7 @@ def seal(
     now_us: int,
     directory_version: int,
     answered: Opened | None = None,
+    mail_number: int = 0,
 ) -> Sealed:
     """Build the sender's ledger line, the statement over it and the body, and sign the statement.
 
@@ -146,6 +150,7 @@ def seal(
         body_sha256=body_sha256,
         leaf_sha256=hashlib.sha256(shared_bytes).digest(),
         directory_version=directory_version,
+        mail_number=mail_number,
     ).SerializeToString()
     envelope = Envelope(
         statement=statement,
@@ -166,12 +171,14 @@ def open_envelope(
     public_key: Callable[[str, str, bytes, int], bytes],
     now_us: int,
     window_us: int,
+    age_us: int = 0,
     answers: Sealed | None = None,
 ) -> Opened:
     """Verify an envelope and return what it carries.
 
     `sender` is the country on the other end of the TLS connection; `public_key(country, node, key_id, at_us)` looks a
-    signing key up in the directory in force. `answers` is the message of ours that this one must reply to.
+    signing key up in the directory in force. `answers` is the message of ours that this one must reply to. A message
+    that may have waited to be delivered for `age_us` is verified by the key of the time at which it was signed.
 
     Raises:
         MalformedError, MisdirectedError, SignatureError, ClockError, IdentityError: in the order of the steps below.
@@ -187,7 +194,7 @@ def open_envelope(
     if statement.sender != sender or statement.recipient != recipient:
         raise MisdirectedError(f"the statement names another sender or recipient than {sender} and {recipient}")
     # 3. The signature is by a key that the directory gives that node at this time.
-    key = public_key(sender, statement.node, key_id, now_us)
+    key = public_key(sender, statement.node, key_id, min(statement.time_us, now_us) if age_us else now_us)
     verify_signature(key, STATEMENT_TYPE, statement_bytes, signature)
     # 4. Body and ledger line are the ones signed for.
     if hashlib.sha256(body_bytes).digest() != statement.body_sha256:
@@ -195,7 +202,7 @@ def open_envelope(
     if hashlib.sha256(shared_bytes).digest() != statement.leaf_sha256:
         raise SignatureError("the ledger line is not the one that was signed for")
     # 5. The time is near ours: older messages are outside the replay memory's promise.
-    if abs(statement.time_us - now_us) > window_us:
+    if not -max(window_us, age_us) <= statement.time_us - now_us <= window_us:
         raise ClockError(f"the statement's time is {(statement.time_us - now_us) / 1e6:+.0f} s from this node's clock")
     # 6. The sender's line says what the statement says, so that both sides can prove the same.
     _verify_shared(shared_bytes, statement, answers)
@@ -213,6 +220,8 @@ def _parse_statement(data: bytes) -> Statement:
         raise MalformedError(f"protocol {statement.protocol} is not spoken here")
     if len(statement.exchange_id) != EXCHANGE_ID_BYTES:
         raise MalformedError("the exchange id is not 16 bytes")
+    if (statement.type in _NUMBERED) != (0 < statement.mail_number < 1 << 63):
+        raise MalformedError("the number of a mail is missing, too large, or where none belongs")
     return statement
 
 

@@ -26,3 +26,12 @@ EMERGENCIES = Gauge("enlace_emergencies", "Emergencies in force")
 EMERGENCIES_UNREVIEWED = Gauge("enlace_emergencies_unreviewed", "Emergencies that nobody reviewed within 24 hours")
 FREEZES_WAITING = Gauge("enlace_freezes_waiting", "Views of peers that stay as they were until a focal point decides")
 UNDETERMINED = Gauge("enlace_life_undetermined", "Entries that unknown facts alone keep from LIFE queries", ["overdue"])
+MAIL_SENT = Counter("enlace_mail_sent_total", "Mail put to peers, by what became of it each time", ["peer", "outcome"])
+MAIL_RECEIVED = Counter(
+    "enlace_mail_received_total", "Mail of peers, by what it was answered with", ["peer", "outcome"]
+)
+MAIL_QUEUED = Gauge("enlace_mail_queued", "Mail that waits to be received by a peer", ["peer"])
+MAIL_OLDEST = Gauge(
+    "enlace_mail_oldest_seconds", "When the oldest of it was written, seconds since 1970; 0: none", ["peer"]
+)
+MAIL_DEAD = Gauge("enlace_mail_dead", "Mail that a peer refused, with what is blocked behind it", ["peer"])

@@ -29,6 +29,8 @@ from node.federation.boundary import Context, guarded
 from node.federation.distribution import Distribution
 from node.federation.health import CHECK, Health
 from node.federation.lines import line_of, shared_of_event
+from node.federation.mail_intake import Intake
+from node.federation.patience import Patience
 from node.federation.receipts import Receipts
 from node.federation.reconciling import Reconciling
 from node.federation.standing import Standing
@@ -40,37 +42,6 @@ from node.wire.ledger_pb2 import Direction, LeafKind, LeafPrivate
 TLS13 = [b"TLSv1.3"]
 
 UseCase = Callable[[bytes, Peer], Awaitable[bytes]]
-
-PATIENCE = 600  # refusals of one peer that get a line each, at once
-PATIENCE_PER_S = 1.0  # and how many more a second: some 100 MB a day
-
-
-@dataclass(slots=True)
-class Patience:
-    """How many more refusals of one peer get a ledger line of their own (a token bucket)."""
-
-    left: float = PATIENCE
-    at: float = 0.0
-    unlogged: int = 0
-
-    def is_over(self, now: float) -> bool:
-        """Tell whether the peer's next call is refused unread; `now` is in seconds of a steady clock."""
-        self.left = min(PATIENCE, self.left + (now - self.at) * PATIENCE_PER_S)
-        self.at = now
-        return self.left < 1
-
-    def spend(self, now: float) -> bool:
-        """Take one line's worth and return True, or count a refusal without a line and return False."""
-        if self.is_over(now):
-            self.unlogged += 1
-            return False
-        self.left -= 1
-        return True
-
-    def reported(self) -> int:
-        """Return how many had no line since this was last asked."""
-        unlogged, self.unlogged = self.unlogged, 0
-        return unlogged
 
 
 @dataclass(slots=True)
@@ -87,6 +58,7 @@ class ExchangeServicer:
     reconciling: Reconciling
     witnessing: Witnessing
     receipts: Receipts
+    intake: Intake
     health: Health = field(default_factory=Health)
     _under_way: Counter[str] = field(default_factory=Counter)
     _patience: dict[str, Patience] = field(default_factory=dict)
@@ -98,6 +70,7 @@ class ExchangeServicer:
             channels.QUERY: self.answering.answer,
             channels.ACKNOWLEDGE: self.acknowledging.receive,
             channels.RECONCILE: self.reconciling.answer,
+            channels.DELIVER_MAIL: self.intake.receive,
             channels.SUBMIT_CHECKPOINT: self.witnessing.submitted,
             channels.GET_HEADS: self.witnessing.heads,
             channels.GET_CONSISTENCY: self.witnessing.consistency,

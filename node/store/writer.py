@@ -52,7 +52,7 @@ class _Job:
     With `apart`, each line stands for itself: the result is a list, of an index or an error for each.
     """
 
-    __slots__ = ("apart", "change", "error", "future", "lines", "loop", "priority", "result", "sealed")
+    __slots__ = ("apart", "change", "error", "future", "late", "lines", "loop", "priority", "result", "sealed")
 
     def __init__(
         self,
@@ -63,7 +63,9 @@ class _Job:
         loop: asyncio.AbstractEventLoop | None,
         *,
         apart: bool = False,
+        late: list[Line] | None = None,
     ) -> None:
+        self.late = late  # lines that the change adds, behind the others
         self.lines = lines
         self.change = change
         self.priority = priority
@@ -156,6 +158,19 @@ class Writer:
         future: Future[T] = Future()
         future.set_running_or_notify_cancel()  # who gives up waiting can't stop it
         self._put(_Job(lines, change, priority, future, None))
+        return future
+
+    def submit_logging(
+        self, change: Callable[[Connection, list[Line]], T], priority: Priority = Priority.DESK
+    ) -> "Future[T]":
+        """Make a change that adds its lines itself, since they follow from what it finds: none has a replay key.
+
+        Otherwise as `submit`. The lines are encrypted within the transaction, which `submit` spares it.
+        """
+        late: list[Line] = []
+        future: Future[T] = Future()
+        future.set_running_or_notify_cancel()
+        self._put(_Job((), lambda connection: change(connection, late), priority, future, None, late=late))
         return future
 
     def close(self) -> None:
@@ -285,7 +300,7 @@ class Writer:
                 job.result = [_placed(sealed, head.size, lines, used) for sealed in job.sealed]
                 continue
             job.result = head.size + len(lines)
-            job.error = _perform(job, connection, used)
+            job.error = _perform(job, connection, used, self._vault)
             if job.error is None:
                 lines += job.sealed
         return done, self._appender.append(cursor, head, lines) if lines else head
@@ -321,7 +336,7 @@ def _placed(sealed: SealedLine, size: int, lines: list[SealedLine], used: set[Re
     return size + len(lines) - 1
 
 
-def _perform(job: _Job, connection: Connection, used: set[Replay]) -> BaseException | None:
+def _perform(job: _Job, connection: Connection, used: set[Replay], vault: Vault) -> BaseException | None:
     """Make a job's change in a savepoint of its own, so that it fails alone; returns why it failed."""
     replays = job.replays()
     if not used.isdisjoint(replays) or len(set(replays)) < len(replays):
@@ -330,6 +345,8 @@ def _perform(job: _Job, connection: Connection, used: set[Replay]) -> BaseExcept
         savepoint = connection.begin_nested()
         try:
             job.result = job.change(connection)
+            if job.late:
+                job.sealed = [seal_line(vault, line) for line in job.late]
         except BaseException as error:  # noqa: BLE001 as in concurrent.futures: whoever submitted it gets it
             # SQLite may have rolled the whole transaction back (a full disk). Then this fails, and the batch with it.
             savepoint.rollback()

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 import node.store.evidence
 import node.store.findings
 import node.store.lines
+import node.store.mail_tables
 import node.store.receipts
 import node.store.safeguard_tables
 import node.store.subject_tables

@@ -6,6 +6,7 @@ from sqlalchemy import Connection
 import node.store.evidence
 import node.store.findings
 import node.store.lines
+import node.store.mail_tables
 import node.store.receipts
 import node.store.safeguard_tables
 import node.store.subject_tables

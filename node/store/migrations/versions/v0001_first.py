@@ -4,6 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from node.store.migrations.audit_tables import findings, witnesses
+from node.store.migrations.mail_tables import mail
 from node.store.migrations.subject_tables import petitions
 
 revision = "0001"
@@ -27,6 +28,7 @@ def upgrade() -> None:
     findings()
     witnesses()
     petitions()
+    mail()
 
 
 def _records() -> None:

@@ -1,0 +1,90 @@
+"""Mail as people see it: ids, kinds and states, without contents."""
+
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, Table, func, select
+
+from node.store.mail import InboxRow, OutboxRow
+from node.store.mail_tables import inbox, outbox
+from node.wire.correspondence_pb2 import (
+    MAIL_STATE_BLOCKED,
+    MAIL_STATE_DEAD,
+    MAIL_STATE_QUEUED,
+    MAIL_STATE_WITHDRAWN,
+    ListMailRequest,
+    MailItem,
+    MailQueue,
+)
+from node.wire.ledger_pb2 import Direction
+
+_OPEN: Final = (MAIL_STATE_QUEUED, MAIL_STATE_DEAD, MAIL_STATE_BLOCKED)
+
+
+def list_mail(connection: Connection, request: ListMailRequest, limit: int) -> list[MailItem]:
+    """Return mail of both directions that fits a request, the newest first, at most so many."""
+    found = list[MailItem]()
+    if request.direction != Direction.DIRECTION_RECEIVED:
+        found += [sent_item(OutboxRow(*row)) for row in _rows(connection, outbox, request, limit)]
+    if request.direction != Direction.DIRECTION_SENT:
+        found += [received_item(InboxRow(*row)) for row in _rows(connection, inbox, request, limit)]
+    return sorted(found, key=lambda each: (-each.changed_us, each.peer, each.exchange_id, each.number))[:limit]
+
+
+def _rows(connection: Connection, table: Table, request: ListMailRequest, limit: int) -> list[Row[Any]]:
+    query = select(table).order_by(table.c.changed_us.desc()).limit(limit)
+    for name in ("peer", "exchange_id", "state"):
+        if wanted := getattr(request, name):
+            query = query.where(table.c[name] == wanted)
+    return list(connection.execute(query))
+
+
+def sent_item(row: OutboxRow) -> MailItem:
+    """Return what people see of a mail of this country."""
+    state = MAIL_STATE_WITHDRAWN if row.withdrawn is not None and row.state == MAIL_STATE_QUEUED else row.state
+    return MailItem(
+        direction=Direction.DIRECTION_SENT,
+        peer=row.peer,
+        exchange_id=row.exchange_id,
+        number=row.number,
+        kind=row.kind.upper(),
+        state=state,
+        time_us=row.queued_us,
+        changed_us=row.changed_us,
+        attempts=row.attempts,
+        next_us=row.next_us,
+        reason=row.reason,
+        bytes=row.size,
+    )
+
+
+def received_item(row: InboxRow) -> MailItem:
+    """Return what people see of a mail of a peer."""
+    return MailItem(
+        direction=Direction.DIRECTION_RECEIVED,
+        peer=row.peer,
+        exchange_id=row.exchange_id,
+        number=row.number,
+        kind=row.kind.upper(),
+        state=row.state,
+        time_us=row.sent_us,
+        changed_us=row.changed_us,
+        reason=row.reason,
+        bytes=row.size,
+    )
+
+
+def queues(connection: Connection) -> list[MailQueue]:
+    """Return what waits for each peer, in the order of their codes."""
+    held = outbox.c
+    query = select(held.peer, held.state, func.count().label("number"), func.min(held.queued_us).label("oldest_us"))
+    query = query.where(held.state.in_(_OPEN)).group_by(held.peer, held.state)
+    found: dict[str, MailQueue] = {}
+    for row in connection.execute(query):
+        queue = found.setdefault(row.peer, MailQueue(peer=row.peer))
+        if row.state == MAIL_STATE_QUEUED:
+            queue.queued, queue.oldest_us = row.number, row.oldest_us
+        elif row.state == MAIL_STATE_DEAD:
+            queue.dead = row.number
+        else:
+            queue.blocked = row.number
+    return [found[peer] for peer in sorted(found)]
