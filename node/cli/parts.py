@@ -13,6 +13,7 @@ from grpc_health.v1 import health
 from node.cli.corresponding import Correspondence
 from node.config import Config
 from node.desk.correspondence import CorrespondenceServicer
+from node.desk.institution import InstitutionServicer
 from node.desk.servicer import DeskServicer
 from node.federation.asking import Asking
 from node.federation.channels import Channels
@@ -54,6 +55,7 @@ class Parts:
     witnessing: Witnessing
     receipts: Receipts
     desk: DeskServicer
+    institution: InstitutionServicer
     correspondence: Correspondence
     correspondence_desk: CorrespondenceServicer
     roots: tuple[x509.Certificate, ...]  # of this country

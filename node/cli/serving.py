@@ -24,6 +24,7 @@ from node.desk.emergencies import Emergencies as EmergencyDesk
 from node.desk.explaining import Explaining
 from node.desk.freezes import Freezes
 from node.desk.importing import Importing
+from node.desk.institution import InstitutionServicer
 from node.desk.masking import Reading
 from node.desk.officers import Officers
 from node.desk.proposing import Proposing
@@ -42,11 +43,13 @@ from node.federation.acknowledging import Acknowledging
 from node.federation.answering import Answering
 from node.federation.asking import Asking
 from node.federation.channels import Channels
+from node.federation.copying import Copying
 from node.federation.determining import Determining
 from node.federation.distribution import Distribution
 from node.federation.emergencies import Emergencies
 from node.federation.enacting import Enacting, schedules
 from node.federation.envelope import Signer
+from node.federation.erasing import Erasing
 from node.federation.finding import Finding
 from node.federation.freezing import Freezing
 from node.federation.holding import Holding
@@ -101,6 +104,7 @@ async def running(config: Config) -> AsyncIterator[Parts]:
     with ExitStack() as stack:
         parts = _composed(config, stack)
         to_peers, to_desk = peer_server(parts), desk_server(parts)
+        await parts.institution.copying.look()  # no line without its copy
         await parts.distribution.enacting.enact()
         await parts.exchange.answering.holding.restore()
         await parts.database.read(parts.freezing.frozen.load)
@@ -192,6 +196,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         freezes=Freezes(standing, database, writer, frozen, vault, now_us),
         emergencies=EmergencyDesk(standing, database, writer, emergencies, now_us),
     )
+    copying = Copying(standing, database, writer, now_us)
     own_roots = pem_of(roots)
     parts = Parts(
         config=config,
@@ -209,6 +214,9 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         witnessing=witnessing,
         receipts=receipts,
         desk=desk,
+        institution=InstitutionServicer(
+            officers, copying, Erasing(standing, database, vault, writer, copying, now_us)
+        ),
         correspondence=correspondence,
         correspondence_desk=correspondence.servicer(officers),
         roots=roots,

@@ -99,7 +99,15 @@ async def _keep_mail(parts: Parts) -> None:
 
 async def _look_to_safeguards(parts: Parts) -> None:
     """Look to each, whatever hinders another: a life waits for the first, and an altered record must not hide it."""
-    for each in (parts.determining, parts.freezing, parts.emergencies, parts.reciprocating):
+    institution = parts.institution
+    for each in (
+        institution.copying,
+        parts.determining,
+        parts.freezing,
+        parts.emergencies,
+        parts.reciprocating,
+        institution.erasing,
+    ):
         try:
             await each.look()
         except (EnlaceError, OSError):

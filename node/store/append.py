@@ -29,6 +29,7 @@ from sqlalchemy.exc import IntegrityError
 from node.errors import LedgerBrokenError, LedgerError
 from node.ledger.chain import link_of
 from node.ledger.rfc6962 import leaf_hash
+from node.store.institution import MOST_COPIES, Epoch, copies
 from node.store.lines import (
     EMPTY_HEAD,
     Head,
@@ -65,6 +66,7 @@ class SealedLine:
     leaf_hash: bytes
     opening: bytes
     bodies: bytes | None
+    packed: bytes  # the bodies in the clear, for the institution's copy
 
 
 def seal_line(vault: Vault, line: Line) -> SealedLine:
@@ -74,10 +76,11 @@ def seal_line(vault: Vault, line: Line) -> SealedLine:
         StoreError: The key store can't be written.
     """
     hashed = leaf_hash(line.leaf)
-    bodies = None
+    bodies, packed = None, b""
     if line.bodies:
-        bodies = vault.seal_alone(bodies_context(hashed), pack_bodies(line.bodies))
-    return SealedLine(line, hashed, vault.seal_alone(opening_context(hashed), line.opening), bodies)
+        packed = pack_bodies(line.bodies)
+        bodies = vault.seal_alone(bodies_context(hashed), packed)
+    return SealedLine(line, hashed, vault.seal_alone(opening_context(hashed), line.opening), bodies, packed)
 
 
 def found_ledger(connection: Connection) -> None:
@@ -108,6 +111,9 @@ class Appender:
         self._lines = _inserts(ledger_lines, dialect)
         self._openings = _inserts(ledger_openings, dialect)
         self._bodies = _inserts(ledger_bodies, dialect)
+        self._copies = _inserts(copies, dialect)
+        self._epoch: Epoch | None = None  # under whose key copies for the institution are encrypted
+        self._next: tuple[Epoch | None] | None = None  # the one from this transaction on, if it is committed
         self._move = Prepared(_move_head(), dialect).sql
         self._replays = {size: Prepared(_find_replays(size), dialect).sql for size in _REPLAY_SIZES}
         self._head = EMPTY_HEAD
@@ -163,14 +169,35 @@ class Appender:
         _write(cursor, self._lines, rows)
         _write(cursor, self._openings, openings)
         _write(cursor, self._bodies, bodies)
+        epoch = self._epoch if self._next is None else self._next[0]
+        if epoch is not None:
+            _write(cursor, self._copies, _copied(epoch, head.size, lines))
         cursor.execute(self._move, (moved.size, moved.root, frontier.to_bytes(), link, head.size, head.root))
         if cursor.rowcount != 1:
             raise LedgerError("the head of the ledger moved although it was locked")
         return moved
 
+    def copy_under(self, epoch: Epoch | None) -> None:
+        """Encrypt copies under this epoch's key, or none: from the transaction that has begun on, if it commits."""
+        self._next = (epoch,)
+
     def committed(self, head: Head) -> None:
         """Remember the head that a commit has made durable; never call it before."""
         self._head = head
+        if self._next is not None:
+            (self._epoch,), self._next = self._next, None
+
+    def failed(self) -> None:
+        """Forget what the transaction that failed has begun."""
+        self._next = None
+
+
+def _copied(epoch: Epoch, first: int, lines: Sequence[SealedLine]) -> list[tuple[int, int, bytes, bytes]]:
+    rows = []
+    for at in range(0, len(lines), MOST_COPIES):
+        part = [(sealed.line.opening, sealed.packed) for sealed in lines[at : at + MOST_COPIES]]
+        rows.append((first + at, len(part), epoch.record.epoch_id, epoch.seal(first + at, part)))
+    return rows
 
 
 def _inserts(table: Table, dialect: Dialect) -> dict[int, str]:

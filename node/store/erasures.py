@@ -31,7 +31,7 @@ from node.store.vault import key_id_of
 from node.wire.institution_pb2 import Erasure, SignedErasure
 
 erasures = Table(
-    "erasures",
+    "opening_erasures",
     metadata,
     Column("erasure_sha256", LargeBinary, primary_key=True),
     Column("signed", LargeBinary, nullable=False),  # SignedErasure

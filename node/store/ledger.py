@@ -26,12 +26,13 @@ from node.ledger.chain import Chain
 from node.ledger.checkpoint import Checkpoint
 from node.ledger.leaf import parse_leaf, parse_opening, parse_shared, verify_opening
 from node.ledger.rfc6962 import Frontier, leaf_hash
+from node.store.covering import Coverage, Terms
 from node.store.ledger_rows import PAGE, HeadRow, LedgerRows, LineRow, is_corrupt
 from node.store.lines import opening_context
 from node.store.signatures import Signatures, Signed
 from node.store.vault import Vault, key_id_of
 from node.wire.envelope_pb2 import Statement
-from node.wire.ledger_pb2 import DIRECTION_SENT
+from node.wire.ledger_pb2 import DIRECTION_SENT, Leaf, LeafShared
 
 Progress = Callable[[int, int], None]
 """Told how many lines are done, of how many."""
@@ -67,13 +68,16 @@ def verify_ledger(
     verify_statement: StatementVerifier | None = None,
     progress: Progress | None = None,
     since: Checkpoint | None = None,
+    terms: Terms | None = None,
 ) -> Report:
     """Recompute the whole ledger of a database, in memory that does not grow with it.
 
     1. Each line follows the one before, and fits the hash and the link beside it.
     2. Each leaf is read strictly, and what is kept in the clear beside it is what it says.
     3. With `verify_statement`: the statements, of this node and of its peers, are signed. It is called from threads.
-    4. With `vault`: the openings that still exist fit the commitments.
+    4. What opens a line is there, or an erasure says otherwise that a line tells of; with `terms`, on a ground that
+       holds. Likewise the institution's copies of it, for as long as they are kept.
+       With `vault`: the openings that still exist fit the commitments.
     5. The tree over all lines is the one in the head, and there are no lines past it.
     6. With `since`: the first lines are those of that checkpoint. Whose it is was verified by whoever gives it.
 
@@ -85,7 +89,7 @@ def verify_ledger(
     """
     with ExitStack() as stack:
         signatures = stack.enter_context(Signatures(verify_statement)) if verify_statement is not None else None
-        check = _Check(connection, vault, signatures, since)
+        check = _Check(connection, vault, signatures, since, Coverage(terms))
         _run(check, connection, progress)
     return check.report()
 
@@ -108,12 +112,15 @@ class _Check:
         vault: Vault | None,
         signatures: Signatures | None,
         since: Checkpoint | None,
+        coverage: Coverage,
     ) -> None:
         self.whole: list[str] = []  # what is wrong with the ledger as such
         self._vault = vault
         self._signatures = signatures
         self._signed: list[Signed] = []  # of the page
         self._since = since
+        self._coverage = coverage
+        self._connection = connection
         self._rows = LedgerRows(connection)
         self._chain = Chain()
         self._lines = self._chain.found
@@ -126,6 +133,7 @@ class _Check:
         if head is None:
             self.whole.append("the head is missing or damaged")
             return
+        self._coverage.load(self._connection, head.size)
         end = self._rows.end(head.size)
         for start in range(0, end, PAGE):
             stop = min(start + PAGE, end)
@@ -137,6 +145,7 @@ class _Check:
         self._missing(end, head.size)
         if end:
             self._chain.end(end - 1, head.link)
+        self.whole += self._coverage.faults()
         if self._since is not None and self._since.size > head.size:
             self.whole.append(
                 f"the ledger was cut: a checkpoint counts {self._since.size} lines, and it has {head.size}"
@@ -163,7 +172,7 @@ class _Check:
         )
 
     def _page(self, start: int, stop: int) -> None:
-        openings = self._sealed(start, stop)
+        openings, copied = self._sealed(start, stop), self._coverage.copied(self._connection, start, stop)
         hashes: list[bytes] = []
         expected = start
         for row in self._rows.lines(start, stop):
@@ -178,7 +187,7 @@ class _Check:
             hashes.append(hashed)
             self._chain.follow(index, hashed, row.leaf_hash, row.link)
             try:
-                self._content(row, openings.get(index))
+                self._content(row, openings.get(index), copied=index in copied)
             except (LedgerError, DecryptionError) as error:
                 self._lines.setdefault(index, f"line {index} is damaged: {error}")
         self._missing(expected, stop)
@@ -195,10 +204,9 @@ class _Check:
             self.whole.append(f"history was rewritten: the first {since.size} lines are not those of the checkpoint")
 
     def _sealed(self, start: int, stop: int) -> dict[int, bytes]:
-        if self._vault is None:
-            return {}
         openings = self._rows.openings(start, stop)
-        self._vault.load_keys(key_id_of(sealed) for sealed in openings.values())
+        if self._vault is not None:
+            self._vault.load_keys(key_id_of(sealed) for sealed in openings.values())
         return openings
 
     def _missing(self, start: int, stop: int) -> None:
@@ -211,7 +219,7 @@ class _Check:
         self._complete = False
         self._chain.interrupt()
 
-    def _content(self, row: LineRow, sealed: bytes | None) -> None:
+    def _content(self, row: LineRow, sealed: bytes | None, *, copied: bool) -> None:
         leaf = parse_leaf(row.leaf)
         shared = parse_shared(leaf.shared)
         if shared.exchange_id != row.exchange_id:
@@ -229,18 +237,29 @@ class _Check:
         if shared.counterpart_statement:
             theirs = (shared.counterpart_statement, shared.counterpart_key_id, shared.counterpart_signature)
             self._signed.append(Signed(row.idx, *theirs))
-        if self._vault is None:
-            return
-        if sealed is None:
+        self._beside(row, leaf, shared, sealed, copied=copied)
+
+    def _beside(self, row: LineRow, leaf: Leaf, shared: LeafShared, sealed: bytes | None, *, copied: bool) -> None:
+        """Check what opens a line, and the institution's copy of that."""
+        self._coverage.follow(leaf, shared)
+        if not copied:
+            self._coverage.require_copy(row.idx, leaf.logged_us)
+        opening = self._opened(row.leaf_hash, sealed)
+        if opening is None:
+            self._coverage.require_erasure(row.idx, leaf.logged_us)
             self._erased += 1
-            return
+        elif opening:
+            verify_opening(leaf, parse_opening(opening))
+            self._openings += 1
+
+    def _opened(self, leaf_hash: bytes, sealed: bytes | None) -> bytes | None:
+        """Return the opening, None where it was erased, or nothing where no vault opens it."""
+        if sealed is None or self._vault is None:
+            return None if sealed is None else b""
         try:
-            opening = self._vault.open_alone(opening_context(row.leaf_hash), sealed)
+            return self._vault.open_alone(opening_context(leaf_hash), sealed)
         except KeyErasedError:
-            self._erased += 1
-            return
-        verify_opening(leaf, parse_opening(opening))
-        self._openings += 1
+            return None
 
     def _compare(self, head: HeadRow) -> None:
         """Compare the tree with the head; without a line that can't be read, that is all the proof there is."""

@@ -23,6 +23,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from node.errors import EnlaceError, LedgerError, ReplayError
 from node.store.append import Appender, Replay, SealedLine, found_ledger, seal_line
+from node.store.institution import Epoch
 from node.store.lines import Head, Line
 from node.store.vault import Vault
 
@@ -173,6 +174,10 @@ class Writer:
         self._put(_Job((), lambda connection: change(connection, late), priority, future, None, late=late))
         return future
 
+    def copy_under(self, epoch: Epoch | None) -> None:
+        """Make copies for the institution under this key from the batch on that is written; a change alone calls it."""
+        self._appender.copy_under(epoch)
+
     def close(self) -> None:
         """Write what has been handed in, then stop. What comes later fails with LedgerError."""
         self._inbox.put(None)
@@ -307,6 +312,7 @@ class Writer:
 
     def _disconnect(self) -> None:
         """Drop the connection, whatever state it is in; the next batch opens another and reads the head anew."""
+        self._appender.failed()
         if self._connection is not None:
             self._connection.invalidate()
             self._connection.close()

@@ -103,14 +103,16 @@ def test_a_database_without_a_ledger_is_not(database: Database) -> None:
         read_head(connection)
 
 
-def test_erased_openings_leave_the_tree_whole(filled: Database, vault: Vault) -> None:
+def test_erased_openings_leave_the_tree_whole_and_are_named_where_no_line_says_so(filled: Database, vault: Vault) -> None:
     with filled.engine.begin() as connection:
         sealed = connection.execute(select(ledger_openings.c.sealed).where(ledger_openings.c.idx == 3)).scalar_one()
         vault.erase_keys([key_id_of(sealed)], 1)
         connection.execute(delete(ledger_openings).where(ledger_openings.c.idx == 7))
     with filled.reading() as connection:
-        report = verify_ledger(connection, vault=vault)
-        assert (report.size, report.openings, report.erased) == (SIZE, SIZE - 2, 2)
+        gone = "what opens it is gone, and no erasure says so"
+        with pytest.raises(LedgerBrokenError) as caught:
+            verify_ledger(connection, vault=vault)
+        assert str(caught.value) == f"line 3 is damaged: {gone}; line 7 is damaged: {gone}"
         assert [line.opening is None for line in list_lines(connection, 2, 2, vault=vault)] == [False, True]
         assert read_bodies(connection, vault, 3) == {"answer": b"a" * 64}  # under a key of its own
 

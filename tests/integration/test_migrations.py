@@ -8,8 +8,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
 
+import node.store.erasures
 import node.store.evidence
 import node.store.findings
+import node.store.institution
 import node.store.lines
 import node.store.mail_tables
 import node.store.receipts

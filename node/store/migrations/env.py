@@ -3,8 +3,10 @@
 from alembic import context
 from sqlalchemy import Connection
 
+import node.store.erasures
 import node.store.evidence
 import node.store.findings
+import node.store.institution
 import node.store.lines
 import node.store.mail_tables
 import node.store.receipts

@@ -39,10 +39,10 @@ def institution() -> None:
         sa.PrimaryKeyConstraint("size", name="pk_institution_commitments"),
     )
     op.create_table(
-        "erasures",
+        "opening_erasures",
         sa.Column("erasure_sha256", sa.LargeBinary(), nullable=False),
         sa.Column("signed", sa.LargeBinary(), nullable=False),
         sa.Column("logged_us", sa.BigInteger(), nullable=False),
         sa.Column("done_us", sa.BigInteger()),
-        sa.PrimaryKeyConstraint("erasure_sha256", name="pk_erasures"),
+        sa.PrimaryKeyConstraint("erasure_sha256", name="pk_opening_erasures"),
     )

@@ -4,6 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from node.store.migrations.audit_tables import findings, witnesses
+from node.store.migrations.institution_tables import institution
 from node.store.migrations.mail_tables import mail
 from node.store.migrations.subject_tables import petitions
 
@@ -27,6 +28,7 @@ def upgrade() -> None:
     _safeguards()
     findings()
     witnesses()
+    institution()
     petitions()
     mail()
 
