@@ -122,6 +122,12 @@ def watched(database_url: str, keystore_url: str, key: str, count: str, *rest: s
         Path(events).write_bytes(pickle.dumps([tuple(each) for each in watch.events]))
 
 
+def serve() -> None:
+    """Append for each line of standard input: URLs of the database and of the key store, the key, how many lines."""
+    for order in sys.stdin:
+        main("append", *order.split())
+
+
 def main(action: str, database_url: str, keystore_url: str, key: str, count: str, *rest: str) -> None:
     if action == "watched":
         watched(database_url, keystore_url, key, count, *rest)
@@ -135,4 +141,7 @@ def main(action: str, database_url: str, keystore_url: str, key: str, count: str
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if sys.argv[1:] == ["serve"]:
+        serve()
+    else:
+        main(*sys.argv[1:])
