@@ -137,6 +137,7 @@ class Delivering:
             pace.due_us = 0
             now_us = self.mailroom.clock()
             try:
+                self.mailroom.standing.verify_not_fenced()
                 self.mailroom.standing.trust.directory.verify_in_force(now_us)
                 self.mailroom.standing.trust.verify_paired(peer)
                 batch = await self._leaving(peer, now_us, pace.batch)
@@ -215,9 +216,9 @@ class Delivering:
             return
         mail = Mail()
         mail.withdrawn.SetInParent()
-        sealed, size = post.sealed(row.mail_id, f"withdrawn {row.kind}", mail, LeafPrivate(reason=reason))
-        changed = {"sealed": sealed, "withdrawn": row.sealed, "size": size, "reason": f"withdrawn: {reason}"}
-        store.change_sent(post.connection, row.mail_id, **changed, changed_us=post.now_us)
+        sealed = post.sealed(row.mail_id, f"withdrawn {row.kind}", mail, LeafPrivate(reason=reason))
+        changed = {"withdrawn": row.sealed, "reason": f"withdrawn: {reason}", "changed_us": post.now_us}
+        store.change_sent(post.connection, row.mail_id, **changed, **sealed._asdict())
         kind = self.mailroom.by_field.get(row.kind)
         if kind is not None and each.mail.WhichOneof("content"):
             kind.settled(post, SentMail(row, each.mail), MAIL_STATE_WITHDRAWN)
@@ -308,6 +309,8 @@ class Delivering:
                 store.change_sent(post.connection, row.mail_id, state=state, changed_us=post.now_us)
             else:
                 self.mailroom.settle(post, SentMail(held, each.mail), state)
+                if held.withdrawn is not None:  # it had left before; what took its place did not arrive
+                    store.change_sent(post.connection, row.mail_id, sent_us=held.queued_us)
 
     def _refused(self, post: Post, *, each: Leaving, reason: str) -> None:
         held = store.find_sent(post.connection, each.row.mail_id)
@@ -325,8 +328,9 @@ class Delivering:
         store.skip_numbers(post.connection, row.peer, row.exchange_id, free)
         mail_id = row.mail_id._replace(number=store.take_number(post.connection, row.peer, row.exchange_id))
         was = LeafPrivate(reason=f"WAS NUMBER {row.number}")
-        sealed, size = post.sealed(mail_id, row.kind if row.withdrawn is None else "withdrawn", mail, was)
-        store.change_sent(post.connection, row.mail_id, number=mail_id.number, sealed=sealed, size=size, withdrawn=None)
+        sealed = post.sealed(mail_id, row.kind if row.withdrawn is None else "withdrawn", mail, was)
+        changed = {"number": mail_id.number, "queued_us": sealed.sent_us, "withdrawn": None}
+        store.change_sent(post.connection, row.mail_id, **changed, **sealed._asdict())
 
 
 def pause_us(failures: int) -> int:

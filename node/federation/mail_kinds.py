@@ -7,6 +7,7 @@ also writes the ledger line of the mail or of its receipt, on the writer's threa
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
@@ -76,12 +77,21 @@ class SentMail:
     mail: Mail
 
 
+class SealedMail(NamedTuple):
+    """A signed mail: the time in its statement, the size of its body, and the envelope, encrypted."""
+
+    sent_us: int
+    size: int
+    sealed: bytes
+
+
 @dataclass(slots=True)
 class Post:
     """One transaction under way: what a change may do besides changing the database. Valid until the change returns."""
 
     connection: Connection
     now_us: int
+    stamp: Callable[[], int]  # a time that no other mail of this node has, UTC microseconds
     standing: Standing
     vault: Vault
     overtaking: Collection[str]  # kinds
@@ -107,7 +117,7 @@ class Post:
         self.standing.trust.directory.member(outgoing.peer)
         number = store.take_number(self.connection, outgoing.peer, outgoing.exchange_id)
         mail_id = MailId(outgoing.peer, outgoing.exchange_id, number)
-        sealed, size = self.sealed(mail_id, kind, outgoing.mail, outgoing.private, outgoing.decisions)
+        sealed = self.sealed(mail_id, kind, outgoing.mail, outgoing.private, outgoing.decisions)
         store.enqueue(
             self.connection,
             OutboxRow(
@@ -115,15 +125,14 @@ class Post:
                 kind=kind,
                 overtakes=kind in self.overtaking,
                 state=MAIL_STATE_QUEUED,
-                queued_us=self.now_us,
+                queued_us=sealed.sent_us,
                 changed_us=self.now_us,
                 attempts=0,
                 next_us=self.now_us,
                 reason="",
-                size=size,
-                sealed=sealed,
                 withdrawn=None,
                 receipt_sha256=None,
+                **sealed._asdict(),
             ),
         )
         self.peers.add(outgoing.peer)
@@ -133,15 +142,16 @@ class Post:
 
     def sealed(
         self, mail_id: MailId, kind: str, mail: Mail, private: LeafPrivate, decisions: Decisions | None = None
-    ) -> tuple[bytes, int]:
-        """Sign a mail, log its line, and return the encrypted envelope with the size of its body."""
+    ) -> SealedMail:
+        """Sign a mail, log its line, and return what the outbox keeps of it."""
+        sent_us = self.stamp()
         sealed = seal(
             self.standing.signer,
             statement_type=STATEMENT_TYPE_MAIL,
             exchange_id=mail_id.exchange_id,
             recipient=mail_id.peer,
             body=Body(salt=new_salt(), mail=mail.SerializeToString()),
-            now_us=self.now_us,
+            now_us=sent_us,
             directory_version=self.standing.trust.directory.version,
             mail_number=mail_id.number,
         )
@@ -157,7 +167,7 @@ class Post:
                 sent=sealed,
             )
         )
-        return store.seal_envelope(self.vault, mail_id, sealed.envelope), len(sealed.body)
+        return SealedMail(sent_us, len(sealed.body), store.seal_envelope(self.vault, mail_id, sealed.envelope))
 
 
 class MailKind(ABC):

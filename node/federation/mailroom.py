@@ -38,6 +38,7 @@ class Mailroom:
     waiting: set[str] = field(default_factory=set)  # peers for whom there may be mail that is due
     hurried: set[str] = field(default_factory=set)  # peers that are to be tried now, though they did not answer lately
     bell: asyncio.Event = field(default_factory=asyncio.Event)  # rung with both
+    _stamped_us: int = 0
 
     def __post_init__(self) -> None:
         """Find the kinds by their fields."""
@@ -59,10 +60,15 @@ class Mailroom:
         """Hand a change over, as `post` does; changes of one priority are made in the order in which they came."""
 
         def run(connection: Connection, lines: list[Line]) -> tuple[T, Collection[str], Collection[str]]:
-            post = Post(connection, self.clock(), self.standing, self.vault, self.overtaking, lines)
+            post = Post(connection, self.clock(), self._stamp, self.standing, self.vault, self.overtaking, lines)
             return change(post), post.peers, post.hurried
 
         return asyncio.ensure_future(self._ringing(asyncio.wrap_future(self.writer.submit_logging(run, priority))))
+
+    def _stamp(self) -> int:
+        """Return the time, a microsecond behind the last one at least: two mails are told apart by it."""
+        self._stamped_us = max(self.clock(), self._stamped_us + 1)
+        return self._stamped_us
 
     async def _ringing(self, made: "asyncio.Future[tuple[T, Collection[str], Collection[str]]]") -> T:
         result, peers, hurried = await made

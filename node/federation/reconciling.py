@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 import grpc
 import structlog
 from google.protobuf.message import DecodeError, Message
+from sqlalchemy import Connection
 
 from node.errors import (
     EnvelopeError,
@@ -31,6 +32,7 @@ from node.identity.certificates import Peer
 from node.ledger.reconcile import PAGE, Key, Logged, key_of, verify_page, verify_query
 from node.store.commitments import is_anybody_elses, logged_with
 from node.store.database import Database
+from node.store.mail_commitments import mail_logged_with
 from node.store.writer import Priority, Writer
 from node.wire.envelope_pb2 import (
     STATEMENT_TYPE_RECONCILE_ANSWER,
@@ -100,7 +102,7 @@ class Reconciling:
     async def _answered(self, opened: Opened) -> bytes:
         query, peer = opened.body.reconcile_query, opened.statement.sender
         logged = await self.database.read(
-            logged_with,
+            _all_logged,
             peer,
             since_us=query.since_us,
             until_us=query.until_us,
@@ -144,7 +146,7 @@ class Reconciling:
             UsageError: there are too many for one reconciliation.
             LedgerError: a line is damaged.
         """
-        logged = await self.database.read(logged_with, peer, since_us=since_us, until_us=until_us, limit=MOST + 1)
+        logged = await self.database.read(_all_logged, peer, since_us=since_us, until_us=until_us, limit=MOST + 1)
         if len(logged) > MOST:
             raise UsageError(f"there are more than {MOST} exchanges with {peer} in this time: choose a shorter one")
         return logged
@@ -253,6 +255,17 @@ class Reconciling:
             window_us=self.window_us,
             answers=answers,
         )
+
+
+def _all_logged(
+    connection: Connection, peer: str, *, since_us: int, until_us: int, after: Key = (0, b""), limit: int
+) -> list[Logged]:
+    """Return what is logged of questions and of mail, in one order; see both."""
+    found = [
+        *logged_with(connection, peer, since_us=since_us, until_us=until_us, after=after, limit=limit),
+        *mail_logged_with(connection, peer, since_us=since_us, until_us=until_us, after=after, limit=limit),
+    ]
+    return sorted(found, key=lambda each: each.key)[:limit]
 
 
 def _parsed(message: M, data: bytes) -> M:

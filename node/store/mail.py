@@ -47,6 +47,7 @@ class OutboxRow(NamedTuple):
     overtakes: bool
     state: MailState.ValueType
     queued_us: int
+    sent_us: int
     changed_us: int
     attempts: int
     next_us: int

@@ -24,9 +24,9 @@ def list_mail(connection: Connection, request: ListMailRequest, limit: int) -> l
     """Return mail of both directions that fits a request, the newest first, at most so many."""
     found = list[MailItem]()
     if request.direction != Direction.DIRECTION_RECEIVED:
-        found += [sent_item(OutboxRow(*row)) for row in _rows(connection, outbox, request, limit)]
+        found += [sent_item(OutboxRow._make(row)) for row in _rows(connection, outbox, request, limit)]
     if request.direction != Direction.DIRECTION_SENT:
-        found += [received_item(InboxRow(*row)) for row in _rows(connection, inbox, request, limit)]
+        found += [received_item(InboxRow._make(row)) for row in _rows(connection, inbox, request, limit)]
     return sorted(found, key=lambda each: (-each.changed_us, each.peer, each.exchange_id, each.number))[:limit]
 
 
@@ -48,7 +48,7 @@ def sent_item(row: OutboxRow) -> MailItem:
         number=row.number,
         kind=row.kind.upper(),
         state=state,
-        time_us=row.queued_us,
+        time_us=row.sent_us,
         changed_us=row.changed_us,
         attempts=row.attempts,
         next_us=row.next_us,

@@ -27,7 +27,8 @@ outbox = Table(
     Column("kind", String(32), nullable=False),  # field of Mail
     Column("overtakes", Boolean, nullable=False),
     Column("state", SmallInteger, nullable=False),  # MailState
-    Column("queued_us", BigInteger, nullable=False),  # time of its statement
+    Column("queued_us", BigInteger, nullable=False),  # when it was written; what waits longest leaves first
+    Column("sent_us", BigInteger, nullable=False),  # time of its statement
     Column("changed_us", BigInteger, nullable=False),
     Column("attempts", BigInteger, nullable=False),
     Column("next_us", BigInteger, nullable=False),  # not sent before
@@ -37,6 +38,7 @@ outbox = Table(
     Column("withdrawn", LargeBinary),  # the Envelope that `sealed` took the place of, sealed likewise
     Column("receipt_sha256", LargeBinary),  # of the statement of the last receipt
     Index("ix_outbox_state", "state", "peer", "queued_us"),
+    Index("ix_outbox_sent", "peer", "sent_us"),  # by which ledgers are reconciled
     info=unbound("each mail and each receipt is a line; what was deleted here shows when ledgers are reconciled"),
 )
 """Mail sent is kept when it was received: a peer that was restored from a backup asks for it again."""
@@ -56,6 +58,6 @@ inbox = Table(
     Column("body_sha256", LargeBinary, nullable=False),
     Column("sealed", LargeBinary),  # Mail; NULL once erased, or where it was refused
     Column("receipt", LargeBinary),  # Envelope, as it was answered with
-    Index("ix_inbox_state", "state", "changed_us"),
+    Index("ix_inbox_sent", "peer", "sent_us"),
     info=unbound("the line of each receipt has the statement of the mail; contents are sealed for their place"),
 )

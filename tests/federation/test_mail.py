@@ -10,6 +10,7 @@ import pytest_asyncio
 from node.cli.parts import Parts
 from node.cli.serving import running
 from node.errors import NotFoundError
+from node.ledger.reconcile import reconcile
 from node.wire.correspondence_pb2 import (
     MAIL_STATE_DEAD,
     MAIL_STATE_DELIVERED,
@@ -18,10 +19,10 @@ from node.wire.correspondence_pb2 import (
     MAIL_STATE_REFUSED,
     MAIL_STATE_WITHDRAWN,
 )
-from node.wire.ledger_pb2 import DIRECTION_RECEIVED, DIRECTION_SENT
+from node.wire.ledger_pb2 import DIRECTION_RECEIVED, DIRECTION_SENT, LeafPrivate
 from tests.federation.mail_support import OVERTAKING, Noted, delivered, install, mail_here, sent, written
 from tests.federation.support import Book, private_of
-from tests.world import World
+from tests.world import World, now_us
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -134,3 +135,19 @@ async def test_mail_of_an_unknown_kind_is_kept_and_the_sender_hears(pair: Pair) 
     (there,) = mail_here(pair.mx, DIRECTION_RECEIVED, exchange_id=exchange_id)
     assert (here.state, there.state, there.kind) == (MAIL_STATE_NOT_UNDERSTOOD, MAIL_STATE_NOT_UNDERSTOOD, "")
     assert pair.gt_kind.states[-1] == ("from a newer version", MAIL_STATE_NOT_UNDERSTOOD)
+
+
+async def test_ledgers_are_reconciled_over_mail_too(pair: Pair) -> None:
+    since_us = now_us()
+    exchange_id = secrets.token_bytes(16)
+    pair.mx_kind.answer["ask"] = "told"
+    pair.mx_kind.refuse["no"] = NotFoundError("no such request of this peer")
+    pair.gt_kind.forbid.add("secret")
+    await sent(pair.gt, *(written("MX", words, exchange_id=exchange_id) for words in ("ask", "secret", "no", "end")))
+    await delivered(pair.gt, pair.mx)
+    reconciling = pair.gt.exchange.reconciling
+    until_us = now_us() + 1_000_000
+    here = await reconciling.logged_here("MX", since_us=since_us, until_us=until_us)
+    there = await reconciling.logged_there("MX", LeafPrivate(), since_us=since_us, until_us=until_us)
+    compared = reconcile(here, there)
+    assert (compared.agreed, compared.unanswered, list(compared.discrepancies)) == (4, 1, [])

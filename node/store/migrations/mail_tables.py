@@ -23,6 +23,7 @@ def mail() -> None:
         sa.Column("overtakes", sa.Boolean(), nullable=False),
         sa.Column("state", sa.SmallInteger(), nullable=False),
         sa.Column("queued_us", sa.BigInteger(), nullable=False),
+        sa.Column("sent_us", sa.BigInteger(), nullable=False),
         sa.Column("changed_us", sa.BigInteger(), nullable=False),
         sa.Column("attempts", sa.BigInteger(), nullable=False),
         sa.Column("next_us", sa.BigInteger(), nullable=False),
@@ -34,6 +35,7 @@ def mail() -> None:
         sa.PrimaryKeyConstraint("peer", "exchange_id", "number", name="pk_outbox"),
     )
     op.create_index("ix_outbox_state", "outbox", ["state", "peer", "queued_us"])
+    op.create_index("ix_outbox_sent", "outbox", ["peer", "sent_us"])
     op.create_table(
         "inbox",
         sa.Column("peer", sa.String(2), nullable=False),
@@ -50,4 +52,4 @@ def mail() -> None:
         sa.Column("receipt", sa.LargeBinary()),
         sa.PrimaryKeyConstraint("peer", "exchange_id", "number", name="pk_inbox"),
     )
-    op.create_index("ix_inbox_state", "inbox", ["state", "changed_us"])
+    op.create_index("ix_inbox_sent", "inbox", ["peer", "sent_us"])
