@@ -2,7 +2,7 @@
 
 import typer
 
-from node.cli import case, directory, emergency, entry, focal, freeze, ledger, life, officer, pairing, pki, policy
+from node.cli import case, directory, emergency, entry, focal, freeze, ledger, life, mail, officer, pairing, pki, policy
 from node.cli.demo.command import demo
 from node.cli.distributing import import_directory, push
 from node.cli.doctor import doctor
@@ -46,6 +46,7 @@ app.add_typer(entry.app, name="entry", rich_help_panel=_UNIT)
 app.command("import", rich_help_panel=_UNIT)(import_file)
 app.add_typer(life.app, name="life", rich_help_panel=_FOCAL)
 app.command("holds", rich_help_panel=_FOCAL)(life.holds)
+app.add_typer(mail.app, name="mail", rich_help_panel=_FOCAL)
 app.add_typer(freeze.app, name="freeze", rich_help_panel=_FOCAL)
 app.add_typer(emergency.app, name="emergency", rich_help_panel=_FOCAL)
 app.add_typer(pairing.app, name="pairing", rich_help_panel=_FOCAL)

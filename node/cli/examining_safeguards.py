@@ -1,7 +1,8 @@
-"""What `enlace doctor` tells of what waits for people: facts for a life, frozen views, emergencies; of no record."""
+"""What `enlace doctor` tells of what waits: facts for a life, frozen views, emergencies, mail; of no record."""
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -10,6 +11,11 @@ from node.cli.output import time_text
 from node.config import Config
 from node.store import determinations, emergencies, freezes
 from node.store.database import Database
+from node.store.mail_listing import queues
+
+MAIL_YELLOW_US: Final = 3_600_000_000
+"""How long mail may wait until it shows; the longest pause between two attempts is as long."""
+MAIL_RED_US: Final = 24 * MAIL_YELLOW_US
 
 
 def examine_safeguards(config: Config, now_us: int) -> Iterator[Finding]:
@@ -18,6 +24,7 @@ def examine_safeguards(config: Config, now_us: int) -> Iterator[Finding]:
         yield _determinations(connection, now_us)
         yield _freezes(connection, now_us)
         yield from _emergencies(connection, config, now_us)
+        yield from _mail(connection, now_us)
 
 
 def _determinations(connection: Connection, now_us: int) -> Finding:
@@ -37,6 +44,23 @@ def _freezes(connection: Connection, now_us: int) -> Finding:
         return Finding(what, "green", "none waits for a focal point")
     of_peers = ", ".join(f"{count} of {peer}" for peer, count in sorted(waiting.items()))
     return Finding(what, "yellow", f"{of_peers}: a focal point decides how they end, `enlace freeze list`")
+
+
+def _mail(connection: Connection, now_us: int) -> Iterator[Finding]:
+    found = queues(connection)
+    if not found:
+        yield Finding("mail", "green", "none waits")
+    for queue in found:
+        what, waits_us = f"mail {queue.peer}", now_us - queue.oldest_us if queue.queued else 0
+        if queue.dead:
+            behind = f", and {queue.blocked} wait behind it" if queue.blocked else ""
+            says = f"{queue.dead} are dead{behind}: see why, `enlace mail list --state dead`, then `enlace mail retry`"
+            yield Finding(what, "red", says)
+        if waits_us > MAIL_RED_US:
+            yield Finding(what, "red", f"{queue.queued} wait since {time_text(queue.oldest_us)}: is {queue.peer} down?")
+        elif queue.queued:
+            says = f"{queue.queued} wait since {time_text(queue.oldest_us)}"
+            yield Finding(what, "yellow" if waits_us > MAIL_YELLOW_US else "green", says)
 
 
 def _emergencies(connection: Connection, config: Config, now_us: int) -> Iterator[Finding]:

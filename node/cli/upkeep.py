@@ -17,8 +17,10 @@ from node.identity.directory import TrustedDirectory
 from node.policy.rules import LAYERS
 from node.store import directories, focal_points, pairings
 from node.store.listing import read_head
+from node.store.mail_listing import queues
 from node.store.tiles import Tiling
 from node.store.vault import Vault
+from node.wire.correspondence_pb2 import MailQueue
 
 log = structlog.get_logger()
 
@@ -73,6 +75,7 @@ async def _keep_rest(parts: Parts) -> None:
         except (EnlaceError, OSError):
             log.exception("upkeep_failed")
         _set_gauges(parts)
+        await _set_mail_gauges(parts)
 
 
 async def _keep_witnessed(parts: Parts) -> None:
@@ -143,6 +146,19 @@ def _stored(
         pairings.in_force(connection),
         focal_points.keys(connection, vault),
     )
+
+
+async def _set_mail_gauges(parts: Parts) -> None:
+    try:
+        found = {queue.peer: queue for queue in await parts.database.read(queues)}
+    except EnlaceError:
+        log.exception("upkeep_failed")
+        return
+    for peer in parts.standing.trust.pairings.keys() | found.keys():
+        queue = found.get(peer, MailQueue())
+        metrics.MAIL_QUEUED.labels(peer).set(queue.queued)
+        metrics.MAIL_OLDEST.labels(peer).set(queue.oldest_us / 1e6)
+        metrics.MAIL_DEAD.labels(peer).set(queue.dead + queue.blocked)
 
 
 def _set_gauges(parts: Parts) -> None:

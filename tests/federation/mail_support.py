@@ -1,4 +1,4 @@
-"""Mail of two kinds for tests, one that overtakes: their words are noted, refused, forbidden or answered as a test says."""
+"""Mail of two kinds for tests, one that overtakes: words are noted, refused, forbidden or answered as a test says."""
 
 import secrets
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from node.cli.parts import Parts
 from node.errors import DeniedError, EnlaceError, MalformedError
 from node.federation.mail_kinds import MailKind, OutgoingMail, Post, ReceivedMail, SentMail
 from node.store.mail import MailId
-from node.wire.correspondence_pb2 import ListMailRequest, MailItem, MailState
 from node.store.mail_listing import list_mail
+from node.wire.correspondence_pb2 import ListMailRequest, MailItem, MailState
 from node.wire.ledger_pb2 import Direction, LeafPrivate
 from node.wire.mail_pb2 import Mail
 
