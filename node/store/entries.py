@@ -32,6 +32,7 @@ from node.store.frozen import Frozen
 from node.store.ids import ID_BYTES, new_id
 from node.store.inheritance import (
     downstream,
+    drop_ended_links,
     inherit,
     is_inherited_alike,
     pass_on_inherited,
@@ -213,13 +214,13 @@ class Entries:
         entry = _completed(new, now_us)
         verify_successor(old, entry)
         pass_on_inherited(old, entry)
-        if not new.recorded_us:
-            entry.recorded_us = old.recorded_us
+        inherited = drop_ended_links(connection, old, entry)
+        entry.recorded_us = new.recorded_us or old.recorded_us
         self._verify_targets(connection, {entry.entry_id: entry})
         replace_bonds(connection, entry)
         self._replace_tokens(connection, entry)
         # What lost its link inherits less from now on, and so does all behind it.
-        start = {entry.entry_id} | things_of(old)
+        start = {entry.entry_id} | inherited
         things = start | downstream(connection, start)
         self._spread(connection, {entry.entry_id: entry}, things, now_us, may_weaken=may_weaken)
         return entry

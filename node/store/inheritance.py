@@ -7,7 +7,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from node.records.protection import INHERITING, inherited_protection, inherited_roles, strictest
 from node.records.weakening import weakens
-from node.store.tables import bonds
+from node.store.tables import bonds, entries
 from node.wire.codes_pb2 import LinkKind
 from node.wire.entry_pb2 import Entry, Protection
 
@@ -92,6 +92,21 @@ def _inherited(thing: Entry) -> bytes:
 def is_inherited_alike(one: Entry, other: Entry) -> bool:
     """Tell whether two entries inherit the same."""
     return _inherited(one) == _inherited(other)
+
+
+def drop_ended_links(connection: Connection, old: Entry, new: Entry) -> set[bytes]:
+    """Take out of a change of an entry the links that it had already to entries that have ended since.
+
+    Returns:
+        The ids of what inherits from the entry as it was, and has not ended.
+    """
+    before = {link.to_entry_id for link in old.links}
+    there = set(connection.execute(select(entries.c.entry_id).where(entries.c.entry_id.in_(before))).scalars())
+    kept = [link for link in new.links if link.to_entry_id in there or link.to_entry_id not in before]
+    if len(kept) < len(new.links):
+        del new.links[:]
+        new.links.extend(kept)
+    return things_of(old) & there
 
 
 def put_bonds(connection: Connection, entries: Iterable[Entry]) -> None:

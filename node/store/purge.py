@@ -5,6 +5,7 @@ crash in between leaves a key that opens nothing here, and the next round erases
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -59,21 +60,24 @@ def _is_due(now_us: int) -> ColumnElement[bool]:
 def forget_entry(connection: Connection, kept: Entries, entry_id: bytes, now_us: int) -> bool:
     """Delete an own entry with all that hangs on it, if it is due, and tell whether it was.
 
-    Its case's key goes with the case. The date counts that is inside the entry: the one beside it is set right.
+    Its case's key goes with the case. The date counts that is inside the entry.
     """
     due = select(entries.c.entry_id).where(entries.c.entry_id == entry_id, _is_due(now_us))
     if connection.execute(due).first() is None:
         return False
-    try:
-        review_us = kept.get(connection, entry_id).review_us
-    except (KeyErasedError, DecryptionError):  # nobody can read it, and its date has come
-        review_us = now_us
-    if review_us > now_us:
-        log.error("review_date_altered")
-        connection.execute(update(entries).where(entries.c.entry_id == entry_id).values(review_us=review_us))
-        return False
+    with suppress(KeyErasedError, DecryptionError):  # nobody can read such a one, and its date has come
+        if kept.get(connection, entry_id).review_us > now_us:
+            log.error("review_date_altered")
+            return False
     _delete(connection, entries, entries.c.entry_id, entry_id)
     return True
+
+
+def set_right(connection: Connection, kept: Entries, entry_id: bytes) -> None:
+    """Write the date that is inside an entry beside it, where SQL has changed that."""
+    for entry in kept.get_many(connection, [entry_id]).values():
+        right = update(entries).where(entries.c.entry_id == entry_id)
+        connection.execute(right.values(review_us=entry.review_us))
 
 
 def due_cases(connection: Connection, now_us: int, limit: int) -> list[bytes]:

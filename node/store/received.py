@@ -312,10 +312,25 @@ class ReceivedEntries:
 
     def due(self, connection: Connection, now_us: int, held: ColumnElement[bool], limit: int) -> list[Copy]:
         """Return copies past their date that no hold keeps, the longest due first."""
-        columns = (received.c.received_id, received.c.peer, received.c.exchange_id, received.c.handle)
+        columns = [received.c[name] for name in Copy._fields]
         where = (received.c.review_us <= now_us, ~held)
         query = select(*columns).where(*where).order_by(received.c.review_us).limit(limit)
         return [Copy(*row) for row in connection.execute(query)]
+
+    def is_due(self, connection: Connection, received_id: bytes, now_us: int, held: ColumnElement[bool]) -> bool:
+        """Tell whether a copy is past the date inside it, and not held."""
+        where = (received.c.received_id == received_id, received.c.review_us <= now_us, ~held)
+        row = connection.execute(select(received).where(*where)).one_or_none()
+        copy = self._rows.opened(row) if row is not None else None
+        return row is not None and (copy is None or copy.review_us <= now_us)
+
+    def set_right(self, connection: Connection, received_id: bytes) -> None:
+        """Write the date that is inside a copy beside it, where SQL has changed that."""
+        row = self._rows.row(connection, received.c.received_id == received_id)
+        copy = self._rows.opened(row) if row is not None else None
+        if copy is not None:
+            right = update(received).where(received.c.received_id == received_id)
+            connection.execute(right.values(review_us=copy.review_us))
 
     def forget(self, connection: Connection, received_id: bytes, now_us: int) -> bool:
         """Delete a copy with its tokens, and have its key erased; tell whether it was there."""

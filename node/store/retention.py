@@ -75,20 +75,22 @@ def holds_on(connection: Connection, subjects: Iterable[bytes], now_us: int) -> 
     return {row.subject: _hold(row) for row in connection.execute(query)}
 
 
-def drop_altered(connection: Connection, vault: "Vault") -> int:
-    """Delete holds that this node did not place, and return how many there were."""
-    dropped = 0
+def to_drop(connection: Connection, vault: "Vault", now_us: int) -> list[bytes]:
+    """Return the subjects of holds that have ended, or that this node did not place as they stand."""
+    found = []
     for row in connection.execute(select(legal_holds)).all():
         if not _is_own(vault, row):
-            connection.execute(delete(legal_holds).where(legal_holds.c.subject == row.subject))
             log.error("legal_hold_altered")
-            dropped += 1
-    return dropped
+            found.append(row.subject)
+        elif row.until_us <= now_us:
+            found.append(row.subject)
+    return found
 
 
-def drop_ended(connection: Connection, now_us: int) -> None:
-    """Delete holds that have ended."""
-    connection.execute(delete(legal_holds).where(legal_holds.c.until_us <= now_us))
+def drop(connection: Connection, vault: "Vault", now_us: int) -> None:
+    """Delete those holds."""
+    wanted = to_drop(connection, vault, now_us)
+    connection.execute(delete(legal_holds).where(legal_holds.c.subject.in_(wanted)))
 
 
 def _hold(row: Row[*tuple[Any, ...]]) -> LegalHold:

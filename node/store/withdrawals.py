@@ -5,7 +5,7 @@ from then on, and so is what the peer disclosed of the handle up to the time of 
 late duplicate brings nothing back. What the peer signs afterwards, in another exchange, is a disclosure of its own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import IntEnum
 from typing import Final, NamedTuple
 
@@ -36,6 +36,7 @@ class Copy(NamedTuple):
     peer: str
     exchange_id: bytes
     handle: bytes
+    disclosed_us: int
 
 
 class Deletion(NamedTuple):
@@ -174,19 +175,24 @@ def tell(connection: Connection, deletion_id: bytes) -> None:
     connection.execute(update(withdrawals).where(this, held.deleted_us.is_not(None)).values(told=_TOLD_DELETED))
 
 
-def settle(connection: Connection, now_us: int) -> int:
-    """Note of which withdrawals nothing is left here, and return of how many; nothing while keys are to be erased."""
+def settled(connection: Connection) -> list[bytes]:
+    """Return the withdrawals of which nothing is left here; none while keys are to be erased."""
     if connection.execute(select(key_erasures.c.key_id).limit(1)).first() is not None:
-        return 0
-    held, settled = withdrawals.c, 0
-    for row in connection.execute(select(withdrawals).where(held.deleted_us.is_(None))).all():
+        return []
+    found = []
+    for row in connection.execute(select(withdrawals).where(withdrawals.c.deleted_us.is_(None))).all():
         about = (row.peer, row.exchange_id, row.handle, row.recalled_us)
         left = (select(table.c.handle).where(scope(table, *about)).limit(1) for table in (received, answer_bodies))
         if all(connection.execute(query).first() is None for query in left):
-            this = held.deletion_id == row.deletion_id
-            connection.execute(update(withdrawals).where(this).values(deleted_us=now_us))
-            settled += 1
-    return settled
+            found.append(row.deletion_id)
+    return found
+
+
+def settle(connection: Connection, deletion_ids: Collection[bytes], now_us: int) -> None:
+    """Note that their copies are deleted, and the keys erased."""
+    held = withdrawals.c
+    this = (held.deletion_id.in_(deletion_ids), held.deleted_us.is_(None))
+    connection.execute(update(withdrawals).where(*this).values(deleted_us=now_us))
 
 
 def add_place(connection: Connection, copy: Copy, place: str) -> None:

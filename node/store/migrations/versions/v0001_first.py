@@ -6,6 +6,7 @@ from alembic import op
 from node.store.migrations.audit_tables import findings, witnesses
 from node.store.migrations.institution_tables import institution
 from node.store.migrations.mail_tables import mail
+from node.store.migrations.received_tables import received
 from node.store.migrations.subject_tables import petitions
 
 revision = "0001"
@@ -31,6 +32,7 @@ def upgrade() -> None:
     institution()
     petitions()
     mail()
+    received()
 
 
 def _records() -> None:
