@@ -20,7 +20,14 @@ class DeskError(EnlaceError):
 
 @contextmanager
 def desk(home: Home, officer: str) -> Iterator[DeskStub]:
-    """Open the desk of a running node as an officer whose certificate lies in the home.
+    """Open the desk of a running node as an officer, see `desk_channel`."""
+    with desk_channel(home, officer) as channel:
+        yield DeskStub(channel)
+
+
+@contextmanager
+def desk_channel(home: Home, officer: str) -> Iterator[grpc.Channel]:
+    """Open the desk's port of a running node as an officer whose certificate lies in the home.
 
     Raises:
         ConfigError: the officer has no certificate there.
@@ -40,7 +47,7 @@ def desk(home: Home, officer: str) -> Iterator[DeskStub]:
     options = [("grpc.ssl_target_name_override", f"{config.name}.{config.country.lower()}.{config.federation}")]
     with grpc.secure_channel(config.listen.desk, credentials, options=options) as channel:
         try:
-            yield DeskStub(channel)
+            yield channel
         except grpc.RpcError as error:
             raise _deliberate(error, config.listen.desk) from None
 

@@ -15,6 +15,7 @@ from node.config import Config
 from node.desk.correspondence import CorrespondenceServicer
 from node.desk.institution import InstitutionServicer
 from node.desk.servicer import DeskServicer
+from node.desk.subjects_servicer import SubjectsServicer
 from node.federation.asking import Asking
 from node.federation.channels import Channels
 from node.federation.determining import Determining
@@ -58,6 +59,7 @@ class Parts:
     institution: InstitutionServicer
     correspondence: Correspondence
     correspondence_desk: CorrespondenceServicer
+    subjects: SubjectsServicer
     roots: tuple[x509.Certificate, ...]  # of this country
     peer_tls: ServerTls
     desk_tls: ServerTls

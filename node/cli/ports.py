@@ -12,10 +12,12 @@ from node.federation.channels import MAX_MESSAGE_BYTES
 from node.wire.correspondence_pb2_grpc import add_CorrespondenceServicer_to_server
 from node.wire.desk_pb2_grpc import add_DeskServicer_to_server
 from node.wire.institution_pb2_grpc import add_InstitutionServicer_to_server
+from node.wire.subject_pb2_grpc import add_SubjectsServicer_to_server
 
 DESK_SERVICE = "enlace.v1.Desk"
 INSTITUTION_SERVICE = "enlace.v1.Institution"
 CORRESPONDENCE_SERVICE = "enlace.v1.Correspondence"
+SUBJECTS_SERVICE = "enlace.v1.Subjects"
 DESK_MESSAGE_BYTES = 4 * 1_048_576
 METADATA_BYTES = 16_384
 STREAMS = 128  # calls under way in one connection; what a peer may have under way is `limits.calls_per_peer`
@@ -72,7 +74,9 @@ def desk_server(parts: Parts) -> grpc.aio.Server:
     add_DeskServicer_to_server(parts.desk, server)
     add_InstitutionServicer_to_server(parts.institution, server)
     add_CorrespondenceServicer_to_server(parts.correspondence_desk, server)
-    names = (DESK_SERVICE, INSTITUTION_SERVICE, CORRESPONDENCE_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    add_SubjectsServicer_to_server(parts.subjects, server)
+    own = (DESK_SERVICE, INSTITUTION_SERVICE, CORRESPONDENCE_SERVICE, SUBJECTS_SERVICE)
+    names = (*own, health.SERVICE_NAME, reflection.SERVICE_NAME)
     health_pb2_grpc.add_HealthServicer_to_server(parts.desk_health, server)
     reflection.enable_server_reflection(names, server)
     _bind(server, parts.config.listen.desk, parts.desk_tls.credentials())

@@ -13,6 +13,7 @@ from cryptography import x509
 from node.cli.corresponding import composed_correspondence
 from node.cli.metrics_port import serving_metrics
 from node.cli.parts import Parts, now_us, pem_of
+from node.cli.petitioning import composed_subjects
 from node.cli.ports import desk_server, peer_server, set_health
 from node.cli.upkeep import keep_up, paired_peers
 from node.config import Config
@@ -219,6 +220,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         ),
         correspondence=correspondence,
         correspondence_desk=correspondence.servicer(officers),
+        subjects=composed_subjects(officers, freezing, now_us),
         roots=roots,
         peer_tls=ServerTls(own, own_roots),
         desk_tls=ServerTls(own, own_roots),

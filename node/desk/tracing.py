@@ -35,14 +35,12 @@ class _Book(NamedTuple):
 
 
 @dataclass(slots=True)
-class _One:
-    """One trace: of which entry, how names are shown, and the rulebooks that it has met."""
+class Books:
+    """The rulebooks that one trace has met."""
 
-    entry_id: bytes
-    names: Names
     held: dict[tuple[Layer, bytes], _Book] = field(default_factory=dict)
 
-    def books(self, connection: Connection, private: LeafPrivate) -> list[_Book]:
+    def of(self, connection: Connection, private: LeafPrivate) -> list[_Book]:
         """Return those that a line names, the floor first."""
         digests: tuple[tuple[Layer, bytes], ...] = (
             ("floor", private.floor_sha256),
@@ -73,10 +71,10 @@ class Tracing:
             raise UsageError(f"entry: an id has {ID_BYTES} bytes")
         names = await self.reading.begin(officer, "TRACE", subject=request.entry_id, unmask=request.unmask)
         size = (await self.database.read(read_head)).size
-        one, last, unreadable = _One(request.entry_id, names), TraceEntryResponse(), list[int]()
+        books, last, unreadable = Books(), TraceEntryResponse(), list[int]()
         for start in range(0, size, _PAGE):
             stop = min(start + _PAGE, size)
-            found, lines = await self.database.read(self._page, one, start, stop)
+            found, lines = await self.database.read(self._page, request.entry_id, (books, names), start, stop)
             last.answers += found.answers
             last.unreadable_total += len(found.unreadable)
             unreadable += found.unreadable
@@ -89,9 +87,11 @@ class Tracing:
                 last.freezes.append(each)
         yield last
 
-    def _page(self, connection: Connection, one: _One, start: int, stop: int) -> tuple[Traced, list[TracedLine]]:
-        found = trace(connection, self.vault, one.entry_id, start, stop)
-        return found, [_traced(each, one.books(connection, each.private), one.names) for each in found.given]
+    def _page(
+        self, connection: Connection, entry_id: bytes, shown: tuple[Books, Names], start: int, stop: int
+    ) -> tuple[Traced, list[TracedLine]]:
+        found, (books, names) = trace(connection, self.vault, {entry_id}, start, stop), shown
+        return found, [traced_line(each, books.of(connection, each.private), names) for each in found.given]
 
 
 def _read(connection: Connection, layer: Layer, digest: bytes) -> _Book:
@@ -103,7 +103,8 @@ def _read(connection: Connection, layer: Layer, digest: bytes) -> _Book:
     return _Book(book, {rule.id: rule for rule in book.rules}, "")
 
 
-def _traced(given: Given, books: list[_Book], names: Names) -> TracedLine:
+def traced_line(given: Given, books: list[_Book], names: Names) -> TracedLine:
+    """Return what a peer got of an entry by one answer, under the rulebooks of that time."""
     decided, private = given.decided, given.private
     line = TracedLine(
         index=given.line,

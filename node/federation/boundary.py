@@ -31,6 +31,7 @@ STATUS: dict[type[errors.EnlaceError], grpc.StatusCode] = {
     errors.SchemaError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.RecordError: grpc.StatusCode.INVALID_ARGUMENT,
     errors.SecondOfficerError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.WorkflowError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.PolicyError: grpc.StatusCode.PERMISSION_DENIED,
     errors.RulebookError: grpc.StatusCode.INVALID_ARGUMENT,
     errors.ApprovalError: grpc.StatusCode.FAILED_PRECONDITION,

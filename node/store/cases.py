@@ -64,7 +64,7 @@ class Cases:
             connection.execute(insert(cases), [self._row(each, 1, now_us) for each in stored])
 
     def _row(self, stored: Case, revision: int, now_us: int) -> dict[str, object]:
-        sealed = self.vault.seal(stored.case_id, _context(stored.case_id, revision), stored.SerializeToString())
+        sealed = self.vault.seal(stored.case_id, case_context(stored.case_id, revision), stored.SerializeToString())
         return {
             "case_id": stored.case_id,
             "revision": revision,
@@ -96,7 +96,7 @@ class Cases:
         return [self._opened(row.case_id, row.revision, row.sealed) for row in rows]
 
     def _opened(self, case_id: bytes, revision: int, sealed: bytes) -> Case:
-        return Case.FromString(self.vault.open(case_id, _context(case_id, revision), sealed))
+        return Case.FromString(self.vault.open(case_id, case_context(case_id, revision), sealed))
 
 
 def _completed(case: Case, now_us: int) -> Case:
@@ -111,5 +111,6 @@ def _completed(case: Case, now_us: int) -> Case:
     return stored
 
 
-def _context(case_id: bytes, revision: int) -> bytes:
+def case_context(case_id: bytes, revision: int) -> bytes:
+    """Return what a revision is sealed for: its own place, and no other."""
     return b"enlace/v1/case\0" + case_id + revision.to_bytes(8, "big")

@@ -23,6 +23,7 @@ from node.store.columns import as_bytes
 from node.store.disclosures import Shown
 from node.store.entry_rows import EntryState
 from node.store.safeguard_tables import freezes
+from node.store.subject_tables import erasures
 from node.store.tables import entries as entries_table
 from node.store.vault import Vault
 from node.wire.entry_pb2 import Entry
@@ -36,12 +37,13 @@ log = structlog.get_logger()
 
 
 class Mark(NamedTuple):
-    """Differs as soon as a view was frozen or decided on, or a frozen entry taken back."""
+    """Differs as soon as a view was frozen, decided on or sealed anew, or a frozen entry taken back."""
 
     views: int
     recalled: int
     made_us: int
     decided_us: int
+    moved_us: int
 
 
 def read_mark(connection: Connection) -> Mark:
@@ -54,6 +56,8 @@ MARK: Final = select(
     func.count(case((entries_table.c.state != EntryState.ACTIVE.value, 1))),
     func.coalesce(func.max(freezes.c.made_us), 0),
     func.coalesce(func.max(freezes.c.decided_us), 0),
+    # An erasure moves the case, whose views are sealed anew.
+    func.coalesce(select(func.max(erasures.c.decided_us)).scalar_subquery(), 0),
 ).select_from(freezes.join(entries_table, entries_table.c.entry_id == freezes.c.entry_id))
 """The statement for it: one row."""
 

@@ -38,7 +38,7 @@ _VIEWS: Final = (
     )
 )
 
-NOTHING: Final = Mark(0, 0, 0, 0)
+NOTHING: Final = Mark(0, 0, 0, 0, 0)
 
 
 class _View(NamedTuple):

@@ -29,5 +29,5 @@ erasures = Table(
     Column("proposed_us", BigInteger, nullable=False),
     Column("decided_by", PSEUDONYM),
     Column("decided_us", BigInteger),
-    Column("sealed", LargeBinary, nullable=False),  # Erasure, under a key of its own
+    Column("sealed", LargeBinary, nullable=False),  # EntryErasure, under a key of its own
 )

@@ -164,9 +164,14 @@ class Targets:
     def __init__(self, selectors: Iterable[Selector], key: LookupKey, region: str) -> None:
         """Take the selectors; a year of birth only tells apart where the query names one too."""
         self._key = key
+        self._region = region
         self._years: dict[bytes, set[int]] = {}
+        self.add(selectors)
+
+    def add(self, selectors: Iterable[Selector]) -> None:
+        """Take more of the person's selectors."""
         for selector in selectors:
-            for token in self._tokens(selector, region):
+            for token in self._tokens(selector, self._region):
                 self._years.setdefault(token, set()).add(selector.birth_year)
 
     def matched(self, query: Query, region: str) -> list[Selector]:

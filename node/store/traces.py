@@ -1,6 +1,6 @@
 """Who got an entry, from the ledger's lines alone: an index of them could be edited, and they can't."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, select
@@ -43,8 +43,8 @@ class Traced(NamedTuple):
     unreadable: Sequence[int]
 
 
-def trace(connection: Connection, vault: Vault, entry_id: bytes, start: int, stop: int) -> Traced:
-    """Look for an entry in the answers among the ledger lines from `start` to before `stop`.
+def trace(connection: Connection, vault: Vault, entry_ids: Collection[bytes], start: int, stop: int) -> Traced:
+    """Look for entries in the answers among the ledger lines from `start` to before `stop`.
 
     One line that was damaged does not hide the others: it is among the unreadable.
     """
@@ -74,6 +74,6 @@ def trace(connection: Connection, vault: Vault, entry_id: bytes, start: int, sto
         given += (
             Given(row.idx, leaf.logged_us, shared, private, each)
             for each in entries
-            if each.entry_id == entry_id and each.outcome in SHOWN
+            if each.entry_id in entry_ids and each.outcome in SHOWN
         )
     return Traced(given, answers, unreadable)

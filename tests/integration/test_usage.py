@@ -57,5 +57,5 @@ def test_single_lines_come_in_order(written: Connection, vault: Vault) -> None:
 
 
 def test_a_trace_looks_at_answers_alone(written: Connection, vault: Vault) -> None:
-    traced = trace(written, vault, secrets.token_bytes(16), 0, 100)
+    traced = trace(written, vault, {secrets.token_bytes(16)}, 0, 100)
     assert (list(traced.given), traced.answers, list(traced.unreadable)) == ([], 3, [1])
