@@ -38,9 +38,13 @@ PACED = "/bench.Bench/Paced"
 
 @dataclass(frozen=True)
 class Measured:
-    """One load: server CPU by request in µs, the median time in ms, requests a second, mean size of an answer."""
+    """One load: server CPU by request in µs, the median time in ms, requests a second, mean size of an answer.
+
+    Of the CPU, the ledger took `ledger_us` (`tests.bench.share`).
+    """
 
     cpu_us: float
+    ledger_us: float
     median_ms: float
     per_second: float
     answer_bytes: int
@@ -126,7 +130,7 @@ class Server:
         return figures
 
     def figures(self) -> dict[str, float]:
-        """Return CPU seconds and resident bytes of the server so far."""
+        """Return CPU seconds of the server so far, and of the ledger in it, and resident bytes."""
         assert self.process.stdin is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
@@ -158,6 +162,7 @@ class Server:
         report = json.loads(done.stdout)
         return Measured(
             cpu_us=(after["cpu"] - before["cpu"]) / len(requests) * 1e6,
+            ledger_us=(after["ledger"] - before["ledger"]) / len(requests) * 1e6,
             median_ms=statistics.median(report["taken"]) * 1e3,
             per_second=len(requests) / taken,
             answer_bytes=report["answer_bytes"],

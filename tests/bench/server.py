@@ -1,7 +1,7 @@
 """The measured process: one country's node, and a bare mutual-TLS echo beside it, so that both share all else.
 
 Reads lines from standard input and answers each with the CPU time that this process has used so far, in seconds, and
-its resident memory in bytes.
+its resident memory in bytes, and of the CPU time what the ledger took.
 """
 
 import os
@@ -22,11 +22,13 @@ import uvloop
 from node.cli.serving import running
 from node.config import load_config
 from node.logs import configure_logs
+from tests.bench.share import Share
 
 
 async def serve(config_path: Path, echo_address: str) -> None:
     """Serve both until standard input ends."""
-    config = load_config(config_path)
+    config, ledger = load_config(config_path), Share()
+    ledger.install()
     async with running(config) as parts:
         reply = b""
 
@@ -60,7 +62,7 @@ async def serve(config_path: Path, echo_address: str) -> None:
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
         print(json.dumps({"ready": True}), flush=True)
         while await reader.readline():
-            figures = {"cpu": time.process_time(), "memory": process.memory_info().rss}
+            figures = {"cpu": time.process_time(), "memory": process.memory_info().rss, "ledger": ledger.seconds}
             print(json.dumps(figures), flush=True)
         await server.stop(None)
 
