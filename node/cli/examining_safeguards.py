@@ -9,13 +9,15 @@ from sqlalchemy import Connection
 from node.cli.examining import Finding, own_focal_keys
 from node.cli.output import time_text
 from node.config import Config
-from node.store import determinations, emergencies, freezes
+from node.store import determinations, emergencies, freezes, petitions
 from node.store.database import Database
 from node.store.mail_listing import queues
 
 MAIL_YELLOW_US: Final = 3_600_000_000
 """How long mail may wait until it shows; the longest pause between two attempts is as long."""
 MAIL_RED_US: Final = 24 * MAIL_YELLOW_US
+PETITION_YELLOW_US: Final = 5 * MAIL_RED_US
+"""How long before the date of the law a person's request shows."""
 
 
 def examine_safeguards(config: Config, now_us: int) -> Iterator[Finding]:
@@ -24,6 +26,7 @@ def examine_safeguards(config: Config, now_us: int) -> Iterator[Finding]:
         yield _determinations(connection, now_us)
         yield _freezes(connection, now_us)
         yield from _emergencies(connection, config, now_us)
+        yield _petitions(connection, now_us)
         yield from _mail(connection, now_us)
 
 
@@ -36,6 +39,17 @@ def _determinations(connection: Connection, now_us: int) -> Finding:
     if overdue:
         return Finding(what, "red", f"{overdue} of {len(waiting)} entries are overdue: {do}")
     return Finding(what, "yellow", f"{len(waiting)} entries wait until {time_text(waiting[0].due_us)}: {do}")
+
+
+def _petitions(connection: Connection, now_us: int) -> Finding:
+    what, dates = "persons' requests", petitions.due(connection)
+    if not dates:
+        return Finding(what, "green", "none waits for an answer")
+    do = "answer them, `enlace ledger subject list`"
+    if overdue := sum(due_us <= now_us for due_us in dates):
+        return Finding(what, "red", f"{overdue} of {len(dates)} are past the date of the law: {do}")
+    soon = dates[0] - now_us < PETITION_YELLOW_US
+    return Finding(what, "yellow" if soon else "green", f"{len(dates)} wait until {time_text(dates[0])}: {do}")
 
 
 def _freezes(connection: Connection, now_us: int) -> Finding:
