@@ -4,6 +4,7 @@ contract. What changes something commits with a line of its own; the few methods
 
 import hashlib
 import importlib
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +19,17 @@ from google.protobuf.message_factory import GetMessageClass
 from sqlalchemy import create_engine
 
 from node.store.findings import raise_finding
-from node.wire import audit_pb2, bundle_pb2, desk_pb2, explaining_pb2, reconcile_pb2, rulebook_pb2, safeguard_pb2
+from node.wire import (
+    audit_pb2,
+    bundle_pb2,
+    desk_pb2,
+    explaining_pb2,
+    fence_pb2,
+    reconcile_pb2,
+    rulebook_pb2,
+    safeguard_pb2,
+    subject_pb2,
+)
 from node.wire.codes_pb2 import CRIME_TRAFFICKING, UNIT_TYPE_POLICE_INTELLIGENCE
 from node.wire.desk_pb2 import OFFICER_ROLE_UNIT
 from node.wire.entry_pb2 import Entry
@@ -27,12 +38,14 @@ from node.wire.reconcile_pb2 import FINDING_STATE_CLOSED, FINDING_STATE_OPEN, Re
 from tests.desk.support import Desks, call
 from tests.federation.support import altered, case_record, private_of, telephone
 from tests.peer_simulator import telephone_query
-from tests.world import FOCAL, Place, now_us
+from tests.world import DAY_US, FOCAL, Place, now_us
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 WIRE = Path(__file__).parents[2] / "node" / "wire"
-SERVICES = {"enlace.v1.Desk"}
+SERVICES = {"enlace.v1.Desk", "enlace.v1.Subjects"}
+TO_PEERS = {"enlace.v1.Exchange"}  # what peers call: each message is in both ledgers anyway
+ROLES = ("analyst", "supervisor", "focal", "auditor", "administrator")
 RULEBOOK = Path(__file__).parents[2] / "node" / "policy" / "rulebooks" / "mx.yaml"
 
 
@@ -49,6 +62,7 @@ class Known(NamedTuple):
     seed: bytes
     bound: int
     revealed: int
+    petition: bytes
 
 
 Row = tuple[str, Callable[[Known], Message]]
@@ -90,7 +104,19 @@ READINGS: Mapping[str, Row] = {
     ),
     "Desk.GetSample": ("auditor", lambda known: audit_pb2.GetSampleRequest(revealed=known.revealed)),
     "Desk.ListFindings": of("auditor", reconcile_pb2.ListFindingsRequest()),
+    "Desk.GetFence": of("auditor", fence_pb2.GetFenceRequest()),
     "Desk.ListOfficers": of("administrator", desk_pb2.ListOfficersRequest()),
+    "Subjects.ListPetitions": of("auditor", subject_pb2.ListPetitionsRequest()),
+    "Subjects.GetPetition": (
+        "focal",
+        lambda known: subject_pb2.GetPetitionRequest(petition_id=known.petition),
+    ),
+    "Subjects.ReportPetition": (
+        "focal",
+        lambda known: subject_pb2.ReportPetitionRequest(petition_id=known.petition),
+    ),
+    "Subjects.PlanNotices": ("focal", lambda known: subject_pb2.PlanNoticesRequest(petition_id=known.petition)),
+    "Subjects.ListEntryErasures": of("focal", subject_pb2.ListEntryErasuresRequest()),
 }
 
 # What changes something, or asks peers, by the kind of line with which it commits.
@@ -118,6 +144,14 @@ CHANGES: Mapping[str, str] = {
     "Desk.SuspendOfficer": "ENROLMENT",
     "Desk.ImportDirectory": "DIRECTORY",
     "Desk.StoreRevocations": "REVOCATIONS",
+    "Desk.ProposeFence": "FENCED",
+    "Desk.OpenEpoch": "FENCED",
+    "Subjects.RegisterPetition": "RECORD",
+    "Subjects.StepPetition": "RECORD",
+    "Subjects.MarkItem": "RECORD",
+    "Subjects.DecideOrigin": "RECORD",
+    "Subjects.EraseEntry": "DELETED",
+    "Subjects.DecideEntryErasure": "WEAKENING",
 }
 
 # Those of them that need nobody's signature are called here; the others' tests look for their lines.
@@ -146,19 +180,22 @@ WITHOUT: Mapping[str, str] = {
 }
 
 
-def methods() -> dict[str, MethodDescriptor]:
-    """Every method of the contract that officers call."""
+def methods(*, tabled: bool = True) -> dict[str, MethodDescriptor]:
+    """Every method of the contract that officers call: those of the services of these tables, or all others."""
     found: dict[str, MethodDescriptor] = {}
     for module in sorted(WIRE.glob("*_pb2.py")):
         file = importlib.import_module(f"node.wire.{module.stem}").DESCRIPTOR
         for service in file.services_by_name.values():
-            if service.full_name in SERVICES:
+            if service.full_name not in TO_PEERS and (service.full_name in SERVICES) == tabled:
                 found |= {f"{service.name}.{method.name}": method for method in service.methods}
     return found
 
 
+OTHERS = [name for name in methods(tabled=False) if re.search(r"\.(?:List|Get|Find|Report|Export|Show)", name)]
+
+
 async def called(place: Place, officer: str, name: str, request: Message) -> list[Message]:
-    method = methods()[name]
+    method = {**methods(), **methods(tabled=False)}[name]
     path = f"/{method.containing_service.full_name}/{method.name}"
     answers: Any = GetMessageClass(method.output_type)
     kinds = {(False, False): "unary_unary", (False, True): "unary_stream", (True, True): "stream_stream"}
@@ -180,7 +217,14 @@ async def known(desks: Desks) -> Known:
     digests = [audit_pb2.CommitSampleRequest(lines=1, seed_sha256=hashlib.sha256(seed).digest()) for _ in range(2)]
     bound = [(await auditor.CommitSample(each)).index for each in digests]
     drawn = await auditor.RevealSample(audit_pb2.RevealSampleRequest(index=bound[0], seed=seed))
-    return Known(case.case_id, put.entry.entry_id, proposed.rulebook.sha256, seed, bound[1], drawn.sample.revealed)
+    digest, revealed = proposed.rulebook.sha256, drawn.sample.revealed
+    registration = subject_pb2.RegisterPetitionRequest(
+        number="HD-1", kind=subject_pb2.PETITION_KIND_ACCESS, due_us=now_us() + DAY_US, entry_ids=[put.entry.entry_id]
+    )
+    (made,) = await called(desks.world["MX"], "focal", "Subjects.RegisterPetition", registration)
+    assert isinstance(made, subject_pb2.RegisterPetitionResponse)
+    petition = made.petition.petition_id
+    return Known(case.case_id, put.entry.entry_id, digest, seed, bound[1], revealed, petition)
 
 
 async def test_every_method_of_the_contract_is_in_one_of_the_tables() -> None:
@@ -195,8 +239,8 @@ async def test_who_reads_is_a_line_before_anything_is_shown(desks: Desks, known:
     (officer, request), book = READINGS[name], desks.book("MX")
     before = book.size
     await called(desks.world["MX"], officer, name, request(known))
-    (line,) = [each for each in book.lines(before) if each.shared.kind == LeafKind.LEAF_KIND_READ]
-    private = private_of(line)
+    first, *_ = [each for each in book.lines(before) if each.shared.kind == LeafKind.LEAF_KIND_READ]
+    private = private_of(first)
     assert (private.officer, private.unit) == (officer, "UNIT-1")
     assert private.reason
 
@@ -209,6 +253,20 @@ async def test_what_changes_something_is_a_line_of_its_kind(desks: Desks, name: 
     kinds = {LeafKind.Name(line.shared.kind).removeprefix("LEAF_KIND_"): line for line in book.lines(before)}
     assert CHANGES[name] in kinds
     assert private_of(kinds[CHANGES[name]]).officer == officer
+
+
+@pytest.mark.parametrize("name", OTHERS)
+async def test_whatever_another_service_shows_is_a_line_first(desks: Desks, name: str) -> None:
+    request = GetMessageClass(methods(tabled=False)[name].input_type)()
+    book = desks.book("MX")
+    for role in ROLES:
+        before = book.size
+        try:
+            await called(desks.world["MX"], role, name, request)
+        except grpc.aio.AioRpcError:  # whoever is refused sees nothing
+            continue
+        reads = [line for line in book.lines(before) if line.shared.kind == LeafKind.LEAF_KIND_READ]
+        assert [private_of(line).officer for line in reads] == [role], role
 
 
 async def test_what_can_not_be_read_shows_nothing_and_an_entry_that_is_written_is_a_record(
