@@ -237,6 +237,12 @@ class LedgerBrokenError(LedgerError):
     """A line of the ledger is damaged, missing, reordered or surplus; the text names the line."""
 
 
+class FencedError(EnlaceError):
+    """Witnesses have seen lines that this ledger has lost: until an epoch confesses it, nothing leaves."""
+
+    public = "this node does not answer at the moment"
+
+
 # --- store -----------------------------------------------------------------------------------------------------------
 
 

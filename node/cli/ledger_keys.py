@@ -15,6 +15,7 @@ from node.identity.directory import TrustedDirectory
 from node.identity.keys import verify_signature
 from node.ledger.bundle import Keys, StatementVerifier
 from node.ledger.checkpoint import SignedCheckpoint, origin_of
+from node.ledger.epoch import split_origin
 from node.ledger.note import COSIGNATURE_V1, ED25519, VerifierKey
 from node.wire.directory_pb2 import Directory, NodeKey, SignedDirectory
 from node.wire.envelope_pb2 import Statement
@@ -65,7 +66,7 @@ def keys_of(directories: Sequence[TrustedDirectory]) -> Keys:
 
 def cosigners(signed: SignedCheckpoint) -> list[str]:
     """Return the witnesses that cosigned; those of the ledger's own country don't count."""
-    own = signed.checkpoint.origin.rpartition("/")[0] + "/"
+    own = split_origin(signed.checkpoint.origin)[0].rpartition("/")[0] + "/"
     return [each.key.name for each in signed.cosignatures if not each.key.name.startswith(own)]
 
 

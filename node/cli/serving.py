@@ -23,6 +23,7 @@ from node.desk.auditing import Auditing
 from node.desk.determinations import Determinations
 from node.desk.emergencies import Emergencies as EmergencyDesk
 from node.desk.explaining import Explaining
+from node.desk.fences import Fences
 from node.desk.freezes import Freezes
 from node.desk.importing import Importing
 from node.desk.institution import InstitutionServicer
@@ -44,13 +45,17 @@ from node.federation.acknowledging import Acknowledging
 from node.federation.answering import Answering
 from node.federation.asking import Asking
 from node.federation.channels import Channels
+from node.federation.comparing import Comparing
 from node.federation.copying import Copying
+from node.federation.cosigning import Cosigning
 from node.federation.determining import Determining
 from node.federation.distribution import Distribution
 from node.federation.emergencies import Emergencies
 from node.federation.enacting import Enacting, schedules
 from node.federation.envelope import Signer
 from node.federation.erasing import Erasing
+from node.federation.evidence import Evidence
+from node.federation.fencing import Fencing
 from node.federation.finding import Finding
 from node.federation.freezing import Freezing
 from node.federation.holding import Holding
@@ -111,6 +116,7 @@ async def running(config: Config) -> AsyncIterator[Parts]:
         await parts.database.read(parts.freezing.frozen.load)
         await parts.emergencies.follow()
         await parts.reciprocating.resume()
+        await parts.witnessing.fencing.recall()
         stack.enter_context(serving_metrics(parts))  # before the others start: what started has to be stopped in order
         await to_peers.start()
         await to_desk.start()
@@ -149,7 +155,10 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
     holding = Holding(database, vault, writer)
     answering = Answering(standing, finding, vault, writer, holding, now_us, window_us)
     reconciling = Reconciling(standing, channels, database, writer, now_us, window_us)
-    witnessing = Witnessing(standing, channels, database, writer, now_us)
+    evidence = Evidence(standing, channels, database, writer, now_us)
+    fencing = Fencing(standing, channels, database, writer, evidence, now_us)
+    comparing = Comparing(standing, channels, database, writer, evidence, fencing, now_us)
+    witnessing = Witnessing(standing, database, writer, evidence, fencing, comparing, now_us)
     receipts = Receipts(standing, channels, database, writer, now_us)
     correspondence = composed_correspondence(
         standing, database, vault, writer, channels, answering.ticks, now_us, window_us
@@ -163,7 +172,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         acknowledging=acknowledging,
         distribution=distribution,
         reconciling=reconciling,
-        witnessing=witnessing,
+        cosigning=Cosigning(standing, database, writer, evidence, now_us),
         receipts=receipts,
         intake=correspondence.intake,
     )
@@ -196,6 +205,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         determinations=Determinations(standing, writer, determining, now_us),
         freezes=Freezes(standing, database, writer, frozen, vault, now_us),
         emergencies=EmergencyDesk(standing, database, writer, emergencies, now_us),
+        fences=Fences(fencing, witnessing, database, writer, now_us),
     )
     copying = Copying(standing, database, writer, now_us)
     own_roots = pem_of(roots)
@@ -215,9 +225,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         witnessing=witnessing,
         receipts=receipts,
         desk=desk,
-        institution=InstitutionServicer(
-            officers, copying, Erasing(standing, database, vault, writer, copying, now_us)
-        ),
+        institution=InstitutionServicer(officers, copying, Erasing(standing, database, vault, writer, copying, now_us)),
         correspondence=correspondence,
         correspondence_desk=correspondence.servicer(officers),
         subjects=composed_subjects(officers, freezing, now_us),

@@ -3,12 +3,14 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from node import errors
 from node.desk.administration import Administration
 from node.desk.approving import Approving
 from node.desk.auditing import Auditing
 from node.desk.determinations import Determinations
 from node.desk.emergencies import Emergencies
 from node.desk.explaining import Explaining
+from node.desk.fences import Fences
 from node.desk.freezes import Freezes
 from node.desk.importing import Importing
 from node.desk.officers import Officers
@@ -20,19 +22,17 @@ from node.desk.sampling import Sampling
 from node.desk.searching import Searching
 from node.desk.statistics import Statistics
 from node.desk.tracing import Tracing
-from node.errors import (
-    ApprovalError,
-    DirectoryError,
-    MalformedError,
-    NotFoundError,
-    NotPairedError,
-    RecordError,
-    RulebookError,
-    UnansweredError,
-    UsageError,
-)
 from node.federation.boundary import Context
-from node.wire import audit_pb2, bundle_pb2, desk_pb2, explaining_pb2, reconcile_pb2, rulebook_pb2, safeguard_pb2
+from node.wire import (
+    audit_pb2,
+    bundle_pb2,
+    desk_pb2,
+    explaining_pb2,
+    fence_pb2,
+    reconcile_pb2,
+    rulebook_pb2,
+    safeguard_pb2,
+)
 from node.wire.desk_pb2 import OfficerRole
 from node.wire.desk_pb2_grpc import DeskServicer as GeneratedServicer
 
@@ -43,15 +43,16 @@ AUDITOR = OfficerRole.OFFICER_ROLE_AUDITOR
 ADMINISTRATOR = OfficerRole.OFFICER_ROLE_ADMINISTRATOR
 # What an officer can mend, and is told in full: these texts name fields, peers and what to do, never a record's value.
 IN_FULL = (
-    UsageError,
-    NotFoundError,
-    RecordError,
-    MalformedError,
-    NotPairedError,
-    DirectoryError,
-    UnansweredError,
-    RulebookError,
-    ApprovalError,
+    errors.UsageError,
+    errors.NotFoundError,
+    errors.RecordError,
+    errors.MalformedError,
+    errors.NotPairedError,
+    errors.DirectoryError,
+    errors.FencedError,
+    errors.UnansweredError,
+    errors.RulebookError,
+    errors.ApprovalError,
 )
 ANYBODY = (UNIT, SUPERVISOR, FOCAL_POINT, AUDITOR, ADMINISTRATOR)
 
@@ -77,6 +78,7 @@ class DeskServicer(GeneratedServicer):
     determinations: Determinations
     freezes: Freezes
     emergencies: Emergencies
+    fences: Fences
 
     # --- units ---
 
@@ -340,6 +342,21 @@ class DeskServicer(GeneratedServicer):
     ) -> reconcile_pb2.DecideFindingResponse:
         officer = await self.officers.officer(context, AUDITOR)
         return reconcile_pb2.DecideFindingResponse(finding=await self.reconciliation.decide(request, officer))
+
+    async def GetFence(self, request: fence_pb2.GetFenceRequest, context: Context) -> fence_pb2.GetFenceResponse:
+        del request
+        officer = await self.officers.officer(context, ADMINISTRATOR, FOCAL_POINT, AUDITOR)
+        return await self.fences.get_fence(officer)
+
+    async def ProposeFence(
+        self, request: fence_pb2.ProposeFenceRequest, context: Context
+    ) -> fence_pb2.ProposeFenceResponse:
+        officer = await self.officers.officer(context, ADMINISTRATOR)
+        return await self.fences.propose(request, officer)
+
+    async def OpenEpoch(self, request: fence_pb2.OpenEpochRequest, context: Context) -> fence_pb2.OpenEpochResponse:
+        officer = await self.officers.officer(context, FOCAL_POINT, AUDITOR)
+        return await self.fences.open_epoch(request, officer)
 
     # --- administrators ---
 

@@ -46,8 +46,10 @@ class Acknowledging:
 
         Raises:
             NotFoundError: there is no such query from this peer.
+            FencedError: lines of the ledger are lost.
             UnansweredError: the peer can't be reached; the line of the attempt stays, and it can be sent again.
         """
+        self.standing.verify_not_fenced()
         now_us, exchange_id = self.clock(), secrets.token_bytes(16)
         private.subject = query_id
         acknowledgement = Acknowledgement(exchange_id=query_id, officer=private.officer, telephone=telephone)

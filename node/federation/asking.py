@@ -16,7 +16,7 @@ import structlog
 from google.protobuf.message import DecodeError
 from sqlalchemy import Connection
 
-from node.errors import DeniedError, EnlaceError, LedgerError, MalformedError, UnansweredError
+from node.errors import DeniedError, EnlaceError, FencedError, LedgerError, MalformedError, UnansweredError
 from node.federation import metrics
 from node.federation.channels import QUERY, Channels
 from node.federation.envelope import Opened, Sealed, new_salt, open_envelope, seal
@@ -108,6 +108,7 @@ class Asking:
 
     async def _refused(self, query: Query, peer: str, now_us: int) -> SearchResponse | None:
         try:
+            self.standing.verify_not_fenced()
             self.standing.trust.directory.verify_in_force(now_us)
             self.standing.trust.verify_paired(peer)
             decide_outbound(
@@ -261,4 +262,4 @@ class Asking:
 
 
 def _sentence(error: EnlaceError) -> str:
-    return str(error) if isinstance(error, DeniedError | NoAnswerError) else error.public
+    return str(error) if isinstance(error, DeniedError | NoAnswerError | FencedError) else error.public

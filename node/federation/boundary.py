@@ -36,6 +36,7 @@ STATUS: dict[type[errors.EnlaceError], grpc.StatusCode] = {
     errors.RulebookError: grpc.StatusCode.INVALID_ARGUMENT,
     errors.ApprovalError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.LedgerError: grpc.StatusCode.UNAVAILABLE,
+    errors.FencedError: grpc.StatusCode.UNAVAILABLE,
     errors.StoreError: grpc.StatusCode.UNAVAILABLE,
     errors.KeyErasedError: grpc.StatusCode.NOT_FOUND,
     errors.UnansweredError: grpc.StatusCode.UNAVAILABLE,

@@ -90,6 +90,12 @@ class Channels:
         stub: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self.channel(trust, country).unary_unary(method)
         return await stub(request, timeout=timeout_s)
 
+    def renew(self, country: str) -> None:
+        """Build a peer's channel anew when it is next called: one that failed waits before it tries again."""
+        held = self._open.pop(country, None)
+        if held is not None:
+            self._retired.append(held[1])
+
     async def close_retired(self) -> None:
         """Close channels that were replaced, once their calls have had time to end."""
         retired, self._retired = self._retired, []

@@ -1,5 +1,7 @@
 """Counters and gauges for Prometheus; their labels are countries and outcomes, never anything about a person."""
 
+from collections.abc import Mapping
+
 from prometheus_client import Counter, Gauge, Histogram
 
 ANSWERS = Counter("enlace_answers_total", "Queries of peers answered", ["peer"])
@@ -16,8 +18,8 @@ LEDGER_SIZE = Gauge("enlace_ledger_size", "Lines in the ledger")
 LEDGER_WITNESSED = Gauge(
     "enlace_ledger_witnessed_seconds", "When the newest checkpoint was signed that the quorum cosigned; 0: none"
 )
-LEDGER_ROLLED_BACK = Gauge("enlace_ledger_rolled_back", "1 where a witness has seen lines that the ledger lacks")
-SPLIT_VIEWS = Counter("enlace_split_views_total", "Ledgers found to have signed two histories", ["country"])
+LEDGER_FENCED = Gauge("enlace_ledger_fenced", "1 while lines are lost that no epoch of the ledger confesses")
+FINDINGS = Gauge("enlace_findings_open", "Findings that no auditor has closed", ["kind", "peer"])
 DIRECTORY_EXPIRES = Gauge("enlace_directory_expires_seconds", "When the directory in force ends, seconds since 1970")
 CERTIFICATE_EXPIRES = Gauge("enlace_certificate_expires_seconds", "When the node's certificate ends, likewise")
 RULEBOOK_IN_FORCE = Gauge("enlace_rulebook_in_force", "1 where a valid rulebook is in force", ["layer"])
@@ -35,3 +37,14 @@ MAIL_OLDEST = Gauge(
     "enlace_mail_oldest_seconds", "When the oldest of it was written, seconds since 1970; 0: none", ["peer"]
 )
 MAIL_DEAD = Gauge("enlace_mail_dead", "Mail that a peer refused, with what is blocked behind it", ["peer"])
+
+_told: set[tuple[str, str]] = set()
+
+
+def follow_findings(found: Mapping[tuple[str, str], int]) -> None:
+    """Tell how many findings are not closed, by kind and peer; those that were are told as none, and not for ever."""
+    for key in _told - found.keys():
+        FINDINGS.labels(*key).set(0)
+    for key, count in found.items():
+        FINDINGS.labels(*key).set(count)
+    _told.update(found)

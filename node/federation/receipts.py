@@ -21,7 +21,8 @@ from node.federation.signed_checkpoints import opened_of, quorum_of, witness_key
 from node.federation.standing import Standing
 from node.identity.certificates import Peer
 from node.identity.directory import TrustedDirectory
-from node.ledger.checkpoint import origin_of, parse_checkpoint
+from node.ledger.checkpoint import origin_of
+from node.ledger.epoch import note_checkpoint, split_origin
 from node.ledger.leaf import parse_leaf
 from node.ledger.rfc6962 import leaf_hash, verify_inclusion
 from node.store.database import Database
@@ -63,7 +64,7 @@ def verify_receipt(directory: TrustedDirectory, promise: Promise, response: GetI
         for key in witness_keys(directory, record.country)
     ]
     opened = opened_of(directory, promise.peer, response.checkpoint, witnesses)
-    if opened.checkpoint.origin != origin_of(directory.federation, promise.peer, promise.node):
+    if split_origin(opened.checkpoint.origin)[0] != origin_of(directory.federation, promise.peer, promise.node):
         raise ProofError("the checkpoint is of another ledger than the promise")
     countries = {signature.key.name.split("/")[1] for signature in opened.cosignatures}
     if len(countries) < quorum_of(directory):
@@ -165,7 +166,7 @@ def _included(connection: Connection, exchange_id: bytes, peer: str, quorum: int
         raise NotFoundError("there is no answer of this exchange")
     for each in own_checkpoints(connection, line.index + 1):
         if len(each.lines) >= quorum:
-            text = parse_checkpoint(each.note.rpartition(b"\n\n")[0] + b"\n")
+            text = note_checkpoint(each.note)
             leaf = connection.execute(
                 ledger_lines.select().with_only_columns(ledger_lines.c.leaf).where(ledger_lines.c.idx == line.index)
             ).scalar_one()

@@ -26,6 +26,7 @@ from node.federation import channels, metrics
 from node.federation.acknowledging import Acknowledging
 from node.federation.answering import Answering
 from node.federation.boundary import Context, guarded
+from node.federation.cosigning import Cosigning
 from node.federation.distribution import Distribution
 from node.federation.health import CHECK, Health
 from node.federation.lines import line_of, shared_of_event
@@ -34,7 +35,6 @@ from node.federation.patience import Patience
 from node.federation.receipts import Receipts
 from node.federation.reconciling import Reconciling
 from node.federation.standing import Standing
-from node.federation.witnessing import Witnessing
 from node.identity.certificates import Peer
 from node.store.writer import Writer
 from node.wire.ledger_pb2 import Direction, LeafKind, LeafPrivate
@@ -42,6 +42,18 @@ from node.wire.ledger_pb2 import Direction, LeafKind, LeafPrivate
 TLS13 = [b"TLSv1.3"]
 
 UseCase = Callable[[bytes, Peer], Awaitable[bytes]]
+
+# What a node does whose ledger has lost lines: it says what it has seen of others, and takes what keeps it up to date.
+WHILE_FENCED = frozenset(
+    {
+        channels.GET_HEADS,
+        channels.PUSH_SPLIT_VIEW,
+        channels.GET_INCLUSION,
+        channels.GET_DIRECTORY,
+        channels.PUSH_REVOCATIONS,
+        CHECK,
+    }
+)
 
 
 @dataclass(slots=True)
@@ -56,7 +68,7 @@ class ExchangeServicer:
     acknowledging: Acknowledging
     distribution: Distribution
     reconciling: Reconciling
-    witnessing: Witnessing
+    cosigning: Cosigning
     receipts: Receipts
     intake: Intake
     health: Health = field(default_factory=Health)
@@ -71,20 +83,22 @@ class ExchangeServicer:
             channels.ACKNOWLEDGE: self.acknowledging.receive,
             channels.RECONCILE: self.reconciling.answer,
             channels.DELIVER_MAIL: self.intake.receive,
-            channels.SUBMIT_CHECKPOINT: self.witnessing.submitted,
-            channels.GET_HEADS: self.witnessing.heads,
-            channels.GET_CONSISTENCY: self.witnessing.consistency,
-            channels.PUSH_SPLIT_VIEW: self.witnessing.split_view,
+            channels.SUBMIT_CHECKPOINT: self.cosigning.submitted,
+            channels.GET_HEADS: self.cosigning.heads,
+            channels.GET_CONSISTENCY: self.cosigning.consistency,
+            channels.PUSH_SPLIT_VIEW: self.cosigning.split_view,
             channels.GET_INCLUSION: self.receipts.inclusion,
             channels.GET_DIRECTORY: self.distribution.directory,
             channels.PUSH_REVOCATIONS: self.distribution.revocations,
         }
-        served = {path: self._served(case) for path, case in cases.items()}
+        served = {path: self._served(case, is_withheld=path not in WHILE_FENCED) for path, case in cases.items()}
         # A health check tells nothing of anybody, so none has a line in the ledger, refused or not.
-        served[CHECK] = self._served(self.health.check, is_logged=False)
+        served[CHECK] = self._served(self.health.check, is_logged=False, is_withheld=False)
         return tuple(_handler(path, guarded(serve, path)) for path, serve in served.items())
 
-    def _served(self, case: UseCase, *, is_logged: bool = True) -> Callable[[object, Context], Awaitable[bytes]]:
+    def _served(
+        self, case: UseCase, *, is_logged: bool = True, is_withheld: bool
+    ) -> Callable[[object, Context], Awaitable[bytes]]:
         async def serve(_: object, context: Context) -> bytes:
             try:
                 peer = self.standing.trust.identified(certificate_chain(context), self.clock())
@@ -95,15 +109,13 @@ class ExchangeServicer:
             patience = self._patience.setdefault(peer.country, Patience())
             self._under_way[peer.country] += 1
             try:
-                self.standing.trust.verify_standing(peer, self.clock())
-                if patience.is_over(time.monotonic()):
-                    raise OverloadedError(f"{peer.country} sends too much that is refused")
-                if self._under_way[peer.country] > self.calls_per_peer:
-                    raise OverloadedError(f"{peer.country} has more than {self.calls_per_peer} calls under way")
+                self._admit(peer, patience)
                 message = await context.read()
                 if not isinstance(message, bytes):
                     raise TooLargeError("the message is larger than the contract allows, or the call broke off")
                 data = message
+                if is_withheld:
+                    self.standing.verify_not_fenced()
                 return await case(data, peer)
             except LedgerError:
                 raise  # it could not be logged, so neither could its refusal
@@ -123,6 +135,13 @@ class ExchangeServicer:
                 self._under_way[peer.country] -= 1
 
         return serve
+
+    def _admit(self, peer: Peer, patience: Patience) -> None:
+        self.standing.trust.verify_standing(peer, self.clock())
+        if patience.is_over(time.monotonic()):
+            raise OverloadedError(f"{peer.country} sends too much that is refused")
+        if self._under_way[peer.country] > self.calls_per_peer:
+            raise OverloadedError(f"{peer.country} has more than {self.calls_per_peer} calls under way")
 
     async def _log_rejected(self, peer: Peer, data: bytes, error: EnlaceError, unlogged: int) -> None:
         now_us = self.clock()

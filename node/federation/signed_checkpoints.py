@@ -6,13 +6,15 @@ from contextlib import suppress
 from node.errors import NoteError
 from node.identity.directory import TrustedDirectory
 from node.ledger.checkpoint import SignedCheckpoint, open_checkpoint, origin_of
+from node.ledger.epoch import split_origin
 from node.ledger.note import COSIGNATURE_V1, ED25519, VerifierKey
 
 
 def log_keys(directory: TrustedDirectory, country: str, origin: str) -> Iterator[VerifierKey]:
-    """Yield the keys, of whatever time, that a directory names for a country's ledger of this name."""
+    """Yield the keys, of whatever time, that a directory names for a country's ledger of this origin, in any epoch."""
+    name, _ = split_origin(origin)
     for node in directory.member(country).nodes:
-        if origin_of(directory.federation, country, node.name) == origin:
+        if origin_of(directory.federation, country, node.name) == name:
             for key in node.signing_keys:
                 yield VerifierKey(origin, ED25519, key.public_key)
 
@@ -47,5 +49,6 @@ def opened_of(
 
 def country_of(note: bytes) -> str:
     """Return the country that a checkpoint names, if it does; whether it is its own is for `opened_of` to say."""
-    parts = note.split(b"\n", 1)[0].decode(errors="replace").split("/")
+    name, _ = split_origin(note.split(b"\n", 1)[0].decode(errors="replace"))
+    parts = name.split("/")
     return parts[1] if len(parts) == 3 else ""  # noqa: PLR2004 federation, country, node

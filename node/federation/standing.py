@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from node.errors import RulebookError
+from node.errors import FencedError, RulebookError
 from node.federation.envelope import Signer
 from node.federation.trust import Trust
 from node.identity.directory import TrustedDirectory
@@ -51,6 +51,7 @@ class Standing:
     schedules: Mapping[Layer, Schedule]  # of the country's own layers
     reciprocity: Mapping[str, str] = field(default_factory=dict)  # by peer, as of the day's snapshot
     emergencies: Mapping[str, int] = field(default_factory=dict)  # by peer, until when (UTC microseconds)
+    fenced: bool = False  # lines of the ledger are lost that nothing confesses: nothing leaves
     _floor: Rulebook | None = None
     _floor_withdrawn: str = ""  # why
     _spans: tuple[_Span, ...] = ()
@@ -158,6 +159,15 @@ class Standing:
         if schedule.fault or not begun:
             return schedule.fault or "the first one is yet to come into force"
         return begun[-1].fault or self._proof_fault(begun[-1]) or "its text can't be read here any more"
+
+    def verify_not_fenced(self) -> None:
+        """Check that the ledger is whole, as far as its witnesses know.
+
+        Raises:
+            FencedError: it has lost lines; nothing may leave.
+        """
+        if self.fenced:
+            raise FencedError("lines of the ledger are lost: nothing leaves until `enlace ledger fence` confesses it")
 
     def _span(self, now_us: int) -> _Span:
         for span in self._spans:

@@ -14,6 +14,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from node.errors import LedgerBrokenError, NoteError, ProofError
 from node.ledger.checkpoint import SignedCheckpoint, open_checkpoint
+from node.ledger.epoch import epoch_origin, split_origin
 from node.ledger.leaf import parse_leaf, parse_private, parse_shared, private_commitment
 from node.ledger.note import MICROSECONDS, Signature, VerifierKey, open_note
 from node.ledger.rfc6962 import leaf_hash, verify_inclusion
@@ -123,7 +124,7 @@ def open_checkpoint_of(
 
     Args:
         data: The signed note.
-        logs: Keys of one ledger, all of its name.
+        logs: Keys of one ledger, all of its name; the checkpoint may be of any of its epochs.
         witnesses: Keys that may cosign, with when they are valid.
 
     Raises:
@@ -131,6 +132,9 @@ def open_checkpoint_of(
     """
     if not logs:
         raise NoteError("no directory names a key of this ledger")
+    # What the text says only chooses among the names under which this ledger signs.
+    _, epoch = split_origin(data.split(b"\n", 1)[0].decode(errors="replace"))
+    logs = [VerifierKey(epoch_origin(each.name, epoch), each.kind, each.public_key) for each in logs]
     signed = [each.key for each in open_note(data, (*logs, *witnesses)).signatures if each.key in set(logs)]
     if not signed:
         raise NoteError(f"the checkpoint is not signed by {logs[0].name}")

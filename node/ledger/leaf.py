@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from node.errors import LedgerBrokenError, LedgerError, ProofError
-from node.wire.ledger_pb2 import Decisions, Leaf, LeafPrivate, LeafShared, Opening
+from node.wire.ledger_pb2 import LEAF_KIND_FENCED, Decisions, Leaf, LeafPrivate, LeafShared, Opening
 
 FORMAT: Final = 1
 PRIVATE_SIZE: Final = 512
@@ -159,6 +159,7 @@ def parse_shared(data: bytes) -> LeafShared:
         or len(shared.peer) not in (0, _COUNTRY_SIZE)
         or len(shared.body_sha256) not in (0, _HASH_SIZE)
         or counterpart not in ((False, 0, 0), (True, _KEY_ID_SIZE, _SIGNATURE_SIZE))
+        or bool(shared.fence) != (shared.kind == LEAF_KIND_FENCED)
     ):
         raise LedgerBrokenError("the shared part of a leaf has unknown fields or fields of a wrong length")
     return shared

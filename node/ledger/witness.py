@@ -12,6 +12,7 @@ from typing import Final
 
 from node.errors import MalformedError, ProofError
 from node.ledger.checkpoint import Checkpoint
+from node.ledger.epoch import Confession
 from node.ledger.rfc6962 import HASH_SIZE, verify_consistency
 
 MOST_HASHES: Final = 63
@@ -26,12 +27,14 @@ class Verdict(Enum):
         STALE: The ledger does not know what was seen, and is told (status 409 in C2SP).
         UNPROVED: The proof does not link it to what was seen (status 422).
         SPLIT: It has the size of what was seen and another root, so the ledger has signed two histories.
+        UNCONFESSED: It is of an epoch whose first line is silent on what was seen, or of one that had ended.
     """
 
     COSIGN = auto()
     STALE = auto()
     UNPROVED = auto()
     SPLIT = auto()
+    UNCONFESSED = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,33 @@ def judge(seen: Checkpoint | None, shown: Checkpoint, old_size: int, proof: Sequ
     return Verdict.COSIGN
 
 
+def judge_restored(
+    seen: Checkpoint | None,
+    confession: Confession,
+    shown: Checkpoint,
+    old_size: int,
+    proof: Sequence[bytes],
+) -> Verdict:
+    """Decide on the first checkpoint that is shown of a later epoch, whose first line was verified.
+
+    Args:
+        seen: The last one of the latest earlier epoch that was seen; None where none was.
+        confession: What the first line says.
+        shown: The one to be cosigned.
+        old_size: Of the earlier checkpoint that the proof starts from; 0 with no proof where it was lost.
+        proof: Consistency proof, 32 bytes each.
+
+    Raises:
+        MalformedError: as `judge`.
+    """
+    if seen is None or seen in confession.heads or seen.size == 0:
+        return Verdict.COSIGN
+    # What it does not confess as lost must still be there: nobody restores away what a witness can't be told of.
+    before = Checkpoint(shown.origin, seen.size, seen.root)
+    verdict = judge(before, shown, old_size, proof)
+    return Verdict.UNCONFESSED if verdict in (Verdict.SPLIT, Verdict.UNPROVED) else verdict
+
+
 def is_split(one: Checkpoint, other: Checkpoint) -> bool:
     """Tell whether two checkpoints prove by themselves that their ledger signed two histories."""
     return one.origin == other.origin and one.size == other.size and one.root != other.root
@@ -82,5 +112,5 @@ def is_split(one: Checkpoint, other: Checkpoint) -> bool:
 
 def split_digest(one: Checkpoint, other: Checkpoint) -> bytes:
     """Name two histories of one ledger, whoever found them and in whatever order: 32 bytes."""
-    states = sorted(each.size.to_bytes(8, "big") + each.root for each in (one, other))
-    return sha256(one.origin.encode() + b"\x00" + b"".join(states)).digest()
+    states = (each.origin.encode() + b"\x00" + each.size.to_bytes(8, "big") + each.root for each in (one, other))
+    return sha256(b"".join(sorted(states))).digest()

@@ -52,9 +52,11 @@ def keep_split_view(connection: Connection, country: str, one: Seen, other: Seen
         )
     )
     sizes = f"{first.checkpoint.size} and {second.checkpoint.size} lines"
+    # Of two epochs, the first line of the later one should have named the checkpoint of the earlier one.
+    silent = "UNLINKED_HISTORY" if first.checkpoint.origin == second.checkpoint.origin else "UNCONFESSED_LOSS"
     raise_finding(
         connection,
-        kind="SPLIT_VIEW" if proved else "UNLINKED_HISTORY",
+        kind="SPLIT_VIEW" if proved else silent,
         peer=country,
         exchange_id=digest,
         detail=f"{first.checkpoint.origin} signed checkpoints of {sizes} that are not of one history",

@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    func,
     insert,
     select,
     update,
@@ -109,6 +110,13 @@ def list_findings(
     query = query.where(held.peer == peer) if peer else query
     query = query.where(held.state == state) if state else query
     return [_finding(row) for row in connection.execute(query.limit(limit))]
+
+
+def count_open(connection: Connection) -> dict[tuple[str, str], int]:
+    """Count the findings that are not closed, by kind and peer."""
+    held = findings.c
+    query = select(held.kind, held.peer, func.count()).where(held.state != FINDING_STATE_CLOSED)
+    return {(kind, peer): count for kind, peer, count in connection.execute(query.group_by(held.kind, held.peer))}
 
 
 def get_finding(connection: Connection, finding_id: bytes) -> Finding:

@@ -147,7 +147,7 @@ def test_doctor_names_a_ledger_with_two_histories(tmp_path: Path) -> None:
         async with running(world["MX"].config) as mx, running(world["US"].config):
             await submit(world, 6, 0, ONE, to="MX")
             await submit(world, 6, 0, OTHER, to="US")
-            await mx.witnessing.compare()
+            await mx.witnessing.comparing.compare()
 
     asyncio.run(attack())
     for code in ("MX", "US"):

@@ -163,7 +163,7 @@ async def test_a_history_for_each_peer_is_found_when_they_compare(fresh: World) 
     async with running(fresh["MX"].config) as mx, running(fresh["US"].config) as us:
         assert (await submit(fresh, 6, 0, ONE, to="MX")).cosignature
         assert (await submit(fresh, 6, 0, OTHER, to="US")).cosignature
-        await mx.witnessing.compare()
+        await mx.witnessing.comparing.compare()
         for parts in (mx, us):
             (view,) = await parts.database.read(list_split_views)
             assert view.proved

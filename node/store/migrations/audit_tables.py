@@ -77,3 +77,45 @@ def witnesses() -> None:
     )
     op.create_index("ix_promises_line", "promises", ["line"])
     op.create_index("ix_promises_state", "promises", ["state", "asked_us"])
+    op.create_table(
+        "unlinked",
+        sa.Column("origin", sa.String(255), nullable=False),
+        sa.Column("since_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("origin", name="pk_unlinked"),
+    )
+    _epochs()
+
+
+def _epochs() -> None:
+    op.create_table(
+        "lost_heads",
+        sa.Column("origin", sa.String(255), nullable=False),
+        sa.Column("size", _INDEX, autoincrement=False, nullable=False),
+        sa.Column("root", sa.LargeBinary(), nullable=False),
+        sa.Column("witness", sa.String(2), nullable=False),
+        sa.Column("note", sa.LargeBinary(), nullable=False),
+        sa.Column("kept", sa.BigInteger(), nullable=False),
+        sa.Column("told_us", sa.BigInteger(), nullable=False),
+        sa.Column("epoch", sa.Integer()),
+        sa.PrimaryKeyConstraint("origin", "size", "root", "witness", name="pk_lost_heads"),
+    )
+    op.create_table(
+        "ledger_epochs",
+        sa.Column("epoch", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("fence", sa.LargeBinary(), nullable=False),
+        sa.Column("proposer", sa.String(64), nullable=False),
+        sa.Column("reason", sa.String(64), nullable=False),
+        sa.Column("proposed_us", sa.BigInteger(), nullable=False),
+        sa.Column("opened_us", sa.BigInteger()),
+        sa.Column("exchange_id", sa.LargeBinary()),
+        sa.PrimaryKeyConstraint("epoch", name="pk_ledger_epochs"),
+    )
+    op.create_table(
+        "restored_ledgers",
+        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("country", sa.String(2), nullable=False),
+        sa.Column("restored", sa.LargeBinary(), nullable=False),
+        sa.Column("found_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_restored_ledgers"),
+    )
