@@ -5,7 +5,7 @@ the same function, with nothing in it of a requester, a place or a petition; and
 it only where counsel has decided so for that entry and that state.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,12 +14,14 @@ from sqlalchemy import Connection
 from node.desk.petitions import Petitions
 from node.errors import DecryptionError, KeyErasedError, NotFoundError
 from node.federation.freezing import Freezing
+from node.federation.noticing import recall_of
 from node.store import disclosures
 from node.store.freezes import may_be_origin
 from node.store.listing import read_head
 from node.store.officers import Officer
 from node.store.traces import Given, trace
 from node.wire.ledger_pb2 import ENTRY_OUTCOME_PENDING
+from node.wire.notice_pb2 import EntryRecall
 from node.wire.subject_pb2 import (
     NOTICE_KIND_RECALL,
     NOTICE_KIND_UPDATE,
@@ -95,6 +97,10 @@ class Notices:
         return any(may_be_origin(each, peer) for each in seen)
 
 
-def peers_of(notices: Iterable[PlannedNotice]) -> list[str]:
-    """Return the countries that notices go to."""
-    return sorted({each.peer for each in notices})
+def recalls_of(plan: PlanNoticesResponse) -> list[tuple[str, bytes, EntryRecall]]:
+    """Return peer, exchange and message of the recalls that leave.
+
+    An update is made when it leaves, from what the rules release then (`node.federation.noticing.update_of`).
+    """
+    recalls = (each for each in plan.notices if each.kind == NOTICE_KIND_RECALL)
+    return [(each.peer, each.exchange_id, recall_of(each.handle)) for each in recalls]
