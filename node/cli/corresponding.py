@@ -6,14 +6,23 @@ from dataclasses import dataclass
 from node.desk.correspondence import CorrespondenceServicer
 from node.desk.mailing import Mailing
 from node.desk.officers import Officers
+from node.desk.received import Receiving
+from node.desk.recording import Recording
+from node.desk.reviewing import Reviewing
+from node.desk.suspensions import Suspensions
 from node.federation.channels import Channels
 from node.federation.delivering import Delivering
 from node.federation.mail_intake import Intake
 from node.federation.mail_kinds import MailKind
 from node.federation.mailroom import Mailroom
+from node.federation.purging import Purging
 from node.federation.standing import Standing
+from node.federation.suspending import Suspending
 from node.federation.ticks import Ticks
 from node.store.database import Database
+from node.store.entries import Entries
+from node.store.frozen import Frozen
+from node.store.received import ReceivedEntries
 from node.store.vault import Vault
 from node.store.writer import Writer
 
@@ -26,13 +35,23 @@ class Correspondence:
     intake: Intake
     delivering: Delivering
     mailing: Mailing
+    receiving: Receiving
+    purging: Purging
+    suspending: Suspending
 
-    def servicer(self, officers: Officers) -> CorrespondenceServicer:
+    def servicer(self, officers: Officers, recording: Recording) -> CorrespondenceServicer:
         """Return what the desk's server registers."""
-        return CorrespondenceServicer(officers=officers, mailing=self.mailing)
+        return CorrespondenceServicer(
+            officers=officers,
+            mailing=self.mailing,
+            receiving=self.receiving,
+            reviewing=Reviewing(recording, self.receiving.received),
+            suspensions=Suspensions(self.suspending, self.mailroom),
+        )
 
 
 def composed_correspondence(
+    *,
     standing: Standing,
     database: Database,
     vault: Vault,
@@ -41,6 +60,9 @@ def composed_correspondence(
     ticks: Ticks,
     clock: Callable[[], int],
     window_us: int,
+    entries: Entries,
+    frozen: Frozen,
+    received: ReceivedEntries,
 ) -> Correspondence:
     """Put together mail and all that travels by it."""
     kinds: list[MailKind] = []
@@ -50,4 +72,7 @@ def composed_correspondence(
         intake=Intake(mailroom, ticks, window_us),
         delivering=Delivering(mailroom, database, channels, window_us),
         mailing=Mailing(mailroom, database),
+        receiving=Receiving(standing, database, vault, writer, received, clock),
+        purging=Purging(standing.signer, database, vault, writer, entries, frozen, received, clock),
+        suspending=Suspending(standing, database, vault, clock),
     )

@@ -74,6 +74,7 @@ from node.store.database import Database
 from node.store.entries import Entries
 from node.store.frozen import Frozen
 from node.store.keystore import KeyStore
+from node.store.received import ReceivedEntries
 from node.store.vault import Vault, read_key_file
 from node.store.writer import Writer
 
@@ -147,7 +148,8 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
     enacting = Enacting(standing, database, vault, writer, now_us)
     distribution = Distribution(standing, channels, writer, database, enacting, now_us)
     acknowledging = Acknowledging(standing, channels, writer, now_us, window_us)
-    asking = Asking(standing, channels, writer, now_us, window_us)
+    received = ReceivedEntries(vault)
+    asking = Asking(standing, channels, writer, now_us, window_us, received)
     lookup_keys = vault.lookup_keys()
     frozen = Frozen(vault, lookup_keys)
     entries = Entries(database, vault, lookup_keys, frozen)
@@ -161,7 +163,17 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
     witnessing = Witnessing(standing, database, writer, evidence, fencing, comparing, now_us)
     receipts = Receipts(standing, channels, database, writer, now_us)
     correspondence = composed_correspondence(
-        standing, database, vault, writer, channels, answering.ticks, now_us, window_us
+        standing=standing,
+        database=database,
+        vault=vault,
+        writer=writer,
+        channels=channels,
+        ticks=answering.ticks,
+        clock=now_us,
+        window_us=window_us,
+        entries=entries,
+        frozen=frozen,
+        received=received,
     )
     exchange = ExchangeServicer(
         standing=standing,
@@ -227,7 +239,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         desk=desk,
         institution=InstitutionServicer(officers, copying, Erasing(standing, database, vault, writer, copying, now_us)),
         correspondence=correspondence,
-        correspondence_desk=correspondence.servicer(officers),
+        correspondence_desk=correspondence.servicer(officers, recording),
         subjects=composed_subjects(officers, freezing, now_us),
         roots=roots,
         peer_tls=ServerTls(own, own_roots),

@@ -110,6 +110,7 @@ async def _look_to_safeguards(parts: Parts) -> None:
         parts.emergencies,
         parts.reciprocating,
         institution.erasing,
+        parts.correspondence.purging,
     ):
         try:
             await each.look()

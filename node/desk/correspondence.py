@@ -4,9 +4,13 @@ from dataclasses import dataclass
 
 from node.desk.mailing import Mailing
 from node.desk.officers import Officers
-from node.desk.servicer import ADMINISTRATOR, AUDITOR, FOCAL_POINT
+from node.desk.received import Receiving
+from node.desk.reviewing import Reviewing
+from node.desk.servicer import ADMINISTRATOR, AUDITOR, FOCAL_POINT, SUPERVISOR, UNIT
+from node.desk.suspensions import Suspensions
 from node.federation.boundary import Context
 from node.wire import correspondence_pb2 as wire
+from node.wire import received_pb2, suspension_pb2
 from node.wire.correspondence_pb2_grpc import CorrespondenceServicer as GeneratedServicer
 
 
@@ -16,6 +20,9 @@ class CorrespondenceServicer(GeneratedServicer):
 
     officers: Officers
     mailing: Mailing
+    receiving: Receiving
+    reviewing: Reviewing
+    suspensions: Suspensions
 
     # --- mail ---
 
@@ -30,3 +37,98 @@ class CorrespondenceServicer(GeneratedServicer):
     async def RetryMail(self, request: wire.RetryMailRequest, context: Context) -> wire.RetryMailResponse:
         officer = await self.officers.officer(context, FOCAL_POINT, ADMINISTRATOR)
         return wire.RetryMailResponse(queued=await self.mailing.retry(request, officer))
+
+    # --- suspension ---
+
+    async def SuspendPeer(
+        self, request: suspension_pb2.SuspendPeerRequest, context: Context
+    ) -> suspension_pb2.SuspendPeerResponse:
+        officer = await self.officers.officer(context, FOCAL_POINT)
+        state = await self.suspensions.suspend(request.signed_suspension, officer)
+        return suspension_pb2.SuspendPeerResponse(suspension=state)
+
+    async def LiftSuspension(
+        self, request: suspension_pb2.LiftSuspensionRequest, context: Context
+    ) -> suspension_pb2.LiftSuspensionResponse:
+        officer = await self.officers.officer(context, FOCAL_POINT)
+        state = await self.suspensions.lift(request.signed_lifting, officer)
+        return suspension_pb2.LiftSuspensionResponse(suspension=state)
+
+    async def ListSuspensions(
+        self, request: suspension_pb2.ListSuspensionsRequest, context: Context
+    ) -> suspension_pb2.ListSuspensionsResponse:
+        del request
+        officer = await self.officers.officer(context, FOCAL_POINT, AUDITOR)
+        states = await self.suspensions.list_suspensions(officer)
+        return suspension_pb2.ListSuspensionsResponse(suspensions=states)
+
+    # --- what peers disclosed, and how long records are kept ---
+
+    async def KeepReceived(
+        self, request: received_pb2.KeepReceivedRequest, context: Context
+    ) -> received_pb2.KeepReceivedResponse:
+        officer = await self.officers.officer(context, UNIT)
+        return received_pb2.KeepReceivedResponse(received=await self.receiving.keep(request, officer))
+
+    async def ListReceived(
+        self, request: received_pb2.ListReceivedRequest, context: Context
+    ) -> received_pb2.ListReceivedResponse:
+        officer = await self.officers.officer(context, UNIT, SUPERVISOR, FOCAL_POINT)
+        return received_pb2.ListReceivedResponse(received=await self.receiving.list_received(request, officer))
+
+    async def FindReceived(
+        self, request: received_pb2.FindReceivedRequest, context: Context
+    ) -> received_pb2.FindReceivedResponse:
+        officer = await self.officers.officer(context, UNIT, SUPERVISOR)
+        return received_pb2.FindReceivedResponse(received=await self.receiving.find(request, officer))
+
+    async def GetReceived(
+        self, request: received_pb2.GetReceivedRequest, context: Context
+    ) -> received_pb2.GetReceivedResponse:
+        officer = await self.officers.officer(context, UNIT, SUPERVISOR, FOCAL_POINT)
+        return received_pb2.GetReceivedResponse(received=await self.receiving.get(request, officer))
+
+    async def ReviewReceived(
+        self, request: received_pb2.ReviewReceivedRequest, context: Context
+    ) -> received_pb2.ReviewReceivedResponse:
+        officer = await self.officers.officer(context, UNIT, SUPERVISOR)
+        return received_pb2.ReviewReceivedResponse(received=await self.receiving.review(request, officer))
+
+    async def BarReceived(
+        self, request: received_pb2.BarReceivedRequest, context: Context
+    ) -> received_pb2.BarReceivedResponse:
+        officer = await self.officers.officer(context, UNIT, SUPERVISOR, FOCAL_POINT)
+        await self.receiving.bar(request, officer)
+        return received_pb2.BarReceivedResponse()
+
+    async def ReviewCase(
+        self, request: received_pb2.ReviewCaseRequest, context: Context
+    ) -> received_pb2.ReviewCaseResponse:
+        officer = await self.officers.officer(context, UNIT, SUPERVISOR)
+        return await self.reviewing.review_case(request, officer)
+
+    async def ReviewEntry(
+        self, request: received_pb2.ReviewEntryRequest, context: Context
+    ) -> received_pb2.ReviewEntryResponse:
+        officer = await self.officers.officer(context, UNIT, SUPERVISOR)
+        return await self.reviewing.review_entry(request, officer)
+
+    async def PlaceLegalHold(
+        self, request: received_pb2.PlaceLegalHoldRequest, context: Context
+    ) -> received_pb2.PlaceLegalHoldResponse:
+        officer = await self.officers.officer(context, FOCAL_POINT, SUPERVISOR)
+        return received_pb2.PlaceLegalHoldResponse(hold=await self.reviewing.place_hold(request, officer))
+
+    async def ReleaseLegalHold(
+        self, request: received_pb2.ReleaseLegalHoldRequest, context: Context
+    ) -> received_pb2.ReleaseLegalHoldResponse:
+        officer = await self.officers.officer(context, FOCAL_POINT, SUPERVISOR)
+        await self.reviewing.release_hold(request, officer)
+        return received_pb2.ReleaseLegalHoldResponse()
+
+    async def ListLegalHolds(
+        self, request: received_pb2.ListLegalHoldsRequest, context: Context
+    ) -> received_pb2.ListLegalHoldsResponse:
+        del request
+        officer = await self.officers.officer(context, FOCAL_POINT, SUPERVISOR, AUDITOR)
+        return received_pb2.ListLegalHoldsResponse(holds=await self.reviewing.list_holds(officer))

@@ -18,10 +18,10 @@ from node.federation.freezing import Freezing
 from node.federation.lines import local_line
 from node.federation.standing import Standing
 from node.policy.outbound import MAX_CASE_REFERENCE_BYTES
+from node.records.review import is_kept_longer
 from node.records.validate import verify_case, verify_entry
-from node.records.weakening import weakens
 from node.store.cases import Cases
-from node.store.changes import Changes
+from node.store.changes import Changes, weakened
 from node.store.database import Database
 from node.store.entries import Entries
 from node.store.ids import new_id
@@ -36,6 +36,8 @@ from node.wire.ledger_pb2 import LeafKind
 
 REVIEW_US: Final = 5 * 365 * 86_400_000_000
 """When a record is reviewed where its owner names no date: after five years (28 CFR 23.20(h))."""
+MOST_REVIEW_REASON: Final = 40
+"""Bytes of a reason that stands in a ledger line behind what was done."""
 MOST_CASES: Final = 500
 """Cases of one list."""
 
@@ -73,6 +75,8 @@ class Recording:
         if case.case_id:
             held = await self.database.read(self.cases.get, case.case_id)
         stored = self.completed_case(case, officer, now_us, held)
+        if held is not None and stored.review_us > held.review_us:
+            raise UsageError("review_us: `enlace case review` keeps a case for longer, with a reason")
         # Off the writer's thread: a new key is a write to the disk of its own.
         await asyncio.to_thread(self.vault.ensure_keys, (stored.case_id,))
         line = self.line(LeafKind.LEAF_KIND_RECORD, officer, stored.case_id, "CASE", stored.reference)
@@ -114,9 +118,13 @@ class Recording:
             raise UsageError("the entry was changed by somebody else meanwhile: read it again")
         new = self._asserted(entry, old, officer, now_us)
         # The store decides again, on the same revision or not at all; this only tells which line it will be.
-        weakened = bool(weakens(old, new))
-        kind = LeafKind.LEAF_KIND_WEAKENING if weakened else LeafKind.LEAF_KIND_RECORD
-        line = self.line(kind, officer, new.entry_id, "PROPOSED" if weakened else "ENTRY", reference)
+        weaker = bool(weakened(old, new))
+        kind = LeafKind.LEAF_KIND_WEAKENING if weaker else LeafKind.LEAF_KIND_RECORD
+        what = "PROPOSED" if weaker else "ENTRY"
+        if is_kept_longer(old, new):
+            verify_longer(old, reason, now_us)
+            what = f"{what if weaker else 'REVIEW'} {reason}"
+        line = self.line(kind, officer, new.entry_id, what, reference)
 
         await self.freezing.catch_up()
 
@@ -255,3 +263,15 @@ class Recording:
     def _proposed_with_reference(self, connection: Connection, change_id: bytes) -> tuple[Entry, str]:
         entry = self.changes.proposed(connection, change_id)
         return entry, self.cases.get(connection, entry.case_id).reference
+
+
+def verify_longer(old: Entry, reason: str, now_us: int) -> None:
+    """Check that an entry may be kept past the date that was set for it: while it lasts, and for a reason.
+
+    Raises:
+        UsageError: it may not.
+    """
+    if old.review_us <= now_us:
+        raise UsageError("the entry is past its date, and is being deleted")
+    if not reason.strip() or not reason.isprintable() or len(reason.encode()) > MOST_REVIEW_REASON:
+        raise UsageError(f"review_us: say in up to {MOST_REVIEW_REASON} bytes why it is kept for longer")

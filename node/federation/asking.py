@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import grpc
 import structlog
@@ -24,6 +25,7 @@ from node.federation.lines import ANSWER_BODY, QUERY_BODY, line_of, private_of, 
 from node.federation.standing import Standing
 from node.policy.outbound import decide_outbound, verify_query
 from node.store import life
+from node.store.received import ReceivedEntries
 from node.store.writer import Priority, Writer
 from node.wire.codes_pb2 import Urgency
 from node.wire.desk_pb2 import PeerOutcome, SearchResponse
@@ -71,6 +73,7 @@ class Asking:
     writer: Writer
     clock: Callable[[], int]
     window_us: int
+    received: ReceivedEntries
     _under_way: set[asyncio.Task[SearchResponse]] = field(default_factory=set)
 
     async def ask(self, query: Query, peers: Sequence[str], deadline_s: float) -> AsyncIterator[SearchResponse]:
@@ -235,7 +238,9 @@ class Asking:
         private.released = sum(hit.HasField("entry") for hit in answer.hits)
         private.hits = sum(hit.HasField("hit") for hit in answer.hits)
         private.held = sum(hit.HasField("pending") for hit in answer.hits)
-        return await self.writer.append(
+        # Handed in first, so that no answer is ever kept of which it is not known until when.
+        noted = self._noted(question, opened) if private.released else None
+        logged = self.writer.append(
             line_of(
                 shared_of_received(LeafKind.LEAF_KIND_ANSWERED, opened, self.standing.signer),
                 private,
@@ -245,6 +250,19 @@ class Asking:
             ),
             Priority.DESK,  # an officer waits
         )
+        if noted is not None:
+            await noted
+        return await logged
+
+    def _noted(self, question: Question, opened: Opened) -> "asyncio.Future[None]":
+        note = partial(
+            self.received.note_answer,
+            entries=[hit.entry for hit in opened.body.answer.hits if hit.HasField("entry")],
+            peer=question.peer,
+            exchange_id=question.exchange_id,
+            disclosed_us=opened.statement.time_us,
+        )
+        return asyncio.wrap_future(self.writer.submit(note, (), Priority.DESK))
 
     async def _log_unanswered(self, query: Query, question: Question, outcome: PeerOutcome.ValueType) -> int:
         now_us = self.clock()

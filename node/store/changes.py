@@ -9,6 +9,7 @@ from enum import IntEnum
 from sqlalchemy import Connection, Row, insert, select, update
 
 from node.errors import NotFoundError, SecondOfficerError, UsageError
+from node.records.review import is_kept_longer, is_protected
 from node.records.weakening import weakens
 from node.store.entries import Entries, verify_successor
 from node.store.ids import new_id
@@ -48,14 +49,14 @@ class Changes:
         if not entry.entry_id:
             return PutEntryResponse(entry=self.entries.insert(connection, [entry], now_us)[0])
         old = self.entries.get(connection, entry.entry_id)
-        weakened = _weakened(old, entry)
-        if not weakened:
+        weaker = weakened(old, entry)
+        if not weaker:
             return PutEntryResponse(entry=self.entries.update(connection, old, entry, now_us))
         if not reason.strip():
-            raise UsageError(f"a change that weakens protection needs a reason: {', '.join(weakened)}")
+            raise UsageError(f"a change that weakens protection needs a reason: {', '.join(weaker)}")
         verify_successor(old, entry)
         change_id = self._propose(connection, old, entry, officer=officer, reason=reason, now_us=now_us)
-        return PutEntryResponse(entry=old, pending_change=change_id, weakened=weakened)
+        return PutEntryResponse(entry=old, pending_change=change_id, weakened=weaker)
 
     def _propose(
         self, connection: Connection, old: Entry, entry: Entry, *, officer: str, reason: str, now_us: int
@@ -94,7 +95,7 @@ class Changes:
                     proposed_by=row.proposed_by,
                     proposed_us=row.proposed_us,
                     reason=self.vault.open(row.case_id, _context_of(b"reason", row), row.sealed_reason).decode(),
-                    weakened=_weakened(standing[row.entry_id], proposed),
+                    weakened=weakened(standing[row.entry_id], proposed),
                     proposed=proposed,
                 )
             )
@@ -122,6 +123,8 @@ class Changes:
         old, new = self.entries.get(connection, row.entry_id), self._proposed(row)
         if old.revision != row.base_revision:
             raise UsageError("the entry was changed since: decline this change, and propose it anew")
+        if is_kept_longer(old, new) and old.review_us <= now_us:
+            raise UsageError("the entry is past its date, and is being deleted")
         _decide(connection, change_id, ChangeState.CONFIRMED, officer, now_us)
         return self.entries.update(connection, old, new, now_us, may_weaken=True)
 
@@ -139,12 +142,16 @@ class Changes:
         return Entry.FromString(self.vault.open(row.case_id, _context_of(b"entry", row), row.sealed))
 
 
-def _weakened(old: Entry, new: Entry) -> list[str]:
-    """What a change would weaken; it can't say what is inherited."""
+def weakened(old: Entry, new: Entry) -> list[str]:
+    """Name what a change needs a second officer for: what it weakens, and whom it keeps on record for longer.
+
+    It can't say what is inherited.
+    """
     passed_on = Entry()
     passed_on.CopyFrom(new)
     pass_on_inherited(old, passed_on)
-    return weakens(old, passed_on)
+    longer = ["review_us"] if is_kept_longer(old, passed_on) and is_protected(old) else []
+    return weakens(old, passed_on) + longer
 
 
 def _pending(connection: Connection, change_id: bytes) -> Row[*tuple[object, ...]]:

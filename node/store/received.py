@@ -68,7 +68,7 @@ class ReceivedEntries:
                 return old
             copy.case_id = new.case_id or old.case_id
             copy.officer, copy.unit = new.officer or old.officer, new.unit or old.unit
-        copy.received_id = held.received_id if held is not None else new_id(now_us)
+        copy.received_id = held.received_id if held is not None else new.received_id or new_id(now_us)
         copy.delete_us = delete_at(copy.entry, copy.disclosed_us)
         copy.review_us = self._rows.review_us(connection, copy, now_us)
         if held is not None:
@@ -161,6 +161,14 @@ class ReceivedEntries:
         copy = self._rows.usable(connection, received_id, now_us)
         verify_use(copy, use)
         return copy
+
+    def in_use(self, connection: Connection, received_id: bytes, now_us: int) -> ReceivedEntry:
+        """Return a copy, for what is decided of it and not to be shown.
+
+        Raises:
+            NotFoundError: there is none, or none in use any more.
+        """
+        return self._rows.usable(connection, received_id, now_us)
 
     def by_handle(
         self, connection: Connection, peer: str, exchange_id: bytes, handle: bytes, now_us: int

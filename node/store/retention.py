@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-MOST_LAW_BYTES: Final = 120
+MOST_LAW_BYTES: Final = 56
+"""It stands in the ledger line too, which has 64 for what was done."""
 LONGEST_HOLD_US: Final = 5 * 365 * 86_400_000_000
 """A hold ends after five years at the latest, unless it is placed anew."""
 
