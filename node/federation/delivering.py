@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import grpc
 import structlog
@@ -296,21 +296,20 @@ class Delivering:
         return opened
 
     def _received(self, post: Post, *, each: Leaving, opened: Opened, is_withdrawn: bool) -> None:
-        row, digest = each.row, sha256(opened.statement_bytes).digest()
-        held = store.find_sent(post.connection, row.mail_id)
+        digest, held = sha256(opened.statement_bytes).digest(), store.find_sent(post.connection, each.row.mail_id)
+        columns: dict[str, Any] = {"receipt_sha256": digest}
         if held.receipt_sha256 != digest:  # else another process of this node was quicker, or it came before
             shared = shared_of_received(LeafKind.LEAF_KIND_MAIL_RECEIPT, opened, self.mailroom.standing.signer)
-            private = named(LeafPrivate(), row.kind)
-            post.log(line_of(shared, private, exchange_id=row.exchange_id, now_us=post.now_us))
-            store.change_sent(post.connection, row.mail_id, receipt_sha256=digest)
-        if held.state == MAIL_STATE_QUEUED:
-            state = MAIL_STATE_WITHDRAWN if is_withdrawn else MAIL_STATE_DELIVERED
-            if is_withdrawn:  # its kind has followed when it was withdrawn
-                store.change_sent(post.connection, row.mail_id, state=state, changed_us=post.now_us)
-            else:
-                self.mailroom.settle(post, SentMail(held, each.mail), state)
-                if held.withdrawn is not None:  # it had left before; what took its place did not arrive
-                    store.change_sent(post.connection, row.mail_id, sent_us=held.queued_us)
+            private = named(LeafPrivate(), held.kind)
+            post.log(line_of(shared, private, exchange_id=held.exchange_id, now_us=post.now_us))
+        if is_withdrawn and held.state == MAIL_STATE_QUEUED:  # its kind has followed when it was withdrawn
+            columns |= {"state": MAIL_STATE_WITHDRAWN, "changed_us": post.now_us}
+        elif held.state == MAIL_STATE_QUEUED:
+            if held.withdrawn is not None:  # it had left before; what took its place did not arrive
+                columns["sent_us"] = held.queued_us
+            self.mailroom.settle(post, SentMail(held, each.mail), MAIL_STATE_DELIVERED, **columns)
+            return
+        store.change_sent(post.connection, held.mail_id, **columns)
 
     def _refused(self, post: Post, *, each: Leaving, reason: str) -> None:
         held = store.find_sent(post.connection, each.row.mail_id)

@@ -6,7 +6,7 @@ No log, no disclosure: the line is durable before the mail can leave (`node.fede
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
@@ -82,10 +82,17 @@ class Mailroom:
         self.hurried.update(hurried)
         self.bell.set()
 
-    def settle(self, post: Post, sent: SentMail, state: MailState.ValueType, reason: str = "") -> None:
-        """Note what became of a mail of this country, and let its kind follow."""
+    def settle(
+        self,
+        post: Post,
+        sent: SentMail,
+        state: MailState.ValueType,
+        reason: str = "",
+        **columns: Any,  # noqa: ANN401 - as SQLAlchemy takes them
+    ) -> None:
+        """Note what became of a mail of this country, with other columns of the outbox, and let its kind follow."""
         values = {"state": state, "changed_us": post.now_us, "reason": reason[:LONGEST_REASON]}
-        store.change_sent(post.connection, sent.row.mail_id, **values)
+        store.change_sent(post.connection, sent.row.mail_id, **values, **columns)
         kind = self.by_field.get(sent.row.kind)
         if kind is not None:
             kind.settled(post, sent, state)

@@ -162,7 +162,7 @@ def take_number(connection: Connection, peer: str, exchange_id: bytes) -> int:
     ).scalar_one_or_none()
     if changed is not None:
         return int(changed) - 1
-    connection.execute(insert(mail_exchanges).values(peer=peer, exchange_id=exchange_id, next_out=2, next_in=1))
+    connection.execute(insert(mail_exchanges), {"peer": peer, "exchange_id": exchange_id, "next_out": 2, "next_in": 1})
     return 1
 
 
@@ -185,14 +185,18 @@ def advance(connection: Connection, peer: str, exchange_id: bytes, number: int) 
     held = mail_exchanges.c
     this = (held.peer == peer, held.exchange_id == exchange_id)
     if connection.execute(update(mail_exchanges).where(*this).values(next_in=following)).rowcount == 0:
-        found_exchange(connection, peer, exchange_id, next_in=following)
+        _found(connection, peer, exchange_id, following)
 
 
-def found_exchange(connection: Connection, peer: str, exchange_id: bytes, *, next_in: int = 1) -> None:
+def found_exchange(connection: Connection, peer: str, exchange_id: bytes) -> None:
     """Note an exchange in which a peer's mail came first, unless mail was sent in it meanwhile."""
     if numbers(connection, peer, exchange_id) is None:
-        row = {"peer": peer, "exchange_id": exchange_id, "next_out": 1, "next_in": next_in}
-        connection.execute(insert(mail_exchanges).values(row))
+        _found(connection, peer, exchange_id, 1)
+
+
+def _found(connection: Connection, peer: str, exchange_id: bytes, next_in: int) -> None:
+    row = {"peer": peer, "exchange_id": exchange_id, "next_out": 1, "next_in": next_in}
+    connection.execute(insert(mail_exchanges), row)
 
 
 # --- outbox ----------------------------------------------------------------------------------------------------------

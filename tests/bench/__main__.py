@@ -1,7 +1,8 @@
 """`make bench`: measures, and writes docs/benchmarks.md with the command that made it.
 
 Everything is measured beside its baseline in the same run. ENTRIES sets the larger number of entries (1,000,000), LINES
-that of ledger lines to be verified and proved (1,000,000), and REQUESTS how many a round sends (4,000).
+that of ledger lines to be verified and proved (1,000,000), REQUESTS how many a round sends (4,000),
+and MAILS how many are queued while a peer is down (100,000).
 """
 
 import os
@@ -13,7 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.bench import diffing, fanout, importing, ledger, policy, proofs, proving, rehearsing, search, verifying
+from tests.bench import (
+    diffing,
+    fanout,
+    importing,
+    ledger,
+    mailing,
+    policy,
+    proofs,
+    proving,
+    rehearsing,
+    search,
+    verifying,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +36,7 @@ SMALL = 10_000
 LEDGER = int(os.environ.get("LINES", "1000000"))
 LARGE = int(os.environ.get("ENTRIES", "1000000"))
 REQUESTS = int(os.environ.get("REQUESTS", "4000"))
+MAILS = int(os.environ.get("MAILS", "100000"))
 
 
 @dataclass(frozen=True)
@@ -52,6 +66,7 @@ def main() -> None:
         "prove": _prove,
         "diff": _diff,
         "rehearse": _rehearse,
+        "mail": _mail,
     }
     wanted = sys.argv[1:] or list(parts)
     rows: list[Row] = []
@@ -280,6 +295,27 @@ def _rehearse(folder: Path) -> list[Row]:
     return [
         Row("rehearsal on 100,000 past decisions", f"{found.seconds:.1f} s", "< 30 s", found.seconds < 30),
         Row("a timer of the event loop meanwhile, late at the most", f"{found.late_ms:.0f} ms", ""),
+    ]
+
+
+def _mail(folder: Path) -> list[Row]:
+    found = mailing.sustained(folder / "sustained", min(MAILS, 10_000))
+    after = mailing.drained(folder / "drained", MAILS)
+    slower = after.meanwhile_ms / after.idle_ms
+    return [
+        Row(
+            "mail from end to end, durable in outbox, inbox and both ledgers, two nodes",
+            f"{found.per_second:.0f}/s; CPU by mail {found.sender_us:.0f} µs sent, {found.receiver_us:.0f} received",
+            "≥ 300/s",
+            found.per_second >= 300,
+        ),
+        Row(f"{MAILS:,} queued mails after an outage", f"{after.per_second:.0f}/s", ""),
+        Row(
+            f"median time of a search meanwhile, {mailing.CALLERS} callers",
+            f"{after.meanwhile_ms:.1f} ms, {slower:.2f}x of {after.idle_ms:.1f} ms when idle",
+            "≤ 1.5x",
+            slower <= 1.5,
+        ),
     ]
 
 

@@ -111,7 +111,7 @@ class MailBetweenTwo(RuleBasedStateMachine):
             lambda: self.nodes[other], Peer(code, FEDERATION, "node", self.world[code].name, 1, bytes(32), 1 << 62)
         )
         self.networks[code] = network
-        parts.correspondence.delivering.channels = network  # type: ignore[assignment]
+        parts.correspondence.delivering.channels = network
 
     def close(self, code: str) -> None:
         self.stacks.pop(code).close()
