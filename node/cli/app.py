@@ -8,6 +8,7 @@ from node.cli.distributing import import_directory, push
 from node.cli.doctor import doctor
 from node.cli.importing import import_file
 from node.cli.init import init
+from node.cli.institution import app as institution
 from node.cli.ledger_audit import sample, stats, trace
 from node.cli.ledger_prove import verify_bundle
 from node.cli.ledger_reconcile import decide_finding, list_findings, reconcile
@@ -55,6 +56,7 @@ app.add_typer(pairing.app, name="pairing", rich_help_panel=_FOCAL)
 app.add_typer(policy.app, name="policy", rich_help_panel=_FOCAL)
 app.add_typer(focal.app, name="focal-point", rich_help_panel=_FOCAL)
 app.add_typer(ledger.app, name="ledger", rich_help_panel=_FOCAL)
+app.add_typer(institution, name="institution", rich_help_panel=_FOCAL)
 app.command("verify-bundle", rich_help_panel=_FOCAL)(verify_bundle)
 app.add_typer(officer.app, name="officer", rich_help_panel=_TRUST)
 app.add_typer(directory.app, name="directory", rich_help_panel=_TRUST)

@@ -13,9 +13,11 @@ from node.cli.checkpoints import opened_checkpoint, signed_checkpoint
 from node.cli.client import desk
 from node.cli.directory_files import create, read
 from node.cli.home import HOME_VARIABLE, database_at, home_of
+from node.cli.ledger_erase import erase
 from node.cli.ledger_export import export, told, verify_export
 from node.cli.ledger_keys import history, statement_verifier
 from node.cli.ledger_prove import prove
+from node.cli.ledger_terms import opened_vault, terms_of
 from node.cli.ledger_witness import verify_witnessed
 from node.cli.output import (
     HomeOption,
@@ -32,7 +34,9 @@ from node.cli.words import id_text, named, parse_country, word
 from node.config import Config, load_config
 from node.errors import (
     LedgerBrokenError,
+    MalformedError,
     NoteError,
+    SignatureError,
     UsageError,
 )
 from node.records.labels import Language
@@ -48,6 +52,7 @@ from node.wire.ledger_pb2 import Direction, LeafKind
 app = typer.Typer(help="Verify the exchange log, and read it.", no_args_is_help=True)
 app.command("prove")(prove)
 app.command("export")(export)
+app.command("erase")(erase)
 
 
 @app.command("verify")
@@ -75,7 +80,8 @@ def verify(
     """Recompute the whole ledger from the database itself; exit status 1 names what is wrong, by line.
 
     With a home, the signatures in it are checked too, against the directories that follow from the pinned root. Who
-    rewrites all lines and all that is kept about them is found out by --since alone, and by peers' ledgers.
+    rewrites all lines and all that is kept about them is found out by --since alone, and by peers' ledgers. What opens
+    a line must open it, and may be missing only where an erasure says so on a ground; so may the institution's copies.
     """
     if exported is not None:
         verify_export(exported, directory or [], root, as_json=as_json)
@@ -102,7 +108,19 @@ def _verified(connection: Connection, config: Config | None, kept: bytes | None,
         return verify_ledger(connection, progress=told)
     in_force = history(read(config.trust.root), directories.accepted(connection))
     since = opened_checkpoint(kept, config, in_force) if kept is not None else None
-    report = verify_ledger(connection, verify_statement=statement_verifier(in_force), progress=told, since=since)
+    with opened_vault(config) as vault:
+        try:
+            terms = terms_of(connection, config, in_force, vault)
+        except (MalformedError, SignatureError) as error:
+            raise LedgerBrokenError(f"the focal points can't be believed: {error}") from error
+        report = verify_ledger(
+            connection,
+            vault=vault,
+            verify_statement=statement_verifier(in_force),
+            progress=told,
+            since=since,
+            terms=terms,
+        )
     if report.unknown_keys:
         raise LedgerBrokenError(f"{report.unknown_keys} signatures are by keys that no directory names")
     verify_witnessed(connection, config, in_force, size=report.size, root=report.root)
@@ -136,6 +154,8 @@ def checkpoint(
 
 def _show_whole(report: Report, *, signed: bool, seconds: float, as_json: bool) -> None:
     facts: dict[str, object] = {"verified": True, "lines": report.size, "root": report.root}
+    facts["openings"] = report.openings or "not opened: they need --home, and its key-encryption key"
+    facts["erased"] = report.erased
     if signed:
         facts["signatures"] = report.signatures
     else:

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final
@@ -17,11 +17,13 @@ from node.cli.client import desk
 from node.cli.directory_files import create, read
 from node.cli.home import database_at, home_of
 from node.cli.ledger_keys import cosigners, keys_of, read_history
+from node.cli.ledger_replica import export_replica
 from node.cli.output import HomeOption, JsonOption, UnmaskOption, show, time_text
 from node.cli.words import word
 from node.config import Config, load_config
 from node.errors import LedgerBrokenError, NoteError, UsageError
 from node.ledger.exported import CHECKPOINT, ExportCheck, open_exported_checkpoint
+from node.ledger.exported import Progress as Told
 from node.ledger.rfc6962 import Frontier, leaf_hash
 from node.ledger.tiles import Tile, Tiler, format_bundle, tiles_at, tiles_of
 from node.store.database import Database
@@ -31,8 +33,6 @@ from node.store.listing import read_head
 from node.wire.codes_pb2 import Purpose, UnitType, Urgency
 from node.wire.desk_pb2 import GetStatusRequest, ListLedgerRequest, ListLedgerResponse
 from node.wire.ledger_pb2 import Direction, LeafKind
-
-Told = Callable[[int, int], None]
 
 _NAMED: Final = 20  # findings that are shown
 
@@ -44,6 +44,10 @@ def export(
     ] = None,
     as_csv: Annotated[Path | None, typer.Option("--csv", help="A new file for the readable columns.")] = None,
     as_lines: Annotated[Path | None, typer.Option("--jsonl", help="The same, as a JSON object a line.")] = None,
+    replica: Annotated[
+        Path | None,
+        typer.Option("--replica", help="A folder for the auditing institution; adds what is new."),
+    ] = None,
     officer: Annotated[
         str | None, typer.Option("--as", envvar="ENLACE_OFFICER", help="Which auditor you are, for --csv and --jsonl.")
     ] = None,
@@ -55,10 +59,21 @@ def export(
 
     --tiles reads the database alone, also while the node runs, and signs a checkpoint; `ledger verify --from-export`
     and other tools of that family check it. The columns come through the desk, so that reading them is a line; what was
-    erased is empty, and no value of a record is among them.
+    erased is empty, and no value of a record is among them. --replica writes what the auditing institution reads with
+    `enlace institution`: the tree up to a cosigned checkpoint, and copies that nobody else can open.
     """
-    if sum(each is not None for each in (tiles, as_csv, as_lines)) != 1:
-        raise UsageError("choose one of --tiles, --csv and --jsonl")
+    if sum(each is not None for each in (tiles, as_csv, as_lines, replica)) != 1:
+        raise UsageError("choose one of --tiles, --csv, --jsonl and --replica")
+    if replica is not None:
+        config = load_config(home_of(home).config)
+        with (
+            Database.open_read_only(database_at(config.store.database)) as opened,
+            opened.reading() as connection,
+            told("exporting", quiet=as_json) as tell,
+        ):
+            checkpoint = export_replica(replica, connection, tell)
+        show({"lines": checkpoint.size, "root": checkpoint.root, "folder": str(replica)}, as_json)
+        return
     if tiles is not None:
         head = _export_tiles(tiles, load_config(home_of(home).config), quiet=as_json)
         show({"lines": head.size, "root": head.root, "folder": str(tiles)}, as_json)

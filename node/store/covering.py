@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
+from google.protobuf.message import DecodeError
 from sqlalchemy import Connection, select
 
-from node.errors import EnlaceError, LedgerBrokenError
+from node.errors import EnlaceError, LedgerBrokenError, MalformedError
 from node.identity.institution import erasure_sha256, parse_erasure, verified_erasure
 from node.ledger.leaf import parse_leaf, parse_shared
 from node.store.erasures import list_erasures
@@ -121,10 +122,10 @@ class Coverage:
         return leaf
 
     def _epoch(self, connection: Connection, epoch_id: bytes, data: bytes, wrapped: bytes | None) -> None:
-        epoch, digest = CopyEpoch.FromString(data), sha256(data).digest()
-        what = f"the key of copies {epoch_id.hex()[:8]}"
+        digest, what = sha256(data).digest(), f"the key of copies {epoch_id.hex()[:8]}"
         if self._keep(connection, digest, what, LEAF_KIND_INSTITUTION) is None:
             return
+        epoch = CopyEpoch.FromString(data)  # the node wrote it: a line names it
         if not epoch.charter:
             self._ends.add(digest)
         if wrapped is not None and (epoch.epoch_id != epoch_id or sha256(wrapped).digest() != epoch.wrapped_sha256):
@@ -214,4 +215,7 @@ class Coverage:
 
 def _unverified(signed: bytes) -> Erasure:
     """Return an erasure whose signatures nobody can check here."""
-    return parse_erasure(SignedErasure.FromString(signed).erasure)
+    try:
+        return parse_erasure(SignedErasure.FromString(signed).erasure)
+    except DecodeError as error:
+        raise MalformedError("it is not a message of the contract") from error

@@ -22,7 +22,7 @@ from node.errors import DecryptionError, LedgerBrokenError, UsageError
 from node.identity.institution import seal_to, verified_charter
 from node.store.tables import metadata
 from node.wire.directory_pb2 import Audit
-from node.wire.institution_pb2 import Charter, CopyEpoch, SealedCopies, SignedCharter
+from node.wire.institution_pb2 import Charter, CopyEpoch, SealedCopies
 
 DAY_US: Final = 86_400_000_000
 SETTLING_US: Final = 10_000_000
@@ -205,10 +205,9 @@ def charter_in_force(connection: Connection, country: str, audit: Audit) -> Char
     return None if row is None else verified_charter(row, country, audit.root_key)
 
 
-def list_charters(connection: Connection) -> list[SignedCharter]:
-    """Return all charters as they came, the oldest first; unverified."""
-    rows = connection.execute(select(charters.c.signed).order_by(charters.c.number)).scalars()
-    return [SignedCharter.FromString(row) for row in rows]
+def list_charters(connection: Connection) -> list[bytes]:
+    """Return all charters (SignedCharter) as they came, the oldest first; unverified."""
+    return list(connection.execute(select(charters.c.signed).order_by(charters.c.number)).scalars())
 
 
 def put_commitment(connection: Connection, size: int, note: bytes, now_us: int) -> None:
