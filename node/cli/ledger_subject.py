@@ -1,7 +1,7 @@
 """`enlace ledger subject`: a person's request about their own data, from its coming in until nothing is left to do."""
 
 import time
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import typer
 
@@ -183,16 +183,22 @@ def origin(
     petition: PetitionId,
     entry: Annotated[str, typer.Argument(metavar="ENTRY", help="One that the request names.")],
     peer: Annotated[str, typer.Argument(metavar="PEER", help="That may be a state of origin.")],
+    decision: Annotated[
+        Literal["notify", "keep-from"], typer.Argument(metavar="notify|keep-from", help="Whether it hears of it.")
+    ],
     *,
     words: Annotated[str, typer.Option("--words", help="Why; for the file.")],
-    notify: Annotated[bool, typer.Option("--notify/--keep-from", help="Whether it hears of it.")] = False,
     officer: OfficerOption,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Keep counsel's decision whether a state that may be one of origin hears of a correction or an erasure."""
     request = DecideOriginRequest(
-        petition_id=parse_id(petition), entry_id=parse_id(entry), peer=parse_country(peer), notify=notify, words=words
+        petition_id=parse_id(petition),
+        entry_id=parse_id(entry),
+        peer=parse_country(peer),
+        notify=decision == "notify",
+        words=words,
     )
     with desk_channel(home_of(home), officer) as channel:
         show(_whole(SubjectsStub(channel).DecideOrigin(request).petition), as_json)

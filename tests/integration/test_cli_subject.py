@@ -74,7 +74,7 @@ def test_an_erasure_follows_a_request_and_takes_two_where_a_fact_protects(world:
     assert all(each["as"] == "recall" for each in plan)
     for each in plan:
         if each["may_be_origin"]:
-            origin = (petition, each["entry"], each["peer"], "--keep-from", "--words", "counsel, note 3")
+            origin = (petition, each["entry"], each["peer"], "keep-from", "--words", "counsel, note 3")
             focal.run("ledger", "subject", "origin", *origin)
     done = [
         focal.json("ledger", "subject", "erase", entry, "--petition", petition, "--ground", "art. 17")
