@@ -65,6 +65,10 @@ class NotPairedError(IdentityError):
     public = "this country has no signed pairing with you"
 
 
+class SuspendedError(NotPairedError):
+    """This country's focal points have suspended exchange with the peer, which is told no more than of no pairing."""
+
+
 # --- directory -------------------------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,23 @@
 
 import typer
 
-from node.cli import case, directory, emergency, entry, focal, freeze, ledger, life, mail, officer, pairing, pki, policy
+from node.cli import (
+    case,
+    directory,
+    emergency,
+    entry,
+    focal,
+    freeze,
+    ledger,
+    life,
+    mail,
+    officer,
+    pairing,
+    pki,
+    policy,
+    received,
+    suspension,
+)
 from node.cli.demo.command import demo
 from node.cli.distributing import import_directory, push
 from node.cli.doctor import doctor
@@ -46,6 +62,7 @@ app.command("doctor", rich_help_panel=_START)(doctor)
 app.command("search", rich_help_panel=_UNIT)(search)
 app.add_typer(case.app, name="case", rich_help_panel=_UNIT)
 app.add_typer(entry.app, name="entry", rich_help_panel=_UNIT)
+app.add_typer(received.app, name="received", rich_help_panel=_UNIT)
 app.command("import", rich_help_panel=_UNIT)(import_file)
 app.add_typer(life.app, name="life", rich_help_panel=_FOCAL)
 app.command("holds", rich_help_panel=_FOCAL)(life.holds)
@@ -53,6 +70,7 @@ app.add_typer(mail.app, name="mail", rich_help_panel=_FOCAL)
 app.add_typer(freeze.app, name="freeze", rich_help_panel=_FOCAL)
 app.add_typer(emergency.app, name="emergency", rich_help_panel=_FOCAL)
 app.add_typer(pairing.app, name="pairing", rich_help_panel=_FOCAL)
+app.add_typer(suspension.app, name="suspension", rich_help_panel=_FOCAL)
 app.add_typer(policy.app, name="policy", rich_help_panel=_FOCAL)
 app.add_typer(focal.app, name="focal-point", rich_help_panel=_FOCAL)
 app.add_typer(ledger.app, name="ledger", rich_help_panel=_FOCAL)

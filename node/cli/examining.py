@@ -202,7 +202,7 @@ def _stored(config: Config, now_us: int) -> Stored:
     root = config.trust.root.read_bytes()
     with Database.open_read_only(config.store.database) as database, database.reading() as connection:
         directory = TrustedDirectory.restored(root, directories.accepted(connection))
-        focal_keys, signed = own_focal_keys(config, connection), pairings.in_force(connection)
+        focal_keys, signed = list(own_focal_points(config, connection).values()), pairings.in_force(connection)
         last = connection.execute(
             select(ledger_lines.c.idx, ledger_lines.c.leaf).order_by(ledger_lines.c.idx.desc()).limit(1)
         ).one_or_none()
@@ -219,13 +219,13 @@ def _stored(config: Config, now_us: int) -> Stored:
     )
 
 
-def own_focal_keys(config: Config, connection: Connection) -> list[bytes]:
-    """Return the focal points' public keys; none where those in the database are not known to be this node's."""
+def own_focal_points(config: Config, connection: Connection) -> Mapping[str, bytes]:
+    """Return focal points' public keys by name; none where those in the database are not known to be this node's."""
     try:
         with KeyStore.open(config.store.keystore) as keystore:
-            return focal_points.keys(connection, Vault(keystore, read_key_file(config.store.key_encryption_key)))
+            return focal_points.by_name(connection, Vault(keystore, read_key_file(config.store.key_encryption_key)))
     except EnlaceError:
-        return []
+        return {}
 
 
 def _schedules(config: Config, connection: Connection, now_us: int) -> Mapping[Layer, Schedule]:

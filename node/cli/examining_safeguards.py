@@ -6,10 +6,10 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from node.cli.examining import Finding, own_focal_keys
+from node.cli.examining import Finding, own_focal_points
 from node.cli.output import time_text
 from node.config import Config
-from node.store import determinations, emergencies, freezes, petitions
+from node.store import determinations, emergencies, freezes, petitions, suspensions
 from node.store.database import Database
 from node.store.mail_listing import queues
 
@@ -26,6 +26,7 @@ def examine_safeguards(config: Config, now_us: int) -> Iterator[Finding]:
         yield _determinations(connection, now_us)
         yield _freezes(connection, now_us)
         yield from _emergencies(connection, config, now_us)
+        yield _suspensions(connection, config, now_us)
         yield _petitions(connection, now_us)
         yield from _mail(connection, now_us)
 
@@ -77,12 +78,22 @@ def _mail(connection: Connection, now_us: int) -> Iterator[Finding]:
             yield Finding(what, "yellow" if waits_us > MAIL_YELLOW_US else "green", says)
 
 
+def _suspensions(connection: Connection, config: Config, now_us: int) -> Finding:
+    focal = own_focal_points(config, connection)
+    suspended = sorted(suspensions.in_force(connection, config.country, focal, now_us))
+    if suspended:
+        says = f"{', '.join(suspended)}: neither answered nor asked, see `enlace suspension list`"
+        return Finding("suspended peers", "yellow", says)
+    return Finding("suspended peers", "green", "none")
+
+
 def _emergencies(connection: Connection, config: Config, now_us: int) -> Iterator[Finding]:
     late = [peer for _, peer, _ in emergencies.unreviewed(connection, now_us)]
     for peer in late:
         says = "nobody reviewed it within 24 hours: another focal point does, `enlace emergency review`"
         yield Finding(f"emergency {peer}", "red", says)
-    in_force = emergencies.in_force(connection, config.country, own_focal_keys(config, connection), now_us)
+    focal = list(own_focal_points(config, connection).values())
+    in_force = emergencies.in_force(connection, config.country, focal, now_us)
     for peer, until_us in sorted(in_force.items()):
         if peer not in late:
             yield Finding(f"emergency {peer}", "yellow", f"in force until {time_text(until_us)}")

@@ -115,6 +115,7 @@ async def running(config: Config) -> AsyncIterator[Parts]:
         await parts.distribution.enacting.enact()
         await parts.exchange.answering.holding.restore()
         await parts.database.read(parts.freezing.frozen.load)
+        await parts.correspondence.suspending.look()
         await parts.emergencies.follow()
         await parts.reciprocating.resume()
         await parts.witnessing.fencing.recall()

@@ -104,6 +104,7 @@ async def _look_to_safeguards(parts: Parts) -> None:
     """Look to each, whatever hinders another: a life waits for the first, and an altered record must not hide it."""
     institution = parts.institution
     for each in (
+        parts.correspondence.suspending,
         institution.copying,
         parts.determining,
         parts.freezing,

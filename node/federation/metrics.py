@@ -26,6 +26,7 @@ RULEBOOK_IN_FORCE = Gauge("enlace_rulebook_in_force", "1 where a valid rulebook 
 RULEBOOK_EXPIRES = Gauge("enlace_rulebook_expires_seconds", "When its validity ends, likewise; 0: none", ["layer"])
 EMERGENCIES = Gauge("enlace_emergencies", "Emergencies in force")
 EMERGENCIES_UNREVIEWED = Gauge("enlace_emergencies_unreviewed", "Emergencies that nobody reviewed within 24 hours")
+SUSPENDED = Gauge("enlace_peers_suspended", "Peers that focal points have suspended")
 FREEZES_WAITING = Gauge("enlace_freezes_waiting", "Views of peers that stay as they were until a focal point decides")
 UNDETERMINED = Gauge("enlace_life_undetermined", "Entries that unknown facts alone keep from LIFE queries", ["overdue"])
 MAIL_SENT = Counter("enlace_mail_sent_total", "Mail put to peers, by what became of it each time", ["peer", "outcome"])

@@ -100,7 +100,7 @@ class Standing:
 
     def follow(self, directory: TrustedDirectory) -> None:
         """Put a newer directory in force, with its floor and acceptances."""
-        self.trust = Trust(self.country, directory, self.trust.revoked, self.trust.pairings)
+        self.trust = Trust(self.country, directory, self.trust.revoked, self.trust.pairings, self.trust.suspended)
         self._floor_withdrawn = ""
         self._read_rulebooks()
 
@@ -132,17 +132,22 @@ class Standing:
     def revoke(self, country: str, serials: frozenset[int]) -> None:
         """Put a country's revocation list in force."""
         revoked = {**self.trust.revoked, country: serials}
-        self.trust = Trust(self.country, self.trust.directory, revoked, self.trust.pairings)
+        self.trust = Trust(self.country, self.trust.directory, revoked, self.trust.pairings, self.trust.suspended)
 
     def pair(self, peer: str, root_key: bytes) -> None:
         """Put a pairing in force that two focal points have signed."""
         pairings = {**self.trust.pairings, peer: root_key}
-        self.trust = Trust(self.country, self.trust.directory, self.trust.revoked, pairings)
+        self.trust = Trust(self.country, self.trust.directory, self.trust.revoked, pairings, self.trust.suspended)
 
     def unpair(self, peer: str) -> None:
         """End a pairing: from the next call on, this peer is neither answered nor asked."""
         pairings = {country: key for country, key in self.trust.pairings.items() if country != peer}
-        self.trust = Trust(self.country, self.trust.directory, self.trust.revoked, pairings)
+        self.trust = Trust(self.country, self.trust.directory, self.trust.revoked, pairings, self.trust.suspended)
+
+    def suspend(self, peers: frozenset[str]) -> None:
+        """Deal with these peers no more, from the next call on, and with all others as they are paired."""
+        trust = self.trust
+        self.trust = Trust(self.country, trust.directory, trust.revoked, trust.pairings, peers)
 
     def fault(self, layer: Layer, now_us: int) -> str:
         """Return why a layer has no valid rulebook at a time; empty where it has."""

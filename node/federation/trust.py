@@ -8,7 +8,7 @@ revocation takes effect on connections that are already open.
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from node.errors import CertificateInvalidError, NotPairedError, UnknownMemberError
+from node.errors import CertificateInvalidError, NotPairedError, SuspendedError, UnknownMemberError
 from node.identity.certificates import Peer, claimed_identity, parse_chain, verify_chain
 from node.identity.directory import TrustedDirectory
 from node.identity.revocation import verify_not_revoked
@@ -25,12 +25,14 @@ class Trust:
         directory: TrustedDirectory,
         revoked: Mapping[str, frozenset[int]],
         pairings: Mapping[str, bytes],
+        suspended: frozenset[str] = frozenset(),
     ) -> None:
-        """Take the directory, revoked serial numbers by country, and paired countries with the root key signed for."""
+        """Take the directory, and of countries: revoked serial numbers, root keys signed for, and who is suspended."""
         self.country = country
         self.directory = directory
         self.revoked = revoked
         self.pairings = pairings
+        self.suspended = suspended
         self._peers: dict[bytes, Peer] = {}
 
     def identified(self, chain: bytes, now_us: int) -> Peer:
@@ -73,8 +75,10 @@ class Trust:
         """Check that two focal points signed the pairing with this country and with the root key it has now.
 
         Raises:
-            NotPairedError: they did not, or the country's root key changed since.
+            NotPairedError: they did not, the country's root key changed since, or focal points suspended it.
         """
+        if country in self.suspended:
+            raise SuspendedError(f"exchange with {country} is suspended by this country's focal points")
         signed_for = self.pairings.get(country)
         if signed_for is None:
             raise NotPairedError(f"no pairing with {country} has been signed by two focal points")

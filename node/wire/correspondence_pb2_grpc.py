@@ -6,6 +6,7 @@ import warnings
 from node.wire import correspondence_pb2 as node_dot_wire_dot_correspondence__pb2
 from node.wire import deciding_pb2 as node_dot_wire_dot_deciding__pb2
 from node.wire import received_pb2 as node_dot_wire_dot_received__pb2
+from node.wire import suspension_pb2 as node_dot_wire_dot_suspension__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -50,6 +51,21 @@ class CorrespondenceStub:
                 '/enlace.v1.Correspondence/RetryMail',
                 request_serializer=node_dot_wire_dot_correspondence__pb2.RetryMailRequest.SerializeToString,
                 response_deserializer=node_dot_wire_dot_correspondence__pb2.RetryMailResponse.FromString,
+                _registered_method=True)
+        self.SuspendPeer = channel.unary_unary(
+                '/enlace.v1.Correspondence/SuspendPeer',
+                request_serializer=node_dot_wire_dot_suspension__pb2.SuspendPeerRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_suspension__pb2.SuspendPeerResponse.FromString,
+                _registered_method=True)
+        self.LiftSuspension = channel.unary_unary(
+                '/enlace.v1.Correspondence/LiftSuspension',
+                request_serializer=node_dot_wire_dot_suspension__pb2.LiftSuspensionRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_suspension__pb2.LiftSuspensionResponse.FromString,
+                _registered_method=True)
+        self.ListSuspensions = channel.unary_unary(
+                '/enlace.v1.Correspondence/ListSuspensions',
+                request_serializer=node_dot_wire_dot_suspension__pb2.ListSuspensionsRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_suspension__pb2.ListSuspensionsResponse.FromString,
                 _registered_method=True)
         self.SendRequest = channel.unary_unary(
                 '/enlace.v1.Correspondence/SendRequest',
@@ -193,6 +209,29 @@ class CorrespondenceServicer:
 
     def RetryMail(self, request, context):
         """Tries again what was given up. Role: focal point, administrator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SuspendPeer(self, request, context):
+        """--- suspension ---
+
+        Stops all exchange with a peer at once: one focal point for 24 hours, two until it is lifted. Role: focal point.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LiftSuspension(self, request, context):
+        """Begins it again, once two have signed. Role: focal point.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSuspensions(self, request, context):
+        """Role: focal point, auditor.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -382,6 +421,21 @@ def add_CorrespondenceServicer_to_server(servicer, server):
                     servicer.RetryMail,
                     request_deserializer=node_dot_wire_dot_correspondence__pb2.RetryMailRequest.FromString,
                     response_serializer=node_dot_wire_dot_correspondence__pb2.RetryMailResponse.SerializeToString,
+            ),
+            'SuspendPeer': grpc.unary_unary_rpc_method_handler(
+                    servicer.SuspendPeer,
+                    request_deserializer=node_dot_wire_dot_suspension__pb2.SuspendPeerRequest.FromString,
+                    response_serializer=node_dot_wire_dot_suspension__pb2.SuspendPeerResponse.SerializeToString,
+            ),
+            'LiftSuspension': grpc.unary_unary_rpc_method_handler(
+                    servicer.LiftSuspension,
+                    request_deserializer=node_dot_wire_dot_suspension__pb2.LiftSuspensionRequest.FromString,
+                    response_serializer=node_dot_wire_dot_suspension__pb2.LiftSuspensionResponse.SerializeToString,
+            ),
+            'ListSuspensions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSuspensions,
+                    request_deserializer=node_dot_wire_dot_suspension__pb2.ListSuspensionsRequest.FromString,
+                    response_serializer=node_dot_wire_dot_suspension__pb2.ListSuspensionsResponse.SerializeToString,
             ),
             'SendRequest': grpc.unary_unary_rpc_method_handler(
                     servicer.SendRequest,
@@ -585,6 +639,87 @@ class Correspondence:
             '/enlace.v1.Correspondence/RetryMail',
             node_dot_wire_dot_correspondence__pb2.RetryMailRequest.SerializeToString,
             node_dot_wire_dot_correspondence__pb2.RetryMailResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SuspendPeer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/SuspendPeer',
+            node_dot_wire_dot_suspension__pb2.SuspendPeerRequest.SerializeToString,
+            node_dot_wire_dot_suspension__pb2.SuspendPeerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LiftSuspension(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/LiftSuspension',
+            node_dot_wire_dot_suspension__pb2.LiftSuspensionRequest.SerializeToString,
+            node_dot_wire_dot_suspension__pb2.LiftSuspensionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSuspensions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/ListSuspensions',
+            node_dot_wire_dot_suspension__pb2.ListSuspensionsRequest.SerializeToString,
+            node_dot_wire_dot_suspension__pb2.ListSuspensionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

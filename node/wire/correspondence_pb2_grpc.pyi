@@ -8,6 +8,7 @@ from grpc import aio as _aio
 from node.wire import correspondence_pb2 as _correspondence_pb2
 from node.wire import deciding_pb2 as _deciding_pb2
 from node.wire import received_pb2 as _received_pb2
+from node.wire import suspension_pb2 as _suspension_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -41,6 +42,15 @@ class CorrespondenceStub:
     """
     RetryMail: _grpc.UnaryUnaryMultiCallable[_correspondence_pb2.RetryMailRequest, _correspondence_pb2.RetryMailResponse]
     """Tries again what was given up. Role: focal point, administrator."""
+    SuspendPeer: _grpc.UnaryUnaryMultiCallable[_suspension_pb2.SuspendPeerRequest, _suspension_pb2.SuspendPeerResponse]
+    """--- suspension ---
+
+    Stops all exchange with a peer at once: one focal point for 24 hours, two until it is lifted. Role: focal point.
+    """
+    LiftSuspension: _grpc.UnaryUnaryMultiCallable[_suspension_pb2.LiftSuspensionRequest, _suspension_pb2.LiftSuspensionResponse]
+    """Begins it again, once two have signed. Role: focal point."""
+    ListSuspensions: _grpc.UnaryUnaryMultiCallable[_suspension_pb2.ListSuspensionsRequest, _suspension_pb2.ListSuspensionsResponse]
+    """Role: focal point, auditor."""
     SendRequest: _grpc.UnaryUnaryMultiCallable[_deciding_pb2.SendRequestRequest, _deciding_pb2.SendRequestResponse]
     """--- requests ---
 
@@ -102,6 +112,15 @@ class CorrespondenceAsyncStub(CorrespondenceStub):
     """
     RetryMail: _aio.UnaryUnaryMultiCallable[_correspondence_pb2.RetryMailRequest, _correspondence_pb2.RetryMailResponse]  # type: ignore[assignment]
     """Tries again what was given up. Role: focal point, administrator."""
+    SuspendPeer: _aio.UnaryUnaryMultiCallable[_suspension_pb2.SuspendPeerRequest, _suspension_pb2.SuspendPeerResponse]  # type: ignore[assignment]
+    """--- suspension ---
+
+    Stops all exchange with a peer at once: one focal point for 24 hours, two until it is lifted. Role: focal point.
+    """
+    LiftSuspension: _aio.UnaryUnaryMultiCallable[_suspension_pb2.LiftSuspensionRequest, _suspension_pb2.LiftSuspensionResponse]  # type: ignore[assignment]
+    """Begins it again, once two have signed. Role: focal point."""
+    ListSuspensions: _aio.UnaryUnaryMultiCallable[_suspension_pb2.ListSuspensionsRequest, _suspension_pb2.ListSuspensionsResponse]  # type: ignore[assignment]
+    """Role: focal point, auditor."""
     SendRequest: _aio.UnaryUnaryMultiCallable[_deciding_pb2.SendRequestRequest, _deciding_pb2.SendRequestResponse]  # type: ignore[assignment]
     """--- requests ---
 
@@ -178,6 +197,33 @@ class CorrespondenceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_correspondence_pb2.RetryMailResponse, _abc.Awaitable[_correspondence_pb2.RetryMailResponse]]:
         """Tries again what was given up. Role: focal point, administrator."""
+
+    @_abc_1.abstractmethod
+    def SuspendPeer(
+        self,
+        request: _suspension_pb2.SuspendPeerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_suspension_pb2.SuspendPeerResponse, _abc.Awaitable[_suspension_pb2.SuspendPeerResponse]]:
+        """--- suspension ---
+
+        Stops all exchange with a peer at once: one focal point for 24 hours, two until it is lifted. Role: focal point.
+        """
+
+    @_abc_1.abstractmethod
+    def LiftSuspension(
+        self,
+        request: _suspension_pb2.LiftSuspensionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_suspension_pb2.LiftSuspensionResponse, _abc.Awaitable[_suspension_pb2.LiftSuspensionResponse]]:
+        """Begins it again, once two have signed. Role: focal point."""
+
+    @_abc_1.abstractmethod
+    def ListSuspensions(
+        self,
+        request: _suspension_pb2.ListSuspensionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_suspension_pb2.ListSuspensionsResponse, _abc.Awaitable[_suspension_pb2.ListSuspensionsResponse]]:
+        """Role: focal point, auditor."""
 
     @_abc_1.abstractmethod
     def SendRequest(

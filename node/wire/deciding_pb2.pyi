@@ -219,6 +219,10 @@ class RequestDetail(_message.Message):
     REQUEST_FIELD_NUMBER: _builtins.int
     ANSWER_FIELD_NUMBER: _builtins.int
     REPLIES_FIELD_NUMBER: _builtins.int
+    SIGNED_RELEASE_FIELD_NUMBER: _builtins.int
+    APPROVED_BY_FIELD_NUMBER: _builtins.int
+    signed_release: _builtins.bytes
+    """SignedRelease, from the first signature on"""
     @_builtins.property
     def item(self) -> Global___RequestItem: ...
     @_builtins.property
@@ -233,6 +237,10 @@ class RequestDetail(_message.Message):
     def replies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """what the unit that asked said to it, oldest first"""
 
+    @_builtins.property
+    def approved_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """officers who brought a signature"""
+
     def __init__(
         self,
         *,
@@ -240,10 +248,12 @@ class RequestDetail(_message.Message):
         request: _request_pb2.FollowUpRequest | None = ...,
         answer: _request_pb2.RequestAnswer | None = ...,
         replies: _abc.Iterable[_builtins.str] | None = ...,
+        signed_release: _builtins.bytes = ...,
+        approved_by: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "item", b"item", "request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "item", b"item", "replies", b"replies", "request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "approved_by", b"approved_by", "item", b"item", "replies", b"replies", "request", b"request", "signed_release", b"signed_release"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

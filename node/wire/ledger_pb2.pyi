@@ -46,7 +46,7 @@ class _LeafKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafKind.Val
     LEAF_KIND_DIRECTORY: _LeafKind.ValueType  # 9
     """a directory came into force"""
     LEAF_KIND_PAIRING: _LeafKind.ValueType  # 10
-    """a focal point signed a pairing, or ended one"""
+    """a focal point signed a pairing, ended one, or suspended a peer"""
     LEAF_KIND_ENROLMENT: _LeafKind.ValueType  # 11
     """an officer or a focal point"""
     LEAF_KIND_RECORD: _LeafKind.ValueType  # 12
@@ -108,7 +108,7 @@ LEAF_KIND_REVOCATIONS: LeafKind.ValueType  # 8
 LEAF_KIND_DIRECTORY: LeafKind.ValueType  # 9
 """a directory came into force"""
 LEAF_KIND_PAIRING: LeafKind.ValueType  # 10
-"""a focal point signed a pairing, or ended one"""
+"""a focal point signed a pairing, ended one, or suspended a peer"""
 LEAF_KIND_ENROLMENT: LeafKind.ValueType  # 11
 """an officer or a focal point"""
 LEAF_KIND_RECORD: LeafKind.ValueType  # 12

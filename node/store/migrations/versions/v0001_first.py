@@ -8,6 +8,7 @@ from node.store.migrations.institution_tables import institution
 from node.store.migrations.mail_tables import mail
 from node.store.migrations.received_tables import received
 from node.store.migrations.subject_tables import petitions
+from node.store.migrations.suspension_tables import suspensions
 
 revision = "0001"
 down_revision = None
@@ -33,6 +34,7 @@ def upgrade() -> None:
     petitions()
     mail()
     received()
+    suspensions()
 
 
 def _records() -> None:
