@@ -84,7 +84,7 @@ def notes_of(response: SearchResponse) -> str:
 def hit_lines(peer: str, hit: Hit, language: Language) -> Iterator[str]:
     """Yield the lines that show one hit, codes in a language; what a peer wrote can't rewrite the screen."""
     if hit.HasField("entry"):
-        yield from _entry_lines(peer, hit.entry, language)
+        yield from released_lines(peer, hit.entry, language)
     elif hit.HasField("hit"):
         yield from _hit_only_lines(peer, hit.hit, language)
     else:
@@ -99,7 +99,8 @@ def _hit_only_lines(peer: str, hit: HitOnly, language: Language) -> Iterator[str
     yield from _grant_lines(hit.grants, language)
 
 
-def _entry_lines(peer: str, entry: ReleasedEntry, language: Language) -> Iterator[str]:
+def released_lines(peer: str, entry: ReleasedEntry, language: Language) -> Iterator[str]:
+    """Yield the lines that show an entry as a peer released it, with its terms."""
     holder = entry.WhichOneof("entity") or ""
     yield f"{peer}: {kind_text(holder, language)}{', invented' if entry.invented else ''}"
     yield from _field_lines(entry, holder, language)

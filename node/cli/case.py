@@ -8,16 +8,19 @@ import typer
 from rich import box
 from rich.table import Table
 
-from node.cli.client import desk
+from node.cli.client import desk, desk_channel
 from node.cli.home import home_of
-from node.cli.output import HomeOption, JsonOption, LanguageOption, OfficerOption, console, printable, time_text
+from node.cli.output import HomeOption, JsonOption, LanguageOption, OfficerOption, console, printable, show, time_text
 from node.cli.reading import message_dict
+from node.cli.received import ReasonOption, UntilOption, parse_until
 from node.cli.records import case_lines, entry_lines
 from node.cli.words import id_text, parse_id, parse_interval, parse_word
 from node.records.labels import Language
 from node.wire.codes_pb2 import Crime
+from node.wire.correspondence_pb2_grpc import CorrespondenceStub
 from node.wire.desk_pb2 import GetCaseRequest, ListCasesRequest, PutCaseRequest
 from node.wire.entry_pb2 import Case, Entry
+from node.wire.received_pb2 import ReviewCaseRequest
 
 app = typer.Typer(help="Record cases, and read them.", no_args_is_help=True)
 
@@ -97,6 +100,23 @@ def show_case(
     with desk(home_of(home), officer) as stub:
         found = stub.GetCase(GetCaseRequest(case_id=parse_id(case)))
     _show_case(found.case, found.entries, language, as_json)
+
+
+@app.command("review")
+def review(
+    case: Annotated[str, typer.Argument(help="The case's id.")],
+    *,
+    until: UntilOption,
+    reason: ReasonOption,
+    officer: OfficerOption,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Decide until when a case is kept; what nobody decides on is deleted at its date."""
+    request = ReviewCaseRequest(case_id=parse_id(case), until_us=parse_until(until), reason=reason)
+    with desk_channel(home_of(home), officer) as channel:
+        kept = CorrespondenceStub(channel).ReviewCase(request)
+    show({"case": case, "review": time_text(kept.review_us)}, as_json)
 
 
 def _show_case(case: Case, entries: Sequence[Entry], language: Language, as_json: bool) -> None:

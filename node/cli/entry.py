@@ -7,14 +7,26 @@ import typer
 from rich import box
 from rich.table import Table
 
-from node.cli.client import desk
+from node.cli.client import desk, desk_channel
 from node.cli.home import home_of
-from node.cli.output import HomeOption, JsonOption, LanguageOption, OfficerOption, console, printable, say, time_text
+from node.cli.output import (
+    HomeOption,
+    JsonOption,
+    LanguageOption,
+    OfficerOption,
+    console,
+    printable,
+    say,
+    show,
+    time_text,
+)
 from node.cli.reading import message_dict, parse_message, read_text
+from node.cli.received import ReasonOption, UntilOption, parse_until
 from node.cli.records import entry_facts, entry_lines
 from node.cli.words import id_text, parse_id
 from node.errors import UsageError
 from node.records.labels import Language
+from node.wire.correspondence_pb2_grpc import CorrespondenceStub
 from node.wire.desk_pb2 import (
     DecideChangeRequest,
     GetEntryRequest,
@@ -23,6 +35,7 @@ from node.wire.desk_pb2 import (
     PutEntryResponse,
 )
 from node.wire.entry_pb2 import Entry
+from node.wire.received_pb2 import ReviewEntryRequest
 
 app = typer.Typer(help="Record what is known in a case, and read it.", no_args_is_help=True)
 
@@ -102,6 +115,24 @@ def _pending_sentences(response: PutEntryResponse) -> list[str]:
         f"  enlace entry confirm {change}",
         f"  enlace entry decline {change}",
     ]
+
+
+@app.command("review")
+def review(
+    entry: EntryId,
+    *,
+    until: UntilOption,
+    reason: ReasonOption,
+    officer: OfficerOption,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Decide until when an entry is kept; of somebody protected, longer only with a second officer."""
+    request = ReviewEntryRequest(entry_id=parse_id(entry), until_us=parse_until(until), reason=reason)
+    with desk_channel(home_of(home), officer) as channel:
+        kept = CorrespondenceStub(channel).ReviewEntry(request)
+    change = id_text(kept.pending_change) if kept.pending_change else ""
+    show({"entry": entry, "review": time_text(kept.review_us), "waits_for_a_second_officer": change}, as_json)
 
 
 @app.command("changes")

@@ -19,7 +19,7 @@ from node.cli.home import Home, home_of
 from node.cli.output import HomeOption, JsonOption, LanguageOption, OfficerOption, console
 from node.cli.question import Question, Typed, build_question, request_form, selector_texts
 from node.cli.reading import STANDARD_INPUT, message_dict
-from node.cli.words import parse_country
+from node.cli.words import id_text, parse_country
 from node.config import Config, load_config
 from node.errors import UsageError
 from node.records.labels import Language
@@ -175,6 +175,8 @@ def _print_hits(out: Console, responses: Sequence[SearchResponse], language: Lan
             out.print()
             for line in hit_lines(response.peer, hit, language):
                 out.print(line, soft_wrap=True)
+            if hit.HasField("entry"):  # to keep it: `enlace received keep`
+                out.print(f"  exchange     {id_text(response.exchange_id)}", soft_wrap=True)
     silent = [each for each in responses if each.outcome == PeerOutcome.PEER_OUTCOME_ANSWERED and not each.answer.hits]
     if silent:
         out.print()

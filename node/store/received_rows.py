@@ -53,7 +53,9 @@ class ReceivedRows:
         except DecryptionError:
             log.error("received_entries_unreadable", count=1)  # noqa: TRY400 - without ids
             return None
-        return ReceivedEntry.FromString(data)
+        copy = ReceivedEntry.FromString(data)
+        copy.case_id = row.case_id or b""  # a case that lost an entry to an erasure has another id from then on
+        return copy
 
     def in_use(self, connection: Connection, rows: Sequence[AnyRow], now_us: int) -> Iterator[ReceivedEntry]:
         """Yield those copies that are active, within their date, and not among what was taken back."""
