@@ -109,7 +109,7 @@ class Subjects:
         run.summary.MergeFrom(
             ReportSummary(
                 lines=size,
-                erased_entries=run.held.erased,
+                erased_entries=len(run.held.erased),
                 received_searched=True,
                 made_us=now_us,
                 officer=officer.name,

@@ -94,13 +94,13 @@ def erase(
         connection.execute(delete(column.table).where(column == entry_id))
     connection.execute(delete(pending_changes).where(pending_changes.c.case_id == case_id))  # decided long ago
     connection.execute(delete(entries).where(entries.c.entry_id == entry_id))
-    _move(connection, vault, case_id, new_case_id)
+    _move(connection, vault, case_id, new_case_id, without=entry_id)
     frozen.load(connection)  # views of other entries of the case are sealed anew too
     queue_keys(connection, [case_id], now_us)
     return case_id
 
 
-def _move(connection: Connection, vault: Vault, old: bytes, new: bytes) -> None:
+def _move(connection: Connection, vault: Vault, old: bytes, new: bytes, *, without: bytes) -> None:
     row = connection.execute(select(cases).where(cases.c.case_id == old).with_for_update()).one()
     if _is_held(connection, old):
         raise UsageError("a legal hold is on its case, which can't move")
@@ -114,6 +114,10 @@ def _move(connection: Connection, vault: Vault, old: bytes, new: bytes) -> None:
         for entry_id, revision, sealed in connection.execute(query).all():
             entry = Entry.FromString(vault.open(old, context(entry_id, old, revision), sealed))
             entry.case_id = new
+            if table is entries:  # a link that leads nowhere would keep the entry from ever being edited
+                kept = [link for link in entry.links if link.to_entry_id != without]
+                del entry.links[:]
+                entry.links.extend(kept)
             again = vault.seal(new, context(entry_id, new, revision), entry.SerializeToString())
             this = (table.c.entry_id == entry_id, table.c.revision == revision)
             connection.execute(update(table).where(*this).values(case_id=new, sealed=again))

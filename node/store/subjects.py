@@ -58,7 +58,7 @@ class Held:
     own: dict[bytes, Entry] = field(default_factory=dict)
     linked: dict[bytes, tuple[Entry, tuple[int, ...]]] = field(default_factory=dict)
     duplicates: dict[bytes, Entry] = field(default_factory=dict)
-    erased: int = 0
+    erased: set[bytes] = field(default_factory=set)
 
 
 def held(
@@ -132,7 +132,7 @@ def _read(connection: Connection, entries: Entries, entry_ids: Iterable[bytes], 
         try:
             read[entry_id] = entries.get(connection, entry_id)
         except (KeyErasedError, DecryptionError, NotFoundError):
-            found.erased += 1
+            found.erased.add(entry_id)
     return read
 
 

@@ -17,9 +17,9 @@ from node.store.received_tables import legal_holds
 from node.store.tables import case_revisions, cases, entries, entry_revisions, lookups
 from node.store.vault import Vault, read_key_file
 from node.wire import subject_pb2 as wire
-from node.wire.codes_pb2 import ASYLUM_STATE_CLAIMED, TRI_YES
+from node.wire.codes_pb2 import ASYLUM_STATE_CLAIMED, LINK_KIND_CONTACTED_BY, LINK_KIND_USES, TRI_YES
 from node.wire.desk_pb2 import GetCaseRequest, GetEntryRequest, PutCaseRequest, PutEntryRequest
-from node.wire.entry_pb2 import Case, Entry
+from node.wire.entry_pb2 import Case, Entry, Link
 from tests.desk.support import Desks, Status, asserted, lines_since, refused, search
 from tests.desk.test_petitions import step, subjects, under_review
 from tests.federation.support import altered, case_record, private_of, protection, telephone
@@ -75,7 +75,7 @@ async def erase(focal: "SubjectsAsyncStub", entry: Entry, petition: bytes = b"")
 def rows(world: World, *tables: object) -> int:
     engine = create_engine(world["MX"].config.store.database)
     with engine.connect() as connection:
-        found = sum(len(connection.execute(select(table)).all()) for table in tables)  # type: ignore[call-overload]
+        found = sum(len(connection.execute(select(table)).all()) for table in tables)  # type: ignore[call-overload, misc]
     engine.dispose()
     return found
 
@@ -176,6 +176,34 @@ async def test_nothing_of_the_entry_is_left_in_the_database(desks: Desks, focal:
             assert connection.execute(select(table).where(table.c[column] == gone.entry_id)).first() is None
         assert connection.execute(select(cases).where(cases.c.case_id == case.case_id)).first() is None
     engine.dispose()
+
+
+async def test_what_was_linked_to_it_can_be_edited_and_keeps_the_protection_that_it_inherited(
+    desks: Desks, focal: "SubjectsAsyncStub"
+) -> None:
+    stub = await desks("MX")
+    case, (phone,) = await recorded(desks, plain(Numbers.new()))
+    owner = asserted(altered(telephone(Numbers.new()), protection=protection(victim=TRI_YES), case_id=case.case_id))
+    owner.links.append(Link(kind=LINK_KIND_USES, to_entry_id=phone.entry_id))
+    user = (await stub.PutEntry(PutEntryRequest(entry=owner))).entry
+    inherits = (await stub.GetEntry(GetEntryRequest(entry_id=phone.entry_id))).entry.inherited
+    assert inherits.victim == TRI_YES
+    erasure = await erase(focal, user)
+    async with subjects(desks.world, "focal-1") as other:
+        await other.DecideEntryErasure(wire.DecideEntryErasureRequest(erasure_id=erasure.erasure_id, confirm=True))
+    thing = (await stub.GetEntry(GetEntryRequest(entry_id=phone.entry_id))).entry
+    assert thing.inherited == inherits
+    second = plain(Numbers.new())
+    second.case_id = thing.case_id
+    second.links.append(Link(kind=LINK_KIND_CONTACTED_BY, to_entry_id=thing.entry_id))
+    linked = (await stub.PutEntry(PutEntryRequest(entry=second))).entry
+    erasure = await erase(focal, thing)
+    if erasure.state == wire.ENTRY_ERASURE_STATE_PROPOSED:
+        async with subjects(desks.world, "focal-1") as other:
+            await other.DecideEntryErasure(wire.DecideEntryErasureRequest(erasure_id=erasure.erasure_id, confirm=True))
+    now = (await stub.GetEntry(GetEntryRequest(entry_id=linked.entry_id))).entry
+    assert not now.links
+    assert (await stub.PutEntry(PutEntryRequest(entry=altered(now, attribution="Invented")))).entry.revision == 2
 
 
 async def test_a_legal_hold_keeps_it(desks: Desks, focal: "SubjectsAsyncStub") -> None:
