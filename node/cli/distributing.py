@@ -13,6 +13,7 @@ from node.cli.output import HomeOption, JsonOption, OfficerOption, show
 from node.cli.pki_folder import Folder
 from node.config import load_config
 from node.errors import UnansweredError
+from node.federation.copying import begin_copies
 from node.federation.envelope import Signer
 from node.federation.lines import local_line
 from node.identity.directory import TrustedDirectory
@@ -71,6 +72,8 @@ def accept_directory(home: Home, data: bytes) -> int:
             )
             vault = Vault(keystore, read_key_file(config.store.key_encryption_key))
             with Writer(database.engine, vault) as writer:
+                with database.reading() as connection:
+                    begin_copies(connection, writer, held, signer, now_us)
                 writer.submit(
                     lambda connection: directories.put_directory(connection, successor, now_us), [line]
                 ).result()

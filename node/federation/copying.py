@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy import Connection
@@ -12,6 +13,7 @@ from node.errors import MalformedError, NoteError, SignatureError, UsageError
 from node.federation.envelope import Signer
 from node.federation.lines import line_of, shared_of_event
 from node.federation.standing import Standing
+from node.identity.directory import TrustedDirectory
 from node.identity.institution import verified_charter
 from node.ledger.checkpoint import open_checkpoint
 from node.ledger.note import ED25519, VerifierKey
@@ -23,6 +25,9 @@ from node.store.lines import Line
 from node.store.writer import Writer
 from node.wire.directory_pb2 import Audit
 from node.wire.ledger_pb2 import LEAF_KIND_INSTITUTION, LeafKind, LeafPrivate
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 log = structlog.get_logger()
 
@@ -39,10 +44,7 @@ class Copying:
 
     def audit(self) -> Audit | None:
         """Return who audits this country, and for how long; None where the directory names nobody."""
-        for record in self.standing.trust.directory.members():
-            if record.country == self.standing.country and record.HasField("audit"):
-                return record.audit
-        return None
+        return audit_of(self.standing.trust.directory, self.standing.country)
 
     async def look(self) -> None:
         """Begin another key where a charter or a day began; to be called before anything is logged, and ever again.
@@ -117,16 +119,42 @@ class Copying:
         self._current = None
 
     async def _begin(self, epoch: Epoch, reason: str) -> None:
-        line = named_line(
-            LEAF_KIND_INSTITUTION, epoch.data, LeafPrivate(reason=reason), self.standing.signer, epoch.record.begun_us
-        )
+        await asyncio.wrap_future(_begun(self.writer, epoch, self.standing.signer, reason))
 
-        def change(connection: Connection) -> None:
-            institution.put_epoch(connection, epoch)
-            # Last: the line that tells of the epoch is the first with a copy under it, and both are written or neither.
-            self.writer.copy_under(None if epoch.is_end else epoch)
 
-        await asyncio.wrap_future(self.writer.submit(change, [line]))
+def audit_of(directory: TrustedDirectory, country: str) -> Audit | None:
+    """Return who audits a country, and for how long; None where the directory names nobody."""
+    for record in directory.members():
+        if record.country == country and record.HasField("audit"):
+            return record.audit
+    return None
+
+
+def begin_copies(
+    connection: Connection, writer: Writer, directory: TrustedDirectory, signer: Signer, now_us: int
+) -> None:
+    """Begin copies in a process that writes lines while the node is down; none where no charter is in force.
+
+    Raises:
+        SignatureError, MalformedError: the charter that is stored is not what the institution signed: restore it first.
+        LedgerError: the line of the key can't be written.
+    """
+    audit = audit_of(directory, signer.country)
+    charter = institution.charter_in_force(connection, signer.country, audit) if audit is not None else None
+    if audit is not None and charter is not None:
+        epoch = new_epoch(charter, audit.period_days, now_us)
+        _begun(writer, epoch, signer, f"COPIES {charter.number}").result()
+
+
+def _begun(writer: Writer, epoch: Epoch, signer: Signer, reason: str) -> "Future[None]":
+    line = named_line(LEAF_KIND_INSTITUTION, epoch.data, LeafPrivate(reason=reason), signer, epoch.record.begun_us)
+
+    def change(connection: Connection) -> None:
+        institution.put_epoch(connection, epoch)
+        # Last: the line that tells of the epoch is the first with a copy under it, and both are written or neither.
+        writer.copy_under(None if epoch.is_end else epoch)
+
+    return writer.submit(change, [line])
 
 
 def named_line(kind: LeafKind.ValueType, named: bytes, private: LeafPrivate, signer: Signer, now_us: int) -> Line:

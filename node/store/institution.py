@@ -120,7 +120,7 @@ def new_epoch(charter: Charter, period_days: int, now_us: int) -> Epoch:
         epoch_id=epoch_id,
         charter=charter.number,
         begun_us=now_us,
-        until_us=due_us(now_us, period_days),
+        until_us=due_us(now_us, period_days + 1),  # some lines of the next day are copied before it has its key
         wrapped_sha256=sha256(wrapped).digest(),
     )
     return Epoch(record, wrapped, AESGCM(key))

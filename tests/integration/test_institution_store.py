@@ -282,13 +282,13 @@ def test_copies_go_when_the_audit_period_is_over_and_not_before(kept: Kept) -> N
         kept.writer.submit(lambda connection: erasures.drop_copies(connection, erasure)).result(20)
 
     with kept.database.reading() as connection:
-        assert erasures.ended_epochs(connection, START_US + PERIOD * DAY_US) == []
+        assert erasures.ended_epochs(connection, START_US + (PERIOD + 1) * DAY_US) == []
     end()
     assert "line 4 is damaged: the institution's copy of what opens it is gone" in kept.faults()
 
 
 def test_after_the_audit_period_nothing_is_missed(kept: Kept) -> None:
-    kept.clock.advance(days=PERIOD + 1)
+    kept.clock.advance(days=PERIOD + 2)
     with kept.database.reading() as connection:
         ((epoch_id, first, last),) = erasures.ended_epochs(connection, kept.clock())
     assert (first, last) == (3, 9)
