@@ -4,18 +4,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from node.desk.correspondence import CorrespondenceServicer
+from node.desk.deciding import Deciding
 from node.desk.mailing import Mailing
 from node.desk.officers import Officers
 from node.desk.received import Receiving
 from node.desk.recording import Recording
+from node.desk.requests import Requests
 from node.desk.reviewing import Reviewing
 from node.desk.suspensions import Suspensions
 from node.federation.channels import Channels
+from node.federation.deadlines import Deadlines
 from node.federation.delivering import Delivering
+from node.federation.mail_heads import Heads
 from node.federation.mail_intake import Intake
-from node.federation.mail_kinds import MailKind
 from node.federation.mailroom import Mailroom
 from node.federation.purging import Purging
+from node.federation.releasing import Releasing
+from node.federation.requesting import FollowUpKind, RequestAnswerKind, RequestReplyKind
 from node.federation.standing import Standing
 from node.federation.suspending import Suspending
 from node.federation.ticks import Ticks
@@ -34,10 +39,14 @@ class Correspondence:
     mailroom: Mailroom
     intake: Intake
     delivering: Delivering
+    heads: Heads
     mailing: Mailing
     receiving: Receiving
     purging: Purging
     suspending: Suspending
+    releasing: Releasing
+    requests: Requests
+    deadlines: Deadlines
 
     def servicer(self, officers: Officers, recording: Recording) -> CorrespondenceServicer:
         """Return what the desk's server registers."""
@@ -47,6 +56,10 @@ class Correspondence:
             receiving=self.receiving,
             reviewing=Reviewing(recording, self.receiving.received),
             suspensions=Suspensions(self.suspending, self.mailroom),
+            requests=self.requests,
+            deciding=Deciding(
+                self.mailroom, self.mailing.database, self.releasing, recording.freezing, self.mailroom.clock
+            ),
         )
 
 
@@ -65,14 +78,19 @@ def composed_correspondence(
     received: ReceivedEntries,
 ) -> Correspondence:
     """Put together mail and all that travels by it."""
-    kinds: list[MailKind] = []
+    releasing = Releasing(standing, vault, entries, frozen)
+    kinds = (FollowUpKind(), RequestAnswerKind(releasing, received), RequestReplyKind())
     mailroom = Mailroom(standing, vault, writer, kinds, clock)
     return Correspondence(
         mailroom=mailroom,
-        intake=Intake(mailroom, ticks, window_us),
+        intake=Intake(mailroom, database, ticks, window_us),
         delivering=Delivering(mailroom, database, channels, window_us),
+        heads=Heads(mailroom, database, channels),
         mailing=Mailing(mailroom, database),
         receiving=Receiving(standing, database, vault, writer, received, clock),
         purging=Purging(standing.signer, database, vault, writer, entries, frozen, received, clock),
         suspending=Suspending(standing, database, vault, clock),
+        releasing=releasing,
+        requests=Requests(mailroom, database, received, clock),
+        deadlines=Deadlines(mailroom, database),
     )

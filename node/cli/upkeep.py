@@ -85,6 +85,7 @@ async def _keep_witnessed(parts: Parts) -> None:
         try:
             await parts.witnessing.look()
             await parts.receipts.look()
+            await parts.correspondence.heads.look()
         except (EnlaceError, OSError):
             log.exception("witnessing_failed")
 
@@ -112,6 +113,7 @@ async def _look_to_safeguards(parts: Parts) -> None:
         parts.reciprocating,
         institution.erasing,
         parts.correspondence.purging,
+        parts.correspondence.deadlines,
     ):
         try:
             await each.look()

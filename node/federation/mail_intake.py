@@ -36,6 +36,7 @@ from node.federation.ticks import Ticks
 from node.identity.certificates import Peer
 from node.store import mail as store
 from node.store.commitments import is_anybody_elses
+from node.store.database import Database
 from node.store.findings import raise_finding
 from node.store.lines import Line
 from node.store.mail import LONGEST_REASON, InboxRow, MailId
@@ -64,6 +65,7 @@ class Intake:
     """Receives mail of peers."""
 
     mailroom: Mailroom
+    database: Database
     ticks: Ticks
     window_us: int
     _turns: dict[str, asyncio.Lock] = field(default_factory=dict)  # by peer: one batch at a time
@@ -77,11 +79,12 @@ class Intake:
         """
         arrived = asyncio.get_running_loop().time()
         try:
-            envelopes = DeliverMailRequest.FromString(data).envelopes
+            request = DeliverMailRequest.FromString(data)
         except DecodeError:
             raise MalformedError("the request is not a message of the contract") from None
-        if not 0 < len(envelopes) <= BATCH:
-            raise MalformedError(f"a batch has 1 to {BATCH} mails")
+        envelopes, heads = request.envelopes, request.heads
+        if bool(envelopes) == bool(heads) or len(envelopes) > BATCH or len(heads) > store.HEADS:
+            raise MalformedError(f"a batch has up to {BATCH} mails, or tells up to where up to {store.HEADS} came")
         self.mailroom.standing.trust.verify_paired(peer.country)
         if peer.country in self.mailroom.waiting:  # it is up
             self.mailroom.ring([peer.country], [peer.country])
@@ -91,8 +94,9 @@ class Intake:
                 taken.append(self._taken(envelope, peer))
                 await asyncio.sleep(0)  # queries go first
             deliveries = await asyncio.gather(*taken)
+            lacking = await self.database.read(store.lacking, peer.country, heads) if heads else []
         await self.ticks.wait(arrived)  # how long each took tells nothing
-        return DeliverMailResponse(deliveries=deliveries).SerializeToString()
+        return DeliverMailResponse(deliveries=deliveries, lacking=lacking).SerializeToString()
 
     def _taken(self, envelope: Envelope, peer: Peer) -> "asyncio.Future[Delivery]":
         """Verify a mail and hand it to the writer; in the order of these calls they are written."""

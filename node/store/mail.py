@@ -4,7 +4,7 @@ All of this runs in transactions that hold the ledger's head (`node.store.writer
 no two processes take the same one.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, func, insert, select, update
@@ -21,11 +21,15 @@ from node.wire.correspondence_pb2 import (
     MAIL_STATE_WITHDRAWN,
     MailState,
 )
+from node.wire.delivery_pb2 import MailHead
 from node.wire.envelope_pb2 import Envelope
 
 LONGEST_REASON: Final = 100
 _SIZE_BYTES: Final = 4
 _SETTLED: Final = (MAIL_STATE_DELIVERED, MAIL_STATE_NOT_UNDERSTOOD, MAIL_STATE_WITHDRAWN)
+HEADS: Final = 500
+"""Exchanges told of at once."""
+_IDS: Final = 250  # of one statement
 RECEIPT_BYTES: Final = 1_024  # of a receipt's body: it fits the smallest class
 
 
@@ -287,6 +291,15 @@ def retry(connection: Connection, peer: str, exchange_id: bytes, number: int, no
     return queued
 
 
+def heads(connection: Connection, peer: str, since_us: int, after: bytes) -> list[MailHead]:
+    """Return up to where a peer has received mail that was written since a time, by exchange, behind that one."""
+    held = outbox.c
+    query = select(held.exchange_id, func.max(held.number).label("number")).where(held.peer == peer)
+    query = query.where(held.sent_us >= since_us, held.exchange_id > after, held.state.in_(_SETTLED))
+    query = query.group_by(held.exchange_id).order_by(held.exchange_id).limit(HEADS)
+    return [MailHead(exchange_id=row.exchange_id, number=row.number) for row in connection.execute(query)]
+
+
 # --- inbox -----------------------------------------------------------------------------------------------------------
 
 
@@ -310,6 +323,20 @@ def first_free(connection: Connection, peer: str, exchange_id: bytes) -> int:
     came = inbox.c
     query = select(func.max(came.number)).where(came.peer == peer, came.exchange_id == exchange_id)
     return int(connection.execute(query).scalar_one_or_none() or 0) + 1
+
+
+def lacking(connection: Connection, peer: str, told: Sequence[MailHead]) -> list[MailHead]:
+    """Return the exchanges in which mail of a peer is missing here, of those told, with the first number missing."""
+    held, found = mail_exchanges.c, dict[bytes, int]()
+    ids = [head.exchange_id for head in told]
+    for at in range(0, len(ids), _IDS):
+        query = select(held.exchange_id, held.next_in).where(held.peer == peer)
+        rows = connection.execute(query.where(held.exchange_id.in_(ids[at : at + _IDS])))
+        found.update((row.exchange_id, row.next_in) for row in rows)
+    placed = [(head, found.get(head.exchange_id, 1)) for head in told]
+    return [
+        MailHead(exchange_id=head.exchange_id, number=next_in) for head, next_in in placed if next_in <= head.number
+    ]
 
 
 def erase_received(connection: Connection, peer: str, exchange_id: bytes, numbers: Collection[int] = ()) -> list[bytes]:

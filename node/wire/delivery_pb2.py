@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from node.wire import envelope_pb2 as node_dot_wire_dot_envelope__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18node/wire/delivery.proto\x12\tenlace.v1\x1a\x18node/wire/envelope.proto\"2\n\x0bMailReceipt\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\x0e\n\x06number\x18\x02 \x01(\x06\"<\n\x12\x44\x65liverMailRequest\x12&\n\tenvelopes\x18\x01 \x03(\x0b\x32\x13.enlace.v1.Envelope\">\n\x13\x44\x65liverMailResponse\x12\'\n\ndeliveries\x18\x01 \x03(\x0b\x32\x13.enlace.v1.Delivery\"\x89\x01\n\x08\x44\x65livery\x12&\n\x07receipt\x18\x01 \x01(\x0b\x32\x13.enlace.v1.EnvelopeH\x00\x12\x15\n\x0bwaiting_for\x18\x02 \x01(\x06H\x00\x12\x11\n\x07refused\x18\x03 \x01(\tH\x00\x12\x0f\n\x05later\x18\x04 \x01(\tH\x00\x12\x0f\n\x05taken\x18\x05 \x01(\x06H\x00\x42\t\n\x07outcomeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18node/wire/delivery.proto\x12\tenlace.v1\x1a\x18node/wire/envelope.proto\"2\n\x0bMailReceipt\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\x0e\n\x06number\x18\x02 \x01(\x06\"`\n\x12\x44\x65liverMailRequest\x12&\n\tenvelopes\x18\x01 \x03(\x0b\x32\x13.enlace.v1.Envelope\x12\"\n\x05heads\x18\x02 \x03(\x0b\x32\x13.enlace.v1.MailHead\"/\n\x08MailHead\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\x0e\n\x06number\x18\x02 \x01(\x06\"d\n\x13\x44\x65liverMailResponse\x12\'\n\ndeliveries\x18\x01 \x03(\x0b\x32\x13.enlace.v1.Delivery\x12$\n\x07lacking\x18\x02 \x03(\x0b\x32\x13.enlace.v1.MailHead\"\x89\x01\n\x08\x44\x65livery\x12&\n\x07receipt\x18\x01 \x01(\x0b\x32\x13.enlace.v1.EnvelopeH\x00\x12\x15\n\x0bwaiting_for\x18\x02 \x01(\x06H\x00\x12\x11\n\x07refused\x18\x03 \x01(\tH\x00\x12\x0f\n\x05later\x18\x04 \x01(\tH\x00\x12\x0f\n\x05taken\x18\x05 \x01(\x06H\x00\x42\t\n\x07outcomeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,9 +35,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MAILRECEIPT']._serialized_start=65
   _globals['_MAILRECEIPT']._serialized_end=115
   _globals['_DELIVERMAILREQUEST']._serialized_start=117
-  _globals['_DELIVERMAILREQUEST']._serialized_end=177
-  _globals['_DELIVERMAILRESPONSE']._serialized_start=179
-  _globals['_DELIVERMAILRESPONSE']._serialized_end=241
-  _globals['_DELIVERY']._serialized_start=244
-  _globals['_DELIVERY']._serialized_end=381
+  _globals['_DELIVERMAILREQUEST']._serialized_end=213
+  _globals['_MAILHEAD']._serialized_start=215
+  _globals['_MAILHEAD']._serialized_end=262
+  _globals['_DELIVERMAILRESPONSE']._serialized_start=264
+  _globals['_DELIVERMAILRESPONSE']._serialized_end=364
+  _globals['_DELIVERY']._serialized_start=367
+  _globals['_DELIVERY']._serialized_end=504
 # @@protoc_insertion_point(module_scope)

@@ -112,6 +112,31 @@ async def test_a_peer_restored_from_a_backup_gets_again_what_it_lost(two: World,
     assert reasons == ["REQUEST_REPLY"] * 15  # six written, and nine receipts
 
 
+async def test_a_restored_peer_hears_of_mail_in_exchanges_in_which_nothing_comes_any_more(
+    two: World, tmp_path: Path
+) -> None:
+    backup, there, exchanges = tmp_path / "backup.db", Noted(), [secrets.token_bytes(16) for _ in range(3)]
+    async with node(two["GT"], Noted()) as gt:
+        copied(two["MX"], backup)
+        async with node(two["MX"], there):
+            await sent(gt, *(written("MX", f"{exchange_id[0]}", exchange_id=exchange_id) for exchange_id in exchanges))
+            for exchange_id in exchanges:
+                await reached(gt, exchange_id, 1)
+        restored(two["MX"], backup)
+        again = Noted()
+        async with node(two["MX"], again) as mx:
+            gt.channels.renew("MX")
+            for _ in range(100):
+                gt.correspondence.heads._next_us.clear()
+                await gt.correspondence.heads.look()
+                await delivered(gt)
+                if len(again.applied) == len(exchanges):
+                    break
+                await asyncio.sleep(0.05)
+            assert sorted(mail_id.exchange_id for mail_id, _ in again.applied) == sorted(exchanges)
+            assert len(mail_here(mx, DIRECTION_RECEIVED)) == len(exchanges)
+
+
 async def test_a_sender_restored_from_a_backup_takes_new_numbers_and_the_peer_is_alarmed(
     two: World, tmp_path: Path
 ) -> None:
