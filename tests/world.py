@@ -7,13 +7,15 @@ process or in another. Nothing in it is a stand-in: only the clock of the hostil
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 
 import grpc
+from sqlalchemy import Connection
 
 from node.cli.home import Home
 from node.config import Config, load_config
@@ -31,6 +33,7 @@ from node.store.ids import new_id
 from node.store.keystore import KeyStore
 from node.store.officers import Officer
 from node.store.vault import Vault, create_key_file, read_key_file
+from node.store.writer import Writer
 from node.wire.approval_pb2 import FocalEnrolment, SignedPairing
 from node.wire.codes_pb2 import InstrumentKind, Obligation, UnitType
 from node.wire.desk_pb2 import OfficerRole
@@ -176,6 +179,13 @@ signing_key = "keys/signing.pem"
         """Store cases with entries, while the node is down."""
         self.write_many(pairs)
 
+    def change(self, change: Callable[[Connection], object]) -> None:
+        """Make a change in the database of a node that is down, with a line, as the node makes it."""
+        with Database.open(self.config.store.database) as database, KeyStore.open(self.config.store.keystore) as keys:
+            vault = Vault(keys, read_key_file(self.config.store.key_encryption_key))
+            with Writer(database.engine, vault, f"{self.code}/{self.name}") as writer:
+                writer.submit(change).result()
+
     def write_many(self, pairs: Iterable[tuple[Case, Iterable[Entry]]], at_once: int = 500) -> int:
         """Store cases with entries in transactions of so many cases, and return the number of entries."""
         written, pairs = 0, iter(pairs)
@@ -183,15 +193,19 @@ signing_key = "keys/signing.pem"
             vault = Vault(keys, read_key_file(self.config.store.key_encryption_key))
             dossiers = Cases(vault)
             records = Entries(database, vault, vault.lookup_keys())
-            while batch := list(islice(pairs, at_once)):
+
+            def write(connection: Connection, batch: list[tuple[Case, Iterable[Entry]]]) -> int:
                 for case, _ in batch:
-                    case.case_id = case.case_id or new_id()
-                vault.ensure_keys([case.case_id for case, _ in batch])
-                with database.engine.begin() as connection:
+                    dossiers.put(connection, case, now_us())
+                new = [_in_case(entry, case) for case, entries in batch for entry in entries]
+                return len(records.insert(connection, new, now_us()))
+
+            with Writer(database.engine, vault, f"{self.code}/{self.name}") as writer:
+                while batch := list(islice(pairs, at_once)):
                     for case, _ in batch:
-                        dossiers.put(connection, case, now_us())
-                    new = [_in_case(entry, case) for case, entries in batch for entry in entries]
-                    written += len(records.insert(connection, new, now_us()))
+                        case.case_id = case.case_id or new_id()
+                    vault.ensure_keys([case.case_id for case, _ in batch])
+                    written += writer.submit(partial(write, batch=batch)).result()
         return written
 
 
@@ -299,7 +313,8 @@ class World:
             KeyStore.open(config.store.keystore, create=True) as keystore,
         ):
             vault = Vault(keystore, read_key_file(config.store.key_encryption_key), create=True)
-            with database.engine.begin() as connection:
+
+            def fill(connection: Connection) -> None:
                 directories.put_directory(connection, trusted, now_us())
                 enrolments = [
                     FocalEnrolment(name=name, public_key=public_key(key), time_us=now_us())
@@ -326,6 +341,9 @@ class World:
                         signed = signed_pairing(place, other).SerializeToString()
                         pairing = parse_pairing(SignedPairing.FromString(signed).pairing)
                         pairings.put(connection, pairing, signed, now_us=now_us())
+
+            with Writer(database.engine, vault, f"{place.code}/{place.name}") as writer:
+                writer.submit(fill).result()
 
 
 def signed_pairing(place: Place, other: Place, signers: int = 2) -> SignedPairing:

@@ -71,7 +71,7 @@ def accept_directory(home: Home, data: bytes) -> int:
                 now_us,
             )
             vault = Vault(keystore, read_key_file(config.store.key_encryption_key))
-            with Writer(database.engine, vault) as writer:
+            with Writer(database.engine, vault, f"{config.country}/{config.name}") as writer:
                 with database.reading() as connection:
                     begin_copies(connection, writer, held, signer, now_us)
                 writer.submit(

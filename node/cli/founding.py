@@ -221,7 +221,7 @@ def _databases(config: Config, plan: Plan, focal_keys: dict[str, bytes], signer:
             focal_points.found(connection, vault, founders, now_us)
             officers.put_officer(connection, administrator, now_us)
 
-        with Writer(database.engine, vault) as writer:
+        with Writer(database.engine, vault, f"{signer.country}/{signer.node}") as writer:
             writer.submit(enrol, lines).result()
 
 

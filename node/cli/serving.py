@@ -141,7 +141,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
     database = stack.enter_context(Database.open(config.store.database))
     keystore = stack.enter_context(KeyStore.open(config.store.keystore))
     vault = Vault(keystore, read_key_file(config.store.key_encryption_key))
-    writer = stack.enter_context(Writer(database.engine, vault))
+    writer = stack.enter_context(Writer(database.engine, vault, f"{config.country}/{config.name}", now_us))
     own = load_own_identity(config.tls.certificate, config.tls.key)
     standing = _standing(config, database, vault)
     window_us = int(config.limits.clock_window_s * 1_000_000)

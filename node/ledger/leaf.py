@@ -107,15 +107,18 @@ def build_opening(salt: bytes, private: LeafPrivate, decisions: Decisions | None
     return opening, private_commitment(salt, padded)
 
 
-def build_leaf(shared: bytes, logged_us: int, commitment: bytes) -> bytes:
+def build_leaf(shared: bytes, logged_us: int, commitment: bytes, states: bytes = b"") -> bytes:
     """Build the bytes that are hashed into the tree.
 
     Args:
         shared: Serialised LeafShared, the very bytes whose SHA-256 the statement names.
         logged_us: UTC microseconds, this node's clock.
         commitment: 32 bytes of `private_commitment`.
+        states: 32 bytes of `node.ledger.states.states_sha256`; empty where nothing was changed with the line.
     """
-    return Leaf(format=FORMAT, logged_us=logged_us, shared=shared, private_sha256=commitment).SerializeToString()
+    return Leaf(
+        format=FORMAT, logged_us=logged_us, shared=shared, private_sha256=commitment, states_sha256=states
+    ).SerializeToString()
 
 
 def parse_leaf(data: bytes) -> Leaf:
@@ -131,9 +134,10 @@ def parse_leaf(data: bytes) -> Leaf:
         raise LedgerBrokenError("the bytes are not a leaf") from None
     if leaf.format != FORMAT:
         raise LedgerBrokenError(f"a leaf of format {leaf.format}, which this version does not know")
-    if len(leaf.private_sha256) != _HASH_SIZE or not leaf.shared:
+    lengths = len(leaf.private_sha256) == _HASH_SIZE and len(leaf.states_sha256) in (0, _HASH_SIZE)
+    if not lengths or not leaf.shared:
         raise LedgerBrokenError("a leaf without its shared part or with a commitment of a wrong length")
-    if build_leaf(leaf.shared, leaf.logged_us, leaf.private_sha256) != data:
+    if build_leaf(leaf.shared, leaf.logged_us, leaf.private_sha256, leaf.states_sha256) != data:
         raise LedgerBrokenError("a leaf with fields that the format does not know, or not in its order")
     return leaf
 

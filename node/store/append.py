@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import IntegrityError
 
-from node.errors import LedgerBrokenError, LedgerError
+from node.errors import LedgerBrokenError, LedgerError, ReplayError
 from node.ledger.chain import link_of
 from node.ledger.rfc6962 import leaf_hash
 from node.store.institution import MOST_COPIES, Epoch, copies
@@ -39,15 +39,19 @@ from node.store.lines import (
     ledger_head,
     ledger_lines,
     ledger_openings,
+    ledger_states,
     opening_context,
     pack_bodies,
     parse_head,
+    states_tag,
 )
 from node.store.prepared import Prepared
 from node.store.vault import Vault
 
 Replay = tuple[bytes, bytes]
 """An exchange id, and the replay key that was used with it."""
+
+REPLAYED: Final = "this exchange is in the ledger already"
 
 # Rows of one INSERT. Each run of a statement gives up the interpreter's lock and waits for it again, up to 5 ms where
 # the event loop is busy, so a batch is written in few of them.
@@ -67,6 +71,7 @@ class SealedLine:
     opening: bytes
     bodies: bytes | None
     packed: bytes  # the bodies in the clear, for the institution's copy
+    states_tag: bytes | None  # where it says what was changed
 
 
 def seal_line(vault: Vault, line: Line) -> SealedLine:
@@ -80,7 +85,20 @@ def seal_line(vault: Vault, line: Line) -> SealedLine:
     if line.bodies:
         packed = pack_bodies(line.bodies)
         bodies = vault.seal_alone(bodies_context(hashed), packed)
-    return SealedLine(line, hashed, vault.seal_alone(opening_context(hashed), line.opening), bodies, packed)
+    tag = states_tag(vault, hashed) if line.states else None
+    return SealedLine(line, hashed, vault.seal_alone(opening_context(hashed), line.opening), bodies, packed, tag)
+
+
+def placed(sealed: SealedLine, size: int, lines: list[SealedLine], used: set[Replay]) -> int | ReplayError:
+    """Add a line that stands for itself to those that are written behind the first `size`, unless it is a replay."""
+    line = sealed.line
+    if line.replay_key is not None:
+        replay = (line.exchange_id, line.replay_key)
+        if replay in used:
+            return ReplayError(REPLAYED)
+        used.add(replay)
+    lines.append(sealed)
+    return size + len(lines) - 1
 
 
 def found_ledger(connection: Connection) -> None:
@@ -111,6 +129,7 @@ class Appender:
         self._lines = _inserts(ledger_lines, dialect)
         self._openings = _inserts(ledger_openings, dialect)
         self._bodies = _inserts(ledger_bodies, dialect)
+        self._states = _inserts(ledger_states, dialect)
         self._copies = _inserts(copies, dialect)
         self._epoch: Epoch | None = None  # under whose key copies for the institution are encrypted
         self._next: tuple[Epoch | None] | None = None  # the one from this transaction on, if it is committed
@@ -155,6 +174,7 @@ class Appender:
         rows: list[tuple[object, ...]] = []
         openings: list[tuple[int, bytes]] = []
         bodies: list[tuple[int, bytes]] = []
+        states: list[tuple[int, bytes, bytes]] = []
         for sealed in lines:
             line, hashed = sealed.line, sealed.leaf_hash
             link = link_of(link, hashed)
@@ -163,12 +183,15 @@ class Appender:
             openings.append((index, sealed.opening))
             if sealed.bodies is not None:
                 bodies.append((index, sealed.bodies))
+            if sealed.states_tag is not None:
+                states.append((index, line.states, sealed.states_tag))
             index += 1
         frontier = head.frontier.appended([sealed.leaf_hash for sealed in lines])
         moved = Head(frontier, frontier.root, link)
         _write(cursor, self._lines, rows)
         _write(cursor, self._openings, openings)
         _write(cursor, self._bodies, bodies)
+        _write(cursor, self._states, states)
         epoch = self._epoch if self._next is None else self._next[0]
         if epoch is not None:
             _write(cursor, self._copies, _copied(epoch, head.size, lines))

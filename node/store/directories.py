@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from cryptography import x509
-from sqlalchemy import Connection, exists, insert, literal, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from node.errors import DirectoryRollbackError
 from node.identity.directory import TrustedDirectory
@@ -17,13 +17,11 @@ def put_directory(connection: Connection, directory: TrustedDirectory, now_us: i
     Raises:
         DirectoryRollbackError: one of this version, or of a higher one, is held.
     """
-    row = select(
-        literal(directory.version), literal(directory.expires_us), literal(directory.signed), literal(now_us)
-    ).where(~exists(select(directories.c.version).where(directories.c.version >= directory.version)))
-    columns = ["version", "expires_us", "signed", "accepted_us"]
-    written = insert(directories).from_select(columns, row).returning(directories.c.version)
-    if connection.execute(written).first() is None:
+    held = select(directories.c.version).where(directories.c.version >= directory.version).limit(1)
+    if connection.execute(held).first() is not None:
         raise DirectoryRollbackError(f"a directory of version {directory.version} or higher is held")
+    row = {"version": directory.version, "expires_us": directory.expires_us, "signed": directory.signed}
+    connection.execute(insert(directories).values({**row, "accepted_us": now_us}))
 
 
 def accepted(connection: Connection) -> list[bytes]:

@@ -24,6 +24,7 @@ from sqlalchemy import (
 
 from node.errors import UsageError
 from node.identity.institution import erasure_sha256, parse_erasure
+from node.store.bound import unbound
 from node.store.institution import copies, epochs
 from node.store.lines import ledger_bodies, ledger_lines, ledger_openings
 from node.store.tables import metadata
@@ -37,6 +38,7 @@ erasures = Table(
     Column("signed", LargeBinary, nullable=False),  # SignedErasure
     Column("logged_us", BigInteger, nullable=False),
     Column("done_us", BigInteger),
+    info=unbound("the institution signed each, and `ledger verify` asks for the line that has its digest"),
 )
 
 _STEP: Final = 500

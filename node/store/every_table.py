@@ -8,8 +8,8 @@ import node.store.lines
 import node.store.mail_tables
 import node.store.receipts
 import node.store.received_tables
-import node.store.request_tables
 import node.store.safeguard_tables
+import node.store.subject_tables
 import node.store.suspensions
 import node.store.tiles
 import node.store.witnessing  # noqa: F401 their tables register themselves

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import BigInteger, Boolean, Column, Connection, LargeBinary, String, Table, insert, select
 
 from node.ledger.witness import Seen, is_split, split_digest
+from node.store.bound import bound
 from node.store.findings import raise_finding
 from node.store.tables import COUNTRY, metadata
 
@@ -18,6 +19,7 @@ split_views = Table(
     Column("first", LargeBinary, nullable=False),
     Column("second", LargeBinary, nullable=False),
     Column("found_us", BigInteger, nullable=False),
+    info=bound("the evidence of two histories"),
 )
 
 

@@ -26,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from node.errors import NotFoundError, UsageError
+from node.store.bound import bound
 from node.store.ids import new_id
 from node.store.tables import COUNTRY, PSEUDONYM, metadata
 from node.wire.reconcile_pb2 import (
@@ -51,6 +52,7 @@ findings = Table(
     Column("note", String(200)),
     Column("changed_us", BigInteger),
     UniqueConstraint("kind", "peer", "exchange_id"),
+    info=bound("the finding"),
 )
 
 LISTED: Final = 5_000

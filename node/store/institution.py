@@ -20,6 +20,7 @@ from sqlalchemy import BigInteger, Column, Connection, Integer, LargeBinary, Tab
 
 from node.errors import DecryptionError, LedgerBrokenError, UsageError
 from node.identity.institution import seal_to, verified_charter
+from node.store.bound import unbound
 from node.store.tables import metadata
 from node.wire.directory_pb2 import Audit
 from node.wire.institution_pb2 import Charter, CopyEpoch, SealedCopies
@@ -44,6 +45,7 @@ charters = Table(
     Column("number", _INDEX, primary_key=True, autoincrement=False),
     Column("signed", LargeBinary, nullable=False),  # SignedCharter, as it came
     Column("stored_us", BigInteger, nullable=False),
+    info=unbound("the institution signed each, and `ledger verify` asks for the line that has its digest"),
 )
 
 epochs = Table(
@@ -53,6 +55,7 @@ epochs = Table(
     Column("epoch", LargeBinary, nullable=False),  # CopyEpoch
     Column("wrapped", LargeBinary),  # NULL: destroyed when its time was over
     Column("until_us", BigInteger, nullable=False),
+    info=unbound("`ledger verify` asks for the line that has the digest of each, and for each that lines tell of"),
 )
 
 copies = Table(
@@ -62,6 +65,7 @@ copies = Table(
     Column("count", Integer, nullable=False),
     Column("epoch_id", LargeBinary, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
+    info=unbound("`ledger verify` asks for the copy of each line, and for the line that tells when copies end"),
 )
 """Apart from the openings, and a row for each batch of the writer: a row for each line would double what it costs."""
 
@@ -71,6 +75,7 @@ commitments = Table(
     Column("size", _INDEX, primary_key=True, autoincrement=False),
     Column("note", LargeBinary, nullable=False),  # signed note over the institution's log of readings
     Column("stored_us", BigInteger, nullable=False),
+    info=unbound("the institution signed each, and `ledger verify` asks for the line that has its digest"),
 )
 
 

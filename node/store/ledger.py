@@ -26,6 +26,7 @@ from node.ledger.chain import Chain
 from node.ledger.checkpoint import Checkpoint
 from node.ledger.leaf import parse_leaf, parse_opening, parse_shared, verify_opening
 from node.ledger.rfc6962 import Frontier, leaf_hash
+from node.store.bound_rows import BoundRows
 from node.store.covering import Coverage, Terms
 from node.store.ledger_rows import PAGE, HeadRow, LedgerRows, LineRow, is_corrupt
 from node.store.lines import opening_context
@@ -51,6 +52,7 @@ class Report:
         erased: Lines whose opening can't be read any more, because it or its key was erased.
         signatures: Signatures that hold, of this node and of its peers.
         unknown_keys: Signatures whose key is not known, so that nothing is proved by them.
+        rows: Things in other tables that are as lines say.
     """
 
     size: int
@@ -59,6 +61,7 @@ class Report:
     erased: int
     signatures: int
     unknown_keys: int
+    rows: int
 
 
 def verify_ledger(
@@ -80,8 +83,9 @@ def verify_ledger(
        With `vault`: the openings that still exist fit the commitments.
     5. The tree over all lines is the one in the head, and there are no lines past it.
     6. With `since`: the first lines are those of that checkpoint. Whose it is was verified by whoever gives it.
+    7. What is in the tables that lines speak of is what they say: see `node.store.bound_rows`.
 
-    Lines appended meanwhile are not looked at.
+    Of lines appended meanwhile, only what they say of rows is looked at.
 
     Raises:
         LedgerBrokenError: Something is wrong; the text names the lines, counted from 0.
@@ -89,7 +93,8 @@ def verify_ledger(
     """
     with ExitStack() as stack:
         signatures = stack.enter_context(Signatures(verify_statement)) if verify_statement is not None else None
-        check = _Check(connection, vault, signatures, since, Coverage(terms))
+        bound = stack.enter_context(BoundRows(connection, vault))
+        check = _Check(connection, vault, signatures, bound, since, Coverage(terms))
         _run(check, connection, progress)
     return check.report()
 
@@ -106,11 +111,12 @@ def _run(check: "_Check", connection: Connection, progress: Progress | None) -> 
 class _Check:
     """One verification under way: the tree so far, and what was found."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - one of each part of a verification
         self,
         connection: Connection,
         vault: Vault | None,
         signatures: Signatures | None,
+        bound: BoundRows,
         since: Checkpoint | None,
         coverage: Coverage,
     ) -> None:
@@ -118,6 +124,7 @@ class _Check:
         self._vault = vault
         self._signatures = signatures
         self._signed: list[Signed] = []  # of the page
+        self._bound = bound
         self._since = since
         self._coverage = coverage
         self._connection = connection
@@ -153,6 +160,7 @@ class _Check:
         self._compare(head)
         for index in self._rows.surplus():
             self._lines.setdefault(index, f"line {index} is surplus")
+        self.whole += self._bound.differences(head.size)
 
     def report(self) -> Report:
         signatures = self._signatures
@@ -169,6 +177,7 @@ class _Check:
             erased=self._erased,
             signatures=signatures.hold if signatures is not None else 0,
             unknown_keys=signatures.unknown if signatures is not None else 0,
+            rows=self._bound.rows,
         )
 
     def _page(self, start: int, stop: int) -> None:
@@ -193,6 +202,8 @@ class _Check:
         self._missing(expected, stop)
         if self._signatures is not None:
             self._signatures.verify(self._signed)
+        for index, fault in self._bound.follow(start, stop).items():
+            self._lines.setdefault(index, fault)
         self._signed = []
         if self._since is not None and start < self._since.size <= stop:
             self._extends(self._since, self._frontier.appended(hashes[: self._since.size - start]))
@@ -221,6 +232,7 @@ class _Check:
 
     def _content(self, row: LineRow, sealed: bytes | None, *, copied: bool) -> None:
         leaf = parse_leaf(row.leaf)
+        self._bound.take(row.idx, leaf, row.leaf_hash)
         shared = parse_shared(leaf.shared)
         if shared.exchange_id != row.exchange_id:
             raise LedgerBrokenError("the exchange id beside it is another one")

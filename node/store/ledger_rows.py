@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import BigInteger, Connection, bindparam, func, select
 
-from node.store.lines import ledger_head, ledger_lines, ledger_openings
+from node.store.lines import ledger_head, ledger_lines, ledger_openings, ledger_states
 from node.store.prepared import Prepared
 
 _CORRUPT: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -59,6 +59,9 @@ class LedgerRows:
         self._lines = Prepared(page, dialect).sql
         sealed = select(openings.idx, openings.sealed).where(openings.idx >= start, openings.idx < stop)
         self._openings = Prepared(sealed, dialect).sql
+        kept = ledger_states.c
+        changed = select(kept.idx, kept.states, kept.tag).where(kept.idx >= start, kept.idx < stop)
+        self._states = Prepared(changed, dialect).sql
         # One statement, so that a line appended meanwhile is seen with the head that counts it.
         size = select(head.size).scalar_subquery()
         past = select(lines.idx).where(lines.idx >= size).order_by(lines.idx)
@@ -95,6 +98,11 @@ class LedgerRows:
         """Read the encrypted openings of the lines from `start` to before `stop`; a damaged one is empty."""
         rows = self._all(self._openings, (start, stop))
         return {index: sealed if isinstance(sealed, bytes) else b"" for index, sealed in rows}
+
+    def states(self, start: int, stop: int) -> dict[int, tuple[bytes, bytes]]:
+        """Read what is told beside lines that was changed with them, and the node's tag; a damaged one is empty."""
+        rows = self._all(self._states, (start, stop))
+        return {row[0]: (row[1], row[2]) if _has_types(row, int, bytes, bytes) else (b"", b"") for row in rows}
 
     def surplus(self) -> list[int]:
         """Find lines that the head does not count; the first of them."""

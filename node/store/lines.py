@@ -24,7 +24,9 @@ from node.errors import LedgerBrokenError
 from node.ledger.chain import FIRST_LINK
 from node.ledger.leaf import pad, unpad
 from node.ledger.rfc6962 import EMPTY_ROOT, HASH_SIZE, Frontier
+from node.store.bound import unbound
 from node.store.tables import metadata
+from node.store.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Line:
         key_id: 8 bytes: the key that signed the statement.
         signature: 64 bytes.
         bodies: Messages to keep beside the line, encrypted: a short name, and the bytes.
+        states: What was changed with it (`node.ledger.states.build_states`); the leaf has its digest.
     """
 
     leaf: bytes
@@ -50,6 +53,7 @@ class Line:
     key_id: bytes = b""
     signature: bytes = b""
     bodies: tuple[tuple[str, bytes], ...] = ()
+    states: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,11 @@ def bodies_context(leaf_hash: bytes) -> bytes:
     return b"ledger bodies\x00" + leaf_hash
 
 
+def states_tag(vault: Vault, leaf_hash: bytes) -> bytes:
+    """Tag a line that says what was changed: who appends one with SQL, computing its tree anew, can't."""
+    return vault.tag("row-states", leaf_hash)
+
+
 def pack_bodies(bodies: Iterable[tuple[str, bytes]]) -> bytes:
     """Serialise messages to be kept, without the zeros that they end in: they were padded for the wire.
 
@@ -123,6 +132,7 @@ ledger_head = Table(
     Column("root", LargeBinary, nullable=False),
     Column("frontier", LargeBinary, nullable=False),
     Column("link", LargeBinary, nullable=False),  # of the last line
+    info=unbound("the tree over the lines is computed anew, and it and its frontier are compared"),
 )
 """One row: the tree as it stands. Locking it is what makes one ledger of several processes."""
 
@@ -142,6 +152,7 @@ ledger_lines = Table(
     # The replay memory; it also finds the lines of an exchange. Exchange ids are random, so each further index would
     # cost every line a page of its own to write.
     UniqueConstraint("exchange_id", "replay_key"),
+    info=unbound("it is the ledger: the tree, the links and the signatures name what was altered"),
 )
 
 ledger_openings = Table(
@@ -149,6 +160,7 @@ ledger_openings = Table(
     metadata,
     Column("idx", _INDEX, primary_key=True, autoincrement=False),
     Column("sealed", LargeBinary, nullable=False),  # Opening, under a key of its own, so that it can be erased alone
+    info=unbound("the leaf commits to each: `ledger verify` asks for it or for a line that tells of its erasure"),
 )
 """Apart from the lines, so that a scan of the tree does not read them and a copy of the tree can go without."""
 
@@ -157,4 +169,15 @@ ledger_bodies = Table(
     metadata,
     Column("idx", _INDEX, primary_key=True, autoincrement=False),
     Column("sealed", LargeBinary, nullable=False),  # `pack_bodies`, under a key of its own
+    info=unbound("the statement in the line has the digest of each message, and each is sealed for its line"),
 )
+
+ledger_states = Table(
+    "ledger_states",
+    metadata,
+    Column("idx", _INDEX, primary_key=True, autoincrement=False),
+    Column("states", LargeBinary, nullable=False),  # RowStates, whose digest is in the leaf
+    Column("tag", LargeBinary, nullable=False),  # by the node, of the leaf's hash: no line appended by SQL has one
+    info=unbound("the leaf holds the digest of each, so `ledger verify` names one that was altered or is gone"),
+)
+"""What was changed in the database with which line: ids and digests, see `node.store.touched`."""

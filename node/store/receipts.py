@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from node.ledger.leaf import parse_leaf, parse_shared
+from node.store.bound import unbound
 from node.store.findings import raise_finding
 from node.store.lines import ledger_lines
 from node.store.tables import COUNTRY, metadata
@@ -52,6 +53,7 @@ promises = Table(
     Column("inclusion", LargeBinary),  # GetInclusionResponse, as it was verified
     Index("ix_promises_line", "line"),
     Index("ix_promises_state", "state", "asked_us"),
+    info=unbound("it follows from the lines and from a proof, which `ledger verify` looks at again"),
 )
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from node.store.bound import bound, unbound
 from node.store.tables import COUNTRY, PSEUDONYM, metadata
 
 received = Table(
@@ -30,6 +31,7 @@ received = Table(
     Column("review_us", BigInteger, nullable=False, index=True),
     Column("sealed", LargeBinary, nullable=False),  # ReceivedEntry, under a key of its own
     UniqueConstraint("peer", "handle", "exchange_id"),
+    info=bound("the received entry"),
 )
 """Entries of other countries, each under a key of its own: what one exchange brought does not end on one day."""
 
@@ -40,6 +42,7 @@ received_lookups = Table(
     Column("received_id", LargeBinary, ForeignKey("received.received_id"), primary_key=True),
     Index("ix_received_lookups_received_id", "received_id"),
     sqlite_with_rowid=False,
+    info=bound("what finds the received entry", "received_id"),
 )
 """Tokens of other keys than those of own entries, so that no peer's question ever makes one."""
 
@@ -52,6 +55,7 @@ answer_bodies = Table(
     Column("disclosed_us", BigInteger, nullable=False),
     Column("delete_us", BigInteger, nullable=False, index=True),
     Index("ix_answer_bodies_exchange_id", "exchange_id"),
+    info=unbound("a row that is gone keeps a sealed answer beside its line too long, and shows it to nobody"),
 )
 """Which entries lie in the answers that are kept beside ledger lines, and until when."""
 
@@ -70,6 +74,7 @@ withdrawals = Table(
     Column("places", String(255), nullable=False),
     Column("told", SmallInteger, nullable=False),  # 0: nothing, 1: that it is held, 2: that it is deleted
     UniqueConstraint("peer", "handle", "exchange_id"),
+    info=bound("what a peer took back"),
 )
 """What was taken back; kept for ever, so that no late copy brings it here again."""
 
@@ -82,6 +87,7 @@ legal_holds = Table(
     Column("placed_by", PSEUDONYM, nullable=False),
     Column("placed_us", BigInteger, nullable=False),
     Column("tag", LargeBinary, nullable=False),  # of the others, by the node
+    info=bound("the legal hold on"),
 )
 
 key_erasures = Table(
@@ -89,5 +95,6 @@ key_erasures = Table(
     metadata,
     Column("key_id", LargeBinary, primary_key=True),
     Column("at_us", BigInteger, nullable=False),
+    info=unbound("its records are gone, each with a line; a key that stays opens nothing that is here"),
 )
 """Keys whose records are gone already; a row leaves when its key has left the key store."""

@@ -5,6 +5,7 @@ In the clear are ids, countries, times and counts, as everywhere: not what is pr
 
 from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, LargeBinary, SmallInteger, String, Table
 
+from node.store.bound import bound, unbound
 from node.store.tables import COUNTRY, PSEUDONYM, metadata
 
 followed = Table(
@@ -12,6 +13,7 @@ followed = Table(
     metadata,
     Column("id", SmallInteger, primary_key=True, autoincrement=False),  # 1
     Column("size", BigInteger, nullable=False),
+    info=unbound("it says how far two tables tell of the lines; `ledger verify` counts those lines again"),
 )
 """One row: of how many ledger lines `disclosures` and `asked_days` tell."""
 
@@ -24,6 +26,7 @@ disclosures = Table(
     Column("revision", BigInteger, nullable=False),  # shown last
     Column("idx", BigInteger, nullable=False),  # of the line that says so
     sqlite_with_rowid=False,
+    info=unbound("it follows from what opens the lines, and `ledger verify --openings` makes it again"),
 )
 """Which revision of an entry each peer saw last, made from the ledger's openings."""
 
@@ -40,6 +43,7 @@ freezes = Table(
     Column("decided_us", BigInteger),
     Column("line", LargeBinary),  # exchange id of the ledger line that tells of it; NULL until there is one
     Column("tag", LargeBinary, nullable=False),  # of the first five, by the node
+    info=bound("the frozen view of the entry"),
 )
 
 determinations = Table(
@@ -53,6 +57,7 @@ determinations = Table(
     Column("at_us", BigInteger, nullable=False),
     Column("due_us", BigInteger, nullable=False),
     Column("closed_us", BigInteger),
+    info=bound("what is to be determined of an entry"),
 )
 """Entries that UNKNOWN alone kept from a LIFE query. Which facts, is worked out of what is encrypted."""
 
@@ -69,6 +74,7 @@ emergencies = Table(
     Column("review", LargeBinary),  # SignedEmergencyReview, as it came
     Column("reviewed_by", PSEUDONYM),
     Column("overdue", Boolean, nullable=False),  # a ledger line says that nobody reviewed it in time
+    info=bound("the emergency"),
 )
 
 asked_days = Table(
@@ -78,6 +84,7 @@ asked_days = Table(
     Column("peer", COUNTRY, primary_key=True),
     Column("asked", BigInteger, nullable=False),
     Column("answered", BigInteger, nullable=False),
+    info=unbound("it follows from the lines, and `ledger verify` counts them again"),
 )
 """How many questions this country put to each peer, and how many were answered in time, from the ledger."""
 
@@ -89,5 +96,6 @@ reciprocity = Table(
     Column("word", String(8), nullable=False),  # YES, NO or UNKNOWN
     Column("asked", BigInteger, nullable=False),
     Column("answered", BigInteger, nullable=False),
+    info=bound("the word on who answers"),
 )
 """A snapshot for each day, kept for whoever asks why a past decision was as it was."""

@@ -6,6 +6,7 @@ of entries have no foreign keys, since entries are deleted at their dates.
 
 from sqlalchemy import BigInteger, Column, LargeBinary, SmallInteger, Table
 
+from node.store.bound import bound
 from node.store.tables import PSEUDONYM, metadata
 
 petitions = Table(
@@ -16,6 +17,7 @@ petitions = Table(
     Column("state", SmallInteger, nullable=False),  # PetitionState
     Column("due_us", BigInteger, nullable=False, index=True),
     Column("sealed", LargeBinary, nullable=False),  # Petition
+    info=bound("the person's request"),
 )
 
 erasures = Table(
@@ -30,4 +32,5 @@ erasures = Table(
     Column("decided_by", PSEUDONYM),
     Column("decided_us", BigInteger),
     Column("sealed", LargeBinary, nullable=False),  # EntryErasure, under a key of its own
+    info=bound("the erasure of an entry"),
 )

@@ -20,6 +20,7 @@ from node.identity.suspensions import (
     suspension_signers,
     until_us,
 )
+from node.store.bound import bound
 from node.store.columns import as_bytes
 from node.store.tables import COUNTRY, metadata
 from node.wire.suspension_pb2 import SignedLifting, SignedSuspension, SuspensionState
@@ -33,6 +34,7 @@ suspensions = Table(
     Column("peer", COUNTRY, nullable=False),
     Column("signed", LargeBinary, nullable=False),  # SignedSuspension
     Column("lifting", LargeBinary),  # SignedLifting, with one signature or two
+    info=bound("the suspension"),
 )
 
 

@@ -22,6 +22,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from node.store.bound import bound
+
 metadata = MetaData(
     # Named, so that a migration can drop what another one made, on both databases.
     naming_convention={
@@ -45,6 +47,7 @@ cases = Table(
     Column("review_us", BigInteger, nullable=False, index=True),
     Column("written_us", BigInteger, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
+    info=bound("the case"),
 )
 
 case_revisions = Table(
@@ -54,6 +57,7 @@ case_revisions = Table(
     Column("revision", BigInteger, primary_key=True, autoincrement=False),
     Column("written_us", BigInteger, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
+    info=bound("the past revision of the case"),
 )
 """Superseded revisions, byte for byte as they were."""
 
@@ -68,6 +72,7 @@ entries = Table(
     Column("review_us", BigInteger, nullable=False, index=True),
     Column("written_us", BigInteger, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
+    info=bound("the entry"),
 )
 
 entry_revisions = Table(
@@ -78,6 +83,7 @@ entry_revisions = Table(
     Column("case_id", LargeBinary, nullable=False),
     Column("written_us", BigInteger, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
+    info=bound("the past revision of the entry"),
 )
 """Superseded revisions, byte for byte as they were: a past decision must stay explainable.
 
@@ -91,6 +97,7 @@ lookups = Table(
     Column("entry_id", LargeBinary, ForeignKey("entries.entry_id"), primary_key=True),
     Index("ix_lookups_entry_id", "entry_id"),
     sqlite_with_rowid=False,  # the key is the whole row, so a table beside its index would double it
+    info=bound("what finds the entry", "entry_id"),
 )
 
 bonds = Table(
@@ -100,6 +107,7 @@ bonds = Table(
     Column("thing_id", LargeBinary, ForeignKey("entries.entry_id"), primary_key=True),
     Index("ix_bonds_thing_id", "thing_id"),
     sqlite_with_rowid=False,
+    info=bound("what inherits from the entry", "subject_id"),
 )
 """Which entries inherit protection from which: links that inherit, ids alone, turned around to be found."""
 
@@ -118,6 +126,7 @@ pending_changes = Table(
     Column("sealed", LargeBinary, nullable=False),  # the proposed Entry
     Column("sealed_reason", LargeBinary, nullable=False),
     CheckConstraint("state <> 2 OR (decided_by IS NOT NULL AND decided_by <> proposed_by)", name="second_officer"),
+    info=bound("the change that waits for a second officer"),
 )
 """Changes that would weaken protection, until a second officer has decided."""
 
@@ -131,6 +140,7 @@ officers = Table(
     Column("roles", SmallInteger, nullable=False),  # bit n: OfficerRole number n
     Column("active", Boolean, nullable=False),
     Column("enrolled_us", BigInteger, nullable=False),
+    info=bound("the officer"),
 )
 
 focal_points = Table(
@@ -142,6 +152,7 @@ focal_points = Table(
     Column("enrolment", LargeBinary, nullable=False),  # SignedFocalEnrolment, as it came
     Column("enrolled_us", BigInteger, nullable=False),
     Column("tag", LargeBinary, nullable=False),  # of place and enrolment, by the node
+    info=bound("the focal point at place"),
 )
 
 pairings = Table(
@@ -154,6 +165,7 @@ pairings = Table(
     Column("stored_us", BigInteger, nullable=False),
     Column("ended_us", BigInteger),  # from then on it counts no more; only a later pairing does
     Column("begun", LargeBinary),  # SignedPairing that waits for its second signature
+    info=bound("the pairing with"),
 )
 
 directories = Table(
@@ -163,6 +175,7 @@ directories = Table(
     Column("expires_us", BigInteger, nullable=False),
     Column("signed", LargeBinary, nullable=False),  # SignedDirectory, as it came
     Column("accepted_us", BigInteger, nullable=False),
+    info=bound("the directory of version"),
 )
 """Every directory that was in force: each was verified against those before it, and is again after a restart."""
 
@@ -174,6 +187,7 @@ revocations = Table(
     Column("number", String(16), nullable=False),  # hexadecimal: 64 bits without a sign don't fit a BIGINT
     Column("crl", LargeBinary, nullable=False),  # DER, as it came
     Column("stored_us", BigInteger, nullable=False),
+    info=bound("the revocation list of"),
 )
 
 holds = Table(
@@ -186,6 +200,7 @@ holds = Table(
     Column("due_us", BigInteger, nullable=False, index=True),
     Column("silent", Boolean, nullable=False),
     Column("state", SmallInteger, nullable=False),
+    info=bound("the held answer"),
 )
 
 life_queries = Table(
@@ -199,6 +214,7 @@ life_queries = Table(
     Column("acknowledged_by", PSEUDONYM),
     Column("telephone", String(32)),
     Column("examined", Boolean, nullable=False),  # of one received: whether UNKNOWN alone kept something from it
+    info=bound("the LIFE query"),
 )
 
 rulebooks = Table(
@@ -213,6 +229,7 @@ rulebooks = Table(
     Column("content", LargeBinary, nullable=False),
     Column("stored_us", BigInteger, nullable=False),
     UniqueConstraint("layer", "name", "version"),
+    info=bound("the rulebook"),
 )
 """The text of every rulebook that was proposed or in force, floors too: past decisions are replayed under theirs."""
 
@@ -229,6 +246,7 @@ rulebook_proposals = Table(
     Column("removal", LargeBinary, nullable=False),  # RedLineRemoval, or empty
     ForeignKeyConstraint(["layer", "sha256"], ["rulebooks.layer", "rulebooks.sha256"]),
     UniqueConstraint("layer", "sha256", "author"),
+    info=bound("the proposed rulebook"),
 )
 
 rulebook_signatures = Table(
@@ -248,6 +266,7 @@ rulebook_signatures = Table(
     ),
     UniqueConstraint("layer", "sha256", "document", "focal_point"),
     CheckConstraint("focal_point <> author", name="not_the_author"),
+    info=bound("the signature on the rulebook"),
 )
 
 rulebook_steps = Table(
@@ -257,4 +276,5 @@ rulebook_steps = Table(
     Column("place", BigInteger, primary_key=True, autoincrement=False),
     Column("step", LargeBinary, nullable=False),  # RulebookStep
     Column("tag", LargeBinary, nullable=False),  # see `node.store.rulebook_steps`
+    info=bound("the step of the rulebook"),
 )

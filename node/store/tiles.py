@@ -26,6 +26,7 @@ from sqlalchemy import (
 from node.errors import LedgerBrokenError, ProofError
 from node.ledger.rfc6962 import HASH_SIZE, root_of, verify_consistency, verify_inclusion
 from node.ledger.tiles import WIDTH, Tile, TiledTree
+from node.store.bound import unbound
 from node.store.database import Database
 from node.store.lines import ledger_lines
 from node.store.tables import metadata
@@ -38,6 +39,7 @@ ledger_tiles = Table(
     Column("idx", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
     Column("hashes", LargeBinary, nullable=False),  # 256 of 32 bytes
     Column("root", LargeBinary, nullable=False),  # of these hashes: one of the level above
+    info=unbound("it follows from the lines; a proof made of tiles is verified before anybody gets it"),
 )
 
 _AT_ONCE: Final = 8

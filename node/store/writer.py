@@ -22,9 +22,11 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from node.errors import EnlaceError, LedgerError, ReplayError
-from node.store.append import Appender, Replay, SealedLine, found_ledger, seal_line
+from node.store.append import REPLAYED, Appender, Replay, SealedLine, found_ledger, placed, seal_line
+from node.store.binding import now_us, with_states
 from node.store.institution import Epoch
 from node.store.lines import Head, Line
+from node.store.touched import Touched
 from node.store.vault import Vault
 
 BATCH_S: Final = 0.005
@@ -33,7 +35,6 @@ BESIDE_ANSWERS_S: Final = 0.001
 """The same, for a batch with answers to peers in it."""
 BATCH_LINES: Final = 128
 """Lines in a batch, at about 30 µs each."""
-_REPLAYED: Final = "this exchange is in the ledger already"
 _STOPPED: Final = "the ledger's writer has stopped"
 
 T = TypeVar("T")
@@ -97,8 +98,10 @@ class Writer:
     `append` and `submit` may be called from any number of tasks and threads.
     """
 
-    def __init__(self, engine: Engine, vault: Vault) -> None:
+    def __init__(self, engine: Engine, vault: Vault, node: str = "", clock: Callable[[], int] = now_us) -> None:
         """Open the ledger, founding it where the database is new, and start the thread.
+
+        Changes without a line get one, with the ledger's name (`node`, as "GT/gt-1") and the time (UTC microseconds).
 
         Raises:
             LedgerBrokenError: The head is missing or contradicts itself.
@@ -110,6 +113,9 @@ class Writer:
         self._begin = "BEGIN IMMEDIATE" if engine.dialect.name == "sqlite" else ""
         self._failures = (EnlaceError, SQLAlchemyError, OSError, engine.dialect.loaded_dbapi.Error)
         self._connection: Connection | None = None
+        self._touched = Touched()
+        self._node = node
+        self._clock = clock
         self._inbox: SimpleQueue[_Job | None] = SimpleQueue()  # None: no more will come
         self._lanes: tuple[deque[_Job], ...] = tuple(deque() for _ in Priority)
         self._underway: list[_Job] = []
@@ -266,14 +272,17 @@ class Writer:
         for number, job in enumerate(jobs):
             if number and job.change is not None and time.perf_counter() > deadline:
                 return number
-            if not job.sealed:  # else it was put off by the batch before
-                job.sealed = [seal_line(self._vault, line) for line in job.lines]
+            # Once sealed, it was put off by the batch before. The last line of a change says what was changed.
+            if not job.sealed:
+                lines = job.lines if job.change is None else job.lines[:-1]
+                job.sealed = [seal_line(self._vault, line) for line in lines]
         return len(jobs)
 
     def _transact(self, jobs: list[_Job], deadline: float) -> int:
         """Run one transaction; returns how many of the jobs it took before the time was up."""
         if self._connection is None:
             self._connection = self._engine.connect()
+            self._touched.watch(self._connection)
         connection = self._connection
         if all(job.change is None for job in jobs):
             # Nobody but this module works on the connection, so it does without what SQLAlchemy's transactions cost.
@@ -302,13 +311,37 @@ class Writer:
                 changed = True
             done += 1
             if job.apart:
-                job.result = [_placed(sealed, head.size, lines, used) for sealed in job.sealed]
+                job.result = [placed(sealed, head.size, lines, used) for sealed in job.sealed]
                 continue
             job.result = head.size + len(lines)
-            job.error = _perform(job, connection, used, self._vault)
+            job.error = self._perform(job, connection, used)
             if job.error is None:
                 lines += job.sealed
         return done, self._appender.append(cursor, head, lines) if lines else head
+
+    def _perform(self, job: _Job, connection: Connection, used: set[Replay]) -> BaseException | None:
+        """Make a job's change in a savepoint of its own, so that it fails alone; returns why it failed."""
+        replays = job.replays()
+        if not used.isdisjoint(replays) or len(set(replays)) < len(replays):
+            return ReplayError(REPLAYED)
+        if job.change is not None:
+            self._touched.clear()
+            savepoint = connection.begin_nested()
+            try:
+                job.result = job.change(connection)
+                lines = job.late or job.lines[-1:]  # sealed with what was changed, which is known only now
+                states = self._touched.states(connection)
+                last = with_states(lines, states, self._node, self._clock) if states else lines
+                job.sealed = [*job.sealed, *(seal_line(self._vault, line) for line in last)]
+            except BaseException as error:  # noqa: BLE001 as in concurrent.futures: whoever submitted it gets it
+                # SQLite may have rolled the whole transaction back (a full disk). Then this fails, and the batch too.
+                savepoint.rollback()
+                if isinstance(error, OperationalError):
+                    return _caused(f"the change could not be written: {_reason(error)}", error)
+                return error
+            savepoint.commit()
+        used.update(replays)
+        return None
 
     def _disconnect(self) -> None:
         """Drop the connection, whatever state it is in; the next batch opens another and reads the head anew."""
@@ -328,40 +361,6 @@ class Writer:
         except Empty:
             _fail(jobs, _STOPPED)
             _release(jobs)
-
-
-def _placed(sealed: SealedLine, size: int, lines: list[SealedLine], used: set[Replay]) -> int | ReplayError:
-    """Add a line that stands for itself to those that are written behind the first `size`, unless it is a replay."""
-    line = sealed.line
-    if line.replay_key is not None:
-        replay = (line.exchange_id, line.replay_key)
-        if replay in used:
-            return ReplayError(_REPLAYED)
-        used.add(replay)
-    lines.append(sealed)
-    return size + len(lines) - 1
-
-
-def _perform(job: _Job, connection: Connection, used: set[Replay], vault: Vault) -> BaseException | None:
-    """Make a job's change in a savepoint of its own, so that it fails alone; returns why it failed."""
-    replays = job.replays()
-    if not used.isdisjoint(replays) or len(set(replays)) < len(replays):
-        return ReplayError(_REPLAYED)
-    if job.change is not None:
-        savepoint = connection.begin_nested()
-        try:
-            job.result = job.change(connection)
-            if job.late:
-                job.sealed = [seal_line(vault, line) for line in job.late]
-        except BaseException as error:  # noqa: BLE001 as in concurrent.futures: whoever submitted it gets it
-            # SQLite may have rolled the whole transaction back (a full disk). Then this fails, and the batch with it.
-            savepoint.rollback()
-            if isinstance(error, OperationalError):
-                return _caused(f"the change could not be written: {_reason(error)}", error)
-            return error
-        savepoint.commit()
-    used.update(replays)
-    return None
 
 
 def _caused(text: str, cause: BaseException | None) -> LedgerError:

@@ -13,7 +13,6 @@ from typing import ParamSpec, TypeVar
 
 from node.federation.answering import Answering
 from node.federation.ticks import Ticks
-from node.store import writer
 from node.store.append import Appender
 from node.store.writer import Writer
 
@@ -37,7 +36,7 @@ class Share:
             (Ticks, "_log", self._loop),
             (Writer, "_write", self._batch),
             (Appender, "append", self._lines),
-            (writer, "_perform", self._change),
+            (Writer, "_perform", self._change),
         ):
             setattr(owner, name, counted(getattr(owner, name)))
 

@@ -103,8 +103,7 @@ async def test_when_the_directory_ends_nobody_is_asked(fresh: World) -> None:
 def stored(place: Place, world: World, signed: bytes) -> None:
     """Put a directory into the database of a node that is down, as it was accepted when it was in force."""
     trusted = TrustedDirectory.pinned(world.root).updated(signed, now_us())
-    with Database.open(place.config.store.database) as database, database.engine.begin() as connection:
-        directories.put_directory(connection, trusted, now_us())
+    place.change(lambda connection: directories.put_directory(connection, trusted, now_us()))
 
 
 async def test_a_node_that_starts_after_the_end_serves_nobody_until_a_new_one_comes(fresh: World) -> None:
@@ -360,13 +359,12 @@ async def test_without_a_pairing_a_peer_is_not_asked(unpaired: World) -> None:
 
 
 def store_pairing(place: Place, signed: bytes) -> None:
-    """Write it as somebody with SQL would: two have signed, says the row."""
+    """Write it as somebody would who has more than SQL: two have signed, says the row, and a line says so too."""
     from node.identity.approvals import parse_pairing
     from node.wire.approval_pb2 import SignedPairing
 
-    with Database.open(place.config.store.database) as database, database.engine.begin() as connection:
-        pairing = parse_pairing(SignedPairing.FromString(signed).pairing)
-        pairings.put(connection, pairing, signed, now_us=now_us())
+    pairing = parse_pairing(SignedPairing.FromString(signed).pairing)
+    place.change(lambda connection: pairings.put(connection, pairing, signed, now_us=now_us()))
 
 
 @pytest.mark.parametrize("signers", ["one focal point", "two strangers", "one, twice"])

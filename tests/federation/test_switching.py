@@ -10,14 +10,13 @@ import grpc
 import msgspec
 import pytest
 from prometheus_client import REGISTRY
-from sqlalchemy import URL, create_engine
+from sqlalchemy import URL, Connection, create_engine
 
 from node.cli.parts import Parts
 from node.cli.serving import running
 from node.config import Listen
 from node.errors import SignatureError
 from node.identity.keys import public_key
-from node.store.database import Database
 from node.wire.desk_pb2 import PEER_OUTCOME_ANSWERED, PEER_OUTCOME_NOT_ASKED, GetStatusRequest, SearchRequest
 from node.wire.desk_pb2_grpc import DeskStub
 from node.wire.ledger_pb2 import LeafKind
@@ -55,9 +54,12 @@ def silent(place: Place, layer: str = "release") -> bytes:
 def approve(place: Place, book: bytes) -> None:
     """What two focal points have done, while the node is down."""
     focal = {f"focal-{number}": public_key(key) for number, key in enumerate(place.focal_keys, start=1)}
-    with Database.open(place.config.store.database) as database, database.engine.begin() as connection:
+
+    def change(connection: Connection) -> None:
         propose(connection, book, approval_of(book, now_us(), FLOOR))
         sign(connection, book, focal, place.focal_keys, now_us())
+
+    place.change(change)
 
 
 async def schedule(place: Place, book: bytes) -> int:

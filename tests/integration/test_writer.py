@@ -148,9 +148,14 @@ def test_a_change_and_its_lines_are_committed_together(database: Database, write
     assert size(database) == 2
 
 
-def test_a_change_without_lines_leaves_the_ledger_as_it_is(database: Database, writer: Writer) -> None:
+def test_a_change_without_lines_gets_one_that_says_what_it_wrote(database: Database, writer: Writer) -> None:
     writer.submit(put("ana")).result(PATIENCE_S)
     assert names(database) == {"ana"}
+    assert size(database) == 1
+
+
+def test_a_change_that_writes_nothing_leaves_the_ledger_as_it_is(database: Database, writer: Writer) -> None:
+    writer.submit(lambda _: None).result(PATIENCE_S)
     assert size(database) == 0
 
 
@@ -268,7 +273,7 @@ def test_a_loop_that_was_closed_disturbs_nobody(database: Database, writer: Writ
 
     asyncio.run(leave())
     held.set()
-    writer.submit(put("ana")).result(PATIENCE_S)
+    writer.submit(lambda _: None).result(PATIENCE_S)
     assert size(database) == 1
 
 
