@@ -2,7 +2,7 @@
 
 Two writers share each database, and on PostgreSQL a third is another process. What they are asked to append comes in
 bursts, at once, with replays and with changes that fail; while that goes on, a reader looks for a head without its
-lines. ENLACE_HISTORIES sets how many histories are made of each database (12).
+lines. ENLACE_HISTORIES sets how many histories are made of each database (8).
 """
 
 import asyncio
@@ -57,7 +57,7 @@ from tests.ledger_lines import new_line
 
 ROOT = Path(__file__).parents[2]
 KEY = bytes(range(32))
-HISTORIES = int(os.environ.get("ENLACE_HISTORIES", "12"))
+HISTORIES = int(os.environ.get("ENLACE_HISTORIES", "8"))
 STEPS = 14
 BEFORE = 240
 """Lines before a history, so that a tile is filled in it."""
