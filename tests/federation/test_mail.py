@@ -1,7 +1,8 @@
 """Mail between two real nodes: delivered in order, once, with a line on each side."""
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
@@ -20,6 +21,7 @@ from node.wire.correspondence_pb2 import (
     MAIL_STATE_WITHDRAWN,
 )
 from node.wire.ledger_pb2 import DIRECTION_RECEIVED, DIRECTION_SENT, LeafPrivate
+from tests.conftest import postgres_database
 from tests.federation.mail_support import OVERTAKING, Noted, delivered, install, mail_here, sent, written
 from tests.federation.support import Book, private_of
 from tests.world import World, now_us
@@ -45,9 +47,18 @@ class Pair:
         install(self.mx, self.mx_kind, self.mx_urgent)
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with ExitStack() as stack:
+        databases = {}
+        if request.param == "postgresql":
+            server = request.getfixturevalue("postgres_server")
+            databases = {code: stack.enter_context(postgres_database(server)) for code in ("GT", "MX")}
+        yield World.make(tmp_path_factory.mktemp("world"), ("GT", "MX"), databases=databases)
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def nodes(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
-    world = World.make(tmp_path_factory.mktemp("world"), ("GT", "MX"))
+async def nodes(world: World) -> AsyncIterator[Pair]:
     async with running(world["GT"].config) as gt, running(world["MX"].config) as mx:
         yield Pair(world, gt, mx)
 
