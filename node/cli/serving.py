@@ -118,6 +118,7 @@ async def running(config: Config) -> AsyncIterator[Parts]:
         await parts.correspondence.suspending.look()
         await parts.emergencies.follow()
         await parts.reciprocating.resume()
+        await parts.correspondence.intake.reconsider()
         await parts.witnessing.fencing.recall()
         stack.enter_context(serving_metrics(parts))  # before the others start: what started has to be stopped in order
         await to_peers.start()
@@ -150,7 +151,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
     distribution = Distribution(standing, channels, writer, database, enacting, now_us)
     acknowledging = Acknowledging(standing, channels, writer, now_us, window_us)
     received = ReceivedEntries(vault)
-    asking = Asking(standing, channels, writer, now_us, window_us, received)
+    asking = Asking(standing, channels, writer, now_us, window_us, received, vault)
     lookup_keys = vault.lookup_keys()
     frozen = Frozen(vault, lookup_keys)
     entries = Entries(database, vault, lookup_keys, frozen)

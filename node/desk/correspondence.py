@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass
 
+from node.desk.deciding import Deciding
 from node.desk.mailing import Mailing
 from node.desk.officers import Officers
 from node.desk.received import Receiving
+from node.desk.requests import Requests
 from node.desk.reviewing import Reviewing
 from node.desk.servicer import ADMINISTRATOR, AUDITOR, FOCAL_POINT, SUPERVISOR, UNIT
 from node.desk.suspensions import Suspensions
 from node.federation.boundary import Context
 from node.wire import correspondence_pb2 as wire
-from node.wire import received_pb2, suspension_pb2
+from node.wire import deciding_pb2, received_pb2, suspension_pb2
 from node.wire.correspondence_pb2_grpc import CorrespondenceServicer as GeneratedServicer
 
 
@@ -23,6 +25,8 @@ class CorrespondenceServicer(GeneratedServicer):
     receiving: Receiving
     reviewing: Reviewing
     suspensions: Suspensions
+    requests: Requests
+    deciding: Deciding
 
     # --- mail ---
 
@@ -132,3 +136,93 @@ class CorrespondenceServicer(GeneratedServicer):
         del request
         officer = await self.officers.officer(context, FOCAL_POINT, SUPERVISOR, AUDITOR)
         return received_pb2.ListLegalHoldsResponse(holds=await self.reviewing.list_holds(officer))
+
+    # --- requests ---
+
+    async def SendRequest(
+        self, request: deciding_pb2.SendRequestRequest, context: Context
+    ) -> deciding_pb2.SendRequestResponse:
+        officer = await self.officers.officer(context, UNIT)
+        return deciding_pb2.SendRequestResponse(item=await self.requests.send(request, officer))
+
+    async def ListRequests(
+        self, request: deciding_pb2.ListRequestsRequest, context: Context
+    ) -> deciding_pb2.ListRequestsResponse:
+        officer = await self.officers.officer(context, UNIT, SUPERVISOR, FOCAL_POINT, AUDITOR)
+        items = await self.requests.list_requests(
+            request.direction, open_only=request.open_only, limit=request.limit, officer=officer
+        )
+        return deciding_pb2.ListRequestsResponse(items=items)
+
+    async def GetRequest(
+        self, request: deciding_pb2.GetRequestRequest, context: Context
+    ) -> deciding_pb2.GetRequestResponse:
+        officer = await self.officers.officer(context, UNIT, SUPERVISOR, FOCAL_POINT)
+        get = self.deciding.get if FOCAL_POINT in officer.roles else self.requests.get
+        return deciding_pb2.GetRequestResponse(detail=await get(request.request_id, request.peer, officer))
+
+    async def ReplyToAnswer(
+        self, request: deciding_pb2.ReplyToAnswerRequest, context: Context
+    ) -> deciding_pb2.ReplyToAnswerResponse:
+        officer = await self.officers.officer(context, UNIT)
+        await self.requests.reply(request.request_id, request.words, officer)
+        return deciding_pb2.ReplyToAnswerResponse()
+
+    async def ListInbox(
+        self, request: deciding_pb2.ListInboxRequest, context: Context
+    ) -> deciding_pb2.ListInboxResponse:
+        del request
+        officer = await self.officers.officer(context, UNIT, SUPERVISOR, FOCAL_POINT)
+        return deciding_pb2.ListInboxResponse(items=await self.requests.inbox(officer))
+
+    async def ListQueue(
+        self, request: deciding_pb2.ListQueueRequest, context: Context
+    ) -> deciding_pb2.ListQueueResponse:
+        del request
+        officer = await self.officers.officer(context, FOCAL_POINT)
+        return deciding_pb2.ListQueueResponse(items=await self.deciding.queue(officer))
+
+    async def PrepareRelease(
+        self, request: deciding_pb2.PrepareReleaseRequest, context: Context
+    ) -> deciding_pb2.PrepareReleaseResponse:
+        return await self.deciding.prepare(request, await self.officers.officer(context, FOCAL_POINT))
+
+    async def ApproveRelease(
+        self, request: deciding_pb2.ApproveReleaseRequest, context: Context
+    ) -> deciding_pb2.ApproveReleaseResponse:
+        officer = await self.officers.officer(context, FOCAL_POINT)
+        return deciding_pb2.ApproveReleaseResponse(item=await self.deciding.approve(request.signed_release, officer))
+
+    async def RefuseRequest(
+        self, request: deciding_pb2.RefuseRequestRequest, context: Context
+    ) -> deciding_pb2.RefuseRequestResponse:
+        officer = await self.officers.officer(context, FOCAL_POINT)
+        return deciding_pb2.RefuseRequestResponse(item=await self.deciding.refuse(request, officer))
+
+    async def TakeRequest(
+        self, request: deciding_pb2.TakeRequestRequest, context: Context
+    ) -> deciding_pb2.TakeRequestResponse:
+        officer = await self.officers.officer(context, FOCAL_POINT)
+        return deciding_pb2.TakeRequestResponse(
+            item=await self.deciding.take(request.request_id, request.peer, officer)
+        )
+
+    async def EscalateRequest(
+        self, request: deciding_pb2.EscalateRequestRequest, context: Context
+    ) -> deciding_pb2.EscalateRequestResponse:
+        officer = await self.officers.officer(context, FOCAL_POINT)
+        item = await self.deciding.escalate(request.request_id, request.peer, officer)
+        return deciding_pb2.EscalateRequestResponse(item=item)
+
+    async def ReviewRelease(
+        self, request: deciding_pb2.ReviewReleaseRequest, context: Context
+    ) -> deciding_pb2.ReviewReleaseResponse:
+        officer = await self.officers.officer(context, FOCAL_POINT)
+        return deciding_pb2.ReviewReleaseResponse(item=await self.deciding.review(request, officer))
+
+    async def CountRequests(
+        self, request: deciding_pb2.CountRequestsRequest, context: Context
+    ) -> deciding_pb2.CountRequestsResponse:
+        officer = await self.officers.officer(context, AUDITOR)
+        counts = await self.requests.count(request.since_us, request.until_us, officer)
+        return deciding_pb2.CountRequestsResponse(counts=counts)

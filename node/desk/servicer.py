@@ -53,6 +53,8 @@ IN_FULL = (
     errors.UnansweredError,
     errors.RulebookError,
     errors.ApprovalError,
+    errors.DeniedError,
+    errors.WorkflowError,
 )
 ANYBODY = (UNIT, SUPERVISOR, FOCAL_POINT, AUDITOR, ADMINISTRATOR)
 

@@ -19,7 +19,7 @@ from node.errors import MalformedError, MisdirectedError
 from node.federation import metrics
 from node.federation.envelope import Opened, Sealed, new_salt, open_envelope, seal
 from node.federation.finding import Finding
-from node.federation.holding import Holding, due_us
+from node.federation.holding import Holding
 from node.federation.lines import ANSWER_BODY, QUERY_BODY, line_of, private_of, replay_key
 from node.federation.standing import Standing
 from node.federation.ticks import Ticks
@@ -32,6 +32,7 @@ from node.policy.redact import hit_only, redact
 from node.policy.vocabulary import NEVER_LAWFUL, PURPOSES
 from node.store import life
 from node.store.lines import Line
+from node.store.requests import due_us
 from node.store.vault import Vault
 from node.store.writer import Priority, Writer
 from node.wire.codes_pb2 import (
@@ -256,9 +257,9 @@ class Answering:
             self.holding.hold,
             statement.exchange_id,
             peer=statement.sender,
-            urgency=query.urgency,
+            query=query,
             decisions=decisions,
-            at_us=now_us,
+            at_us=decided_us,  # as the peer is told
         )
         if query.urgency == URGENCY_LIFE:
             return self._log_life(line, statement, hold, arrived)
@@ -327,15 +328,15 @@ def _decisions(judged: Sequence[Judged], page: Sequence[Judged]) -> tuple[Decisi
         if each.is_visible and each.handle not in on_page:
             outcome = ENTRY_OUTCOME_NEXT_PAGE
         outcomes[outcome] += 1
-        decided = decisions.entries.add()
-        decided.CopyFrom(_decided(each.decision))
-        decided.entry_id, decided.revision, decided.outcome = each.entry.entry_id, each.entry.revision, outcome
-        decided.facts, decided.handle = each.facts, each.handle
+        made = decisions.entries.add()
+        made.CopyFrom(decided(each.decision))
+        made.entry_id, made.revision, made.outcome = each.entry.entry_id, each.entry.revision, outcome
+        made.facts, made.handle = each.facts, each.handle
     return decisions, outcomes
 
 
 @lru_cache(maxsize=4_096)
-def _decided(decision: Decision) -> EntryDecision:
+def decided(decision: Decision) -> EntryDecision:
     """Return what the ledger keeps of a decision."""
     return EntryDecision(
         rules=decision.fired,

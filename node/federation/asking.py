@@ -22,10 +22,12 @@ from node.federation import metrics
 from node.federation.channels import QUERY, Channels
 from node.federation.envelope import Opened, Sealed, new_salt, open_envelope, seal
 from node.federation.lines import ANSWER_BODY, QUERY_BODY, line_of, private_of, shared_of_event, shared_of_received
+from node.federation.request_steps import put_pending
 from node.federation.standing import Standing
 from node.policy.outbound import decide_outbound, verify_query
 from node.store import life
 from node.store.received import ReceivedEntries
+from node.store.vault import Vault
 from node.store.writer import Priority, Writer
 from node.wire.codes_pb2 import Urgency
 from node.wire.desk_pb2 import PeerOutcome, SearchResponse
@@ -74,6 +76,7 @@ class Asking:
     clock: Callable[[], int]
     window_us: int
     received: ReceivedEntries
+    vault: Vault
     _under_way: set[asyncio.Task[SearchResponse]] = field(default_factory=set)
 
     async def ask(self, query: Query, peers: Sequence[str], deadline_s: float) -> AsyncIterator[SearchResponse]:
@@ -252,7 +255,12 @@ class Asking:
         )
         if noted is not None:
             await noted
-        return await logged
+        index = await logged
+        if private.held:
+            # What a crash loses of it is read from the line again when the peer answers.
+            noting = partial(put_pending, vault=self.vault, peer=question.peer, exchange_id=question.exchange_id)
+            await asyncio.wrap_future(self.writer.submit(noting, (), Priority.DESK))
+        return index
 
     def _noted(self, question: Question, opened: Opened) -> "asyncio.Future[None]":
         note = partial(

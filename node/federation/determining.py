@@ -14,7 +14,6 @@ from sqlalchemy import Connection
 
 from node.errors import DecryptionError, KeyErasedError, PolicyError
 from node.federation import metrics
-from node.federation.holding import due_us
 from node.federation.standing import Standing
 from node.ledger.leaf import unpad
 from node.policy.blocked import blocked_by_unknown
@@ -26,6 +25,7 @@ from node.store.database import Database
 from node.store.determinations import Notice
 from node.store.entries import Entries
 from node.store.listing import ListedLine, list_lines
+from node.store.requests import due_us
 from node.store.vault import Vault
 from node.store.writer import Priority, Writer
 from node.wire.codes_pb2 import URGENCY_LIFE

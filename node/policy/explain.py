@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from node.policy.decision import PENDING
 from node.policy.evaluate import WITHHOLD, LayerResult, grants_of, is_holding, is_met
 from node.policy.facts import UNKNOWN_AGE, Facts
-from node.policy.reference import Weighed, decide, is_held_silently, refusals, weigh
+from node.policy.reference import Weighed, decide, decide_approved, is_held_silently, refusals, weigh
 from node.policy.rules import Condition, RedLine, Rule, Rulebook
 from node.policy.vocabulary import DIMENSIONS, UNKNOWN, Category, Obligation, Outcome
 from node.wire import codes_pb2
@@ -53,12 +53,13 @@ def explain(
     now_us: int,
     *,
     language: str = "en",
+    approved: bool = False,
 ) -> Explanation:
-    """Explain what `node.policy.reference.decide` decides; the arguments are its own.
+    """Explain what `node.policy.reference.decide` decides, or `decide_approved`; the arguments are theirs.
 
     `language` (ISO 639-1) is that of rules' titles, where the rulebook has it; else they are in English.
     """
-    decision = decide(floor, release, facts, accepted, now_us)
+    decision = (decide_approved if approved else decide)(floor, release, facts, accepted, now_us)
     told = Explanation(
         outcome=decision.outcome,
         facts=facts_told(facts),
@@ -72,7 +73,7 @@ def explain(
         told.categories.extend(ExplainedCategory(category=each, outcome=level) for each, level in decision.levels)
         return told
 
-    weighed, telling = weigh(floor, release, facts, accepted), _Telling(language, accepted)
+    weighed, telling = weigh(floor, release, facts, accepted, approved=approved), _Telling(language, accepted)
     layers = list(zip((floor, release), weighed.layers, strict=True))
     for category, level in decision.levels:
         told.categories.append(_category(category, level, layers, facts, telling))

@@ -64,13 +64,25 @@ def verify_query(query: exchange_pb2.Query) -> None:
     Raises:
         MalformedError: it is not. The text names the field, never its value.
     """
-    selectors, crimes, urgency, asker = query.selectors, query.crimes, query.urgency, query.asker
+    selectors = query.selectors
     if not 1 <= len(selectors) <= MAX_SELECTORS:
         raise MalformedError(f"a query has 1 to {MAX_SELECTORS} selectors, this one has {len(selectors)}")
     names_person = False
     for selector in selectors:
         _verify_selector(selector)
         names_person = names_person or selector.kind == _NAME
+    verify_asking(query)
+    if names_person:
+        _verify_basis(query.person_basis)
+
+
+def verify_asking(query: exchange_pb2.Query) -> None:
+    """Check who asks, why and on what, but not what is looked for, as `verify_query` does.
+
+    Raises:
+        MalformedError: it is not complete or within bounds. The text names the field, never its value.
+    """
+    crimes, urgency, asker = query.crimes, query.urgency, query.asker
     _verify_known("purpose", query.purpose, _PURPOSES)
     _verify_known("urgency", urgency, _URGENCIES)
     if len(crimes) > MAX_CRIMES:
@@ -87,8 +99,6 @@ def verify_query(query: exchange_pb2.Query) -> None:
     _verify_length("urgency_reason", query.urgency_reason, MAX_REASON_BYTES)
     if urgency in _NEEDS_REASON and not query.urgency_reason.strip():
         raise MalformedError("LIFE and URGENT need urgency_reason")
-    if names_person:
-        _verify_basis(query.person_basis)
 
 
 def _verify_selector(selector: exchange_pb2.Selector) -> None:

@@ -5,16 +5,17 @@ seen it must be known then.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, NamedTuple, TypeVar
 
 import structlog
 from sqlalchemy import Connection, Table, bindparam, insert, select, tuple_, update
 
 from node.errors import DecryptionError
-from node.ledger.leaf import unpad
+from node.ledger.leaf import parse_private, unpad
 from node.store.lines import ledger_head
 from node.store.listing import ListedLine, list_lines
+from node.store.request_tables import told_lines
 from node.store.safeguard_tables import asked_days, disclosures, followed
 from node.store.vault import Vault
 from node.wire.ledger_pb2 import (
@@ -25,6 +26,8 @@ from node.wire.ledger_pb2 import (
     ENTRY_OUTCOME_PENDING,
     LEAF_KIND_ANSWERED,
     LEAF_KIND_ASKED,
+    LEAF_KIND_MAIL,
+    LEAF_KIND_MAIL_RECEIPT,
     Decisions,
     EntryDecision,
 )
@@ -36,6 +39,10 @@ PAGE: Final = 250
 
 K = TypeVar("K", bound=tuple[object, str])
 
+# A follow-up request is a question too. What was held of a query's answer is not: the query is counted already.
+_REQUEST: Final = "FOLLOW_UP_REQUEST"
+_ANSWER: Final = "REQUEST_ANSWER FOLLOW_UP"
+_TELLING: Final = frozenset({LEAF_KIND_ANSWERED, LEAF_KIND_MAIL})
 _DAY_US: Final = 86_400_000_000
 _SHOWN: Final = frozenset({ENTRY_OUTCOME_ENTRY, ENTRY_OUTCOME_HIT, ENTRY_OUTCOME_PENDING})
 
@@ -53,6 +60,7 @@ class Told(NamedTuple):
     start: int
     end: int
     shown: Mapping[tuple[bytes, str], Shown]
+    lines: Collection[tuple[bytes, str, int]]  # entry, peer and index of each line that showed it
     asked: Mapping[tuple[int, str], int]
     answered: Mapping[tuple[int, str], int]
 
@@ -88,6 +96,9 @@ def keep(connection: Connection, told: Told) -> bool:
         return False
     shown = {key: {"revision": each.revision, "idx": each.line} for key, each in told.shown.items()}
     _put(connection, disclosures, ("entry_id", "peer"), shown)
+    if told.lines:
+        rows = [{"entry_id": entry_id, "peer": peer, "idx": index} for entry_id, peer, index in sorted(told.lines)]
+        connection.execute(insert(told_lines), rows)
     days = told.asked.keys() | told.answered.keys()
     before = _held(connection, asked_days, ("day", "peer"), days)
     counts = {}
@@ -110,8 +121,16 @@ def shown_to(connection: Connection, entry_id: bytes) -> dict[str, Shown]:
     return {row.peer: Shown(row.revision, row.idx) for row in connection.execute(query)}
 
 
+def lines_to(connection: Connection, peer: str, entry_ids: Collection[bytes]) -> list[int]:
+    """Return the indexes of all lines by which a peer was shown anything of these entries, in order."""
+    held = told_lines.c
+    query = select(held.idx).where(held.peer == peer, held.entry_id.in_(entry_ids)).distinct().order_by(held.idx)
+    return list(connection.execute(query).scalars())
+
+
 def _told(lines: Iterable[ListedLine], start: int, end: int) -> Told:
     shown: dict[tuple[bytes, str], Shown] = {}
+    telling = set[tuple[bytes, str, int]]()
     asked, answered = Counter[tuple[int, str]](), Counter[tuple[int, str]]()
     for line in lines:
         shared = line.shared
@@ -120,11 +139,19 @@ def _told(lines: Iterable[ListedLine], start: int, end: int) -> Told:
             asked[day] += 1
         elif shared.kind == LEAF_KIND_ANSWERED and shared.direction == DIRECTION_RECEIVED:
             answered[day] += 1  # an answer after the deadline has no such line
-        elif shared.kind == LEAF_KIND_ANSWERED and shared.direction == DIRECTION_SENT:
+        elif shared.kind == LEAF_KIND_MAIL_RECEIPT and shared.direction == DIRECTION_SENT:
+            answered[day] += _reason(line).startswith(_ANSWER)
+        elif shared.kind in _TELLING and shared.direction == DIRECTION_SENT:
+            asked[day] += shared.kind == LEAF_KIND_MAIL and _reason(line).startswith(_REQUEST)
             for decided in _decided(line):
                 if decided.outcome in _SHOWN:
                     shown[decided.entry_id, shared.peer] = Shown(decided.revision, line.index)
-    return Told(start, end, shown, asked, answered)
+                    telling.add((decided.entry_id, shared.peer, line.index))
+    return Told(start, end, shown, telling, +asked, +answered)
+
+
+def _reason(line: ListedLine) -> str:
+    return "" if line.opening is None else parse_private(line.opening.private).reason
 
 
 def _decided(line: ListedLine) -> Iterable[EntryDecision]:

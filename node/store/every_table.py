@@ -8,6 +8,7 @@ import node.store.lines
 import node.store.mail_tables
 import node.store.receipts
 import node.store.received_tables
+import node.store.request_tables
 import node.store.safeguard_tables
 import node.store.subject_tables
 import node.store.suspensions

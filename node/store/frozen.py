@@ -114,6 +114,14 @@ class Frozen:
         seen.sort(key=lambda entry: entry.entry_id)
         return seen[:limit]
 
+    def of_entry(self, peer: str, entry: Entry, now_us: int) -> Entry | None:
+        """Return an entry as a peer sees it: as it stands, or the revision that was frozen; None where it sees none."""
+        frozen = self._peers.get(peer)
+        if frozen is None or entry.entry_id not in frozen.by_entry:
+            return entry if entry.review_us > now_us else None
+        view = frozen.by_entry[entry.entry_id]
+        return self._opened(view) if view and view.until_us > now_us else None
+
     def _opened(self, view: _View) -> Entry | None:
         try:
             return Entry.FromString(self._vault.open(view.case_id, view.context, view.sealed))

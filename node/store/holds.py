@@ -18,13 +18,17 @@ class HoldState(IntEnum):
 
 def put(
     connection: Connection, *, exchange_id: bytes, peer: str, entry_id: bytes, at_us: int, due_us: int, silent: bool
-) -> None:
-    """Note that an entry waits for the focal point; of one peer and entry, once: who asks again adds nothing."""
+) -> bool:
+    """Note that an entry waits for the focal point; of one peer and entry, once: who asks again adds nothing.
+
+    Returns:
+        Whether it is noted now, and was not before.
+    """
     held = holds.c
     known = (held.state == HoldState.WAITING) | (held.exchange_id == exchange_id)
     same = (held.peer == peer, held.entry_id == entry_id, known)
     if connection.execute(select(held.entry_id).where(*same).limit(1)).first() is not None:
-        return
+        return False
     connection.execute(
         insert(holds).values(
             exchange_id=exchange_id,
@@ -36,6 +40,7 @@ def put(
             state=HoldState.WAITING,
         )
     )
+    return True
 
 
 def waiting(connection: Connection) -> list[Hold]:

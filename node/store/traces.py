@@ -15,6 +15,7 @@ from node.wire.ledger_pb2 import (
     ENTRY_OUTCOME_HIT,
     ENTRY_OUTCOME_PENDING,
     LEAF_KIND_ANSWERED,
+    LEAF_KIND_MAIL,
     Decisions,
     EntryDecision,
     LeafPrivate,
@@ -23,6 +24,8 @@ from node.wire.ledger_pb2 import (
 
 SHOWN = frozenset({ENTRY_OUTCOME_ENTRY, ENTRY_OUTCOME_HIT, ENTRY_OUTCOME_PENDING})
 """Outcomes by which a peer learns anything."""
+
+_TELLING = frozenset({LEAF_KIND_ANSWERED, LEAF_KIND_MAIL})
 
 
 class Given(NamedTuple):
@@ -44,7 +47,7 @@ class Traced(NamedTuple):
 
 
 def trace(connection: Connection, vault: Vault, entry_ids: Collection[bytes], start: int, stop: int) -> Traced:
-    """Look for entries in the answers among the ledger lines from `start` to before `stop`.
+    """Look for entries in the answers and the mail among the ledger lines from `start` to before `stop`.
 
     One line that was damaged does not hide the others: it is among the unreadable.
     """
@@ -58,9 +61,9 @@ def trace(connection: Connection, vault: Vault, entry_ids: Collection[bytes], st
         try:
             leaf = parse_leaf(row.leaf)
             shared = parse_shared(leaf.shared)
-            if (shared.kind, shared.direction) != (LEAF_KIND_ANSWERED, DIRECTION_SENT):
+            if shared.kind not in _TELLING or shared.direction != DIRECTION_SENT:
                 continue
-            answers += 1
+            answers += shared.kind == LEAF_KIND_ANSWERED
             if row.sealed is None:
                 unreadable.append(row.idx)
                 continue

@@ -7,6 +7,7 @@ from node.store.migrations.audit_tables import findings, witnesses
 from node.store.migrations.institution_tables import institution
 from node.store.migrations.mail_tables import mail
 from node.store.migrations.received_tables import received
+from node.store.migrations.request_tables import requests
 from node.store.migrations.state_tables import states
 from node.store.migrations.subject_tables import petitions
 from node.store.migrations.suspension_tables import suspensions
@@ -31,11 +32,12 @@ def upgrade() -> None:
     _safeguards()
     findings()
     witnesses()
-    states()
     institution()
     petitions()
+    states()
     mail()
     received()
+    requests()
     suspensions()
 
 
