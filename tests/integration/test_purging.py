@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Table, func, insert, select, update
 
 from node.errors import KeyErasedError, NotFoundError, RecordError
+from node.records.lookup import selector_tokens
 from node.store import withdrawals
 from node.store.cases import Cases
 from node.store.database import Database
@@ -16,12 +18,13 @@ from node.store.lines import ledger_bodies
 from node.store.purge import due_answers
 from node.store.received_tables import answer_bodies, key_erasures, legal_holds, received, received_lookups
 from node.store.retention import place_hold, release_hold
-from node.store.safeguard_tables import freezes
+from node.store.safeguard_tables import disclosures, freezes
 from node.store.tables import bonds, case_revisions, cases, entries, entry_revisions, lookups
 from node.store.vault import Vault, key_id_of
 from node.store.writer import Writer
-from node.wire.codes_pb2 import LINK_KIND_USES, ROLE_VICTIM
+from node.wire.codes_pb2 import LINK_KIND_USES, LOOKUP_KIND_TELEPHONE, ROLE_VICTIM, TRI_YES
 from node.wire.entry_pb2 import Case, Entry, Link, Person, PersonName, Telecom
+from node.wire.exchange_pb2 import Selector
 from tests.conftest import START_US, Clock
 from tests.integration.received_support import DAY_US, EXCHANGE, HANDLE, Keeper, arrived, released
 
@@ -210,6 +213,36 @@ async def test_what_a_peer_goes_on_seeing_stays_until_that_view_ends(keeper: Kee
     clock.advance(days=4)
     await keeper.purging.look()
     assert rows(keeper, entries, cases, freezes) == [0, 0, 0]
+
+
+async def test_to_the_state_of_origin_it_ends_as_any_entry_does(keeper: Keeper, clock: Clock) -> None:
+    """SAFEGUARDS 1: the one was protected after MX had seen it, and ends earlier here; the other never was."""
+    case = put_case(keeper, 30)
+    protected, ordinary = put_entry(keeper, case, 10, "+12025550143"), put_entry(keeper, case, 10, "+12025550144")
+    seen = {"peer": "MX", "revision": 1, "idx": 0}
+    with keeper.database.engine.begin() as connection:
+        connection.execute(insert(disclosures), [{"entry_id": each.entry_id, **seen} for each in (protected, ordinary)])
+    changed = Entry()
+    changed.CopyFrom(protected)
+    changed.protection.witness_protection = TRI_YES
+    changed.review_us = START_US + 5 * DAY_US
+    keeper.change(lambda connection: keeper.entries.update(connection, protected, changed, START_US))
+
+    def sees(entry: Entry) -> list[tuple[bytes, int]]:
+        selector = Selector(kind=LOOKUP_KIND_TELEPHONE, value=entry.telecom.telephone)
+        tokens = selector_tokens(selector, keeper.vault.lookup_keys(), "MX")
+        with keeper.database.reading() as connection, closing(connection.connection.cursor()) as cursor:
+            found = keeper.entries.find(cursor, tokens, clock(), 10)
+        shown = keeper.purging.frozen.view("MX", found, tokens, clock(), 10)
+        return [(each.entry_id, each.revision) for each in shown]
+
+    for days, there in ((0, True), (4, True), (2, True), (3.999, True), (0.001, False), (1, False)):
+        clock.advance(days=days)
+        for _ in range(2):
+            assert sees(protected) == ([(protected.entry_id, 1)] if there else [])
+            assert sees(ordinary) == ([(ordinary.entry_id, 1)] if there else [])
+            await keeper.purging.look()
+    assert rows(keeper, entries, entry_revisions, freezes) == [0, 0, 0]
 
 
 async def test_an_answer_beside_its_line_ends_with_the_first_entry_in_it(keeper: Keeper, clock: Clock) -> None:
