@@ -8,7 +8,7 @@ from node.errors import DirectoryMalformedError, DirectoryRollbackError, Directo
 from node.identity.keys import public_key
 from node.identity.members import sign_member
 from node.wire.codes_pb2 import Crime, InstrumentKind, Obligation
-from node.wire.directory_pb2 import Instrument, MemberRecord, SignedMember
+from node.wire.directory_pb2 import Audit, Instrument, MemberRecord, SignedMember
 from tests.directories import (
     HELD,
     NOW_US,
@@ -45,6 +45,38 @@ FORGED: dict[str, list[SignedMember]] = {
 def test_stewards_can_not_speak_for_a_member(members: list[SignedMember]) -> None:
     with pytest.raises(DirectorySignatureError, match="the record of MX is not signed by its own root key"):
         HELD.updated(directory(members=members, instruments=[]), NOW_US)
+
+
+def audited(**changes: object) -> list[SignedMember]:
+    told = {
+        "institution": "Invented",
+        "root_key": public_key(key("institution")),
+        "period_days": 90,
+        "retention_days": 30,
+    }
+    return mx(lambda r: r.audit.CopyFrom(Audit(**{**told, **changes})))  # type: ignore[arg-type]
+
+
+def test_a_country_names_who_audits_it_and_for_how_long() -> None:
+    held = HELD.updated(directory(members=audited(), instruments=[]), NOW_US)
+    assert held.member("MX").audit.period_days == 90
+    assert not held.member("GT").HasField("audit")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"institution": ""}, "no proper name"),
+        ({"root_key": b"short"}, "key is not 32 bytes"),
+        ({"root_key": public_key(key("GT root"))}, "the same Ed25519 key"),
+        ({"period_days": 0}, "not a number of days"),
+        ({"period_days": 40_000}, "not a number of days"),
+        ({"retention_days": 91}, "ends before openings are erased"),
+    ],
+)
+def test_an_institution_that_could_not_audit_is_refused(changes: dict[str, object], says: str) -> None:
+    with pytest.raises(DirectoryMalformedError, match=says):
+        HELD.updated(directory(members=audited(**changes), instruments=[]), NOW_US)
 
 
 def called_elsewhere() -> SignedMember:
