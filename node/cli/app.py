@@ -26,6 +26,7 @@ from node.cli.importing import import_file
 from node.cli.init import init
 from node.cli.institution import app as institution
 from node.cli.ledger_audit import sample, stats, trace
+from node.cli.ledger_fence import fence
 from node.cli.ledger_prove import verify_bundle
 from node.cli.ledger_reconcile import decide_finding, list_findings, reconcile
 from node.cli.ledger_subject import app as subject
@@ -46,6 +47,7 @@ directory.app.command("import")(import_directory)
 pki.app.command("push")(push)
 ledger.app.command("reconcile")(reconcile)
 ledger.app.command("witnesses")(witnesses)
+ledger.app.command("fence")(fence)
 ledger.app.command("findings")(list_findings)
 ledger.app.command("finding")(decide_finding)
 ledger.app.command("trace")(trace)

@@ -9,23 +9,29 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from nacl.signing import SigningKey
+from sqlalchemy import Connection
 
 from node.cli.directory_files import private_key
 from node.config import Config
-from node.errors import NoteError
+from node.errors import NoteError, UsageError
 from node.identity.directory import TrustedDirectory
 from node.ledger.checkpoint import Checkpoint, format_checkpoint, open_checkpoint, origin_of
+from node.ledger.epoch import epoch_origin, split_origin
 from node.ledger.note import ED25519, VerifierKey, note_signer, sign_note
+from node.store.epochs import epoch_of, is_fenced
 from node.store.lines import Head
 
 
-def signed_checkpoint(config: Config, head: Head) -> bytes:
-    """Return a signed note that says what the ledger commits to.
+def signed_checkpoint(connection: Connection, config: Config, head: Head) -> bytes:
+    """Return a signed note that says what the ledger commits to, in its epoch.
 
     Raises:
-        UsageError: the node's signing key can't be read.
+        UsageError: the node's signing key can't be read; or lines are lost, so that what is there, signed under the
+            name of what witnesses saw, would be a second history.
     """
-    origin = origin_of(config.federation, config.country, config.name)
+    if is_fenced(connection):
+        raise UsageError("lines of the ledger are lost: nothing is signed before `enlace ledger fence` confesses it")
+    origin = epoch_origin(origin_of(config.federation, config.country, config.name), epoch_of(connection))
     key = SigningKey(private_key(config.trust.signing_key, None))
     signer = note_signer(origin, key.verify_key.encode(), lambda text: key.sign(text).signature)
     return sign_note(format_checkpoint(Checkpoint(origin, head.size, head.root)), signer)
@@ -37,7 +43,8 @@ def opened_checkpoint(data: bytes, config: Config, history: Iterable[TrustedDire
     Raises:
         NoteError: it is no checkpoint, of another ledger, or signed by no such key.
     """
-    origin = origin_of(config.federation, config.country, config.name)
+    epoch = split_origin(data.split(b"\n", 1)[0].decode(errors="replace"))[1]
+    origin = epoch_origin(origin_of(config.federation, config.country, config.name), epoch)
     keys = {
         key.public_key
         for directory in history

@@ -39,9 +39,11 @@ from node.errors import (
     SignatureError,
     UsageError,
 )
+from node.ledger.epoch import name_gap
 from node.records.labels import Language
 from node.store import directories
 from node.store.database import Database
+from node.store.epochs import restores_of
 from node.store.ledger import Progress as Told
 from node.store.ledger import Report, verify_ledger
 from node.store.listing import read_head
@@ -97,10 +99,12 @@ def verify(
         try:
             with told("verifying", quiet=as_json) as tell:
                 report = _verified(connection, config, kept, tell)
+                gaps = [name_gap(found, line) for line, found in restores_of(connection)]
         except (LedgerBrokenError, NoteError) as error:
             show({"verified": False, "findings": str(error).split("; ")}, as_json)
             raise typer.Exit(1) from None
-    _show_whole(report, signed=config is not None, seconds=time.perf_counter() - started, as_json=as_json)
+    seconds = time.perf_counter() - started
+    _show_whole(report, gaps, signed=config is not None, seconds=seconds, as_json=as_json)
 
 
 def _verified(connection: Connection, config: Config | None, kept: bytes | None, told: Told | None) -> Report:
@@ -143,7 +147,7 @@ def checkpoint(
     config = load_config(home_of(home).config)
     with Database.open_read_only(database_at(config.store.database)) as opened, opened.reading() as connection:
         head = read_head(connection)
-    note = signed_checkpoint(config, head)
+        note = signed_checkpoint(connection, config, head)
     if out is not None:
         create(out, note)
     elif not as_json:
@@ -152,7 +156,7 @@ def checkpoint(
     show({"lines": head.size, "root": head.root, "file": str(out) if out else None, "note": note.decode()}, as_json)
 
 
-def _show_whole(report: Report, *, signed: bool, seconds: float, as_json: bool) -> None:
+def _show_whole(report: Report, gaps: list[str], *, signed: bool, seconds: float, as_json: bool) -> None:
     facts: dict[str, object] = {"verified": True, "lines": report.size, "root": report.root}
     facts["openings"] = report.openings or "not opened: they need --home, and its key-encryption key"
     facts["erased"] = report.erased
@@ -160,6 +164,8 @@ def _show_whole(report: Report, *, signed: bool, seconds: float, as_json: bool) 
         facts["signatures"] = report.signatures
     else:
         facts["signatures"] = "not looked at: they need --home, with the pinned root"
+    if gaps:
+        facts["restores"] = gaps if as_json else "; ".join(gaps)
     show({**facts, "seconds": round(seconds, 2)}, as_json)
 
 

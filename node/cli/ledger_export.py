@@ -22,6 +22,7 @@ from node.cli.output import HomeOption, JsonOption, UnmaskOption, show, time_tex
 from node.cli.words import word
 from node.config import Config, load_config
 from node.errors import LedgerBrokenError, NoteError, UsageError
+from node.ledger.epoch import name_gap
 from node.ledger.exported import CHECKPOINT, ExportCheck, open_exported_checkpoint
 from node.ledger.exported import Progress as Told
 from node.ledger.rfc6962 import Frontier, leaf_hash
@@ -110,7 +111,7 @@ def verify_export(folder: Path, directories: list[Path], root: Path | None, *, a
         more = [f"and {len(found) - _NAMED} more"] if len(found) > _NAMED else []
         show({"verified": False, "findings": found[:_NAMED] + more}, as_json)
         raise typer.Exit(1) from None
-    facts = {
+    facts: dict[str, object] = {
         "verified": True,
         "ledger": signed.checkpoint.origin,
         "lines": signed.checkpoint.size,
@@ -118,6 +119,9 @@ def verify_export(folder: Path, directories: list[Path], root: Path | None, *, a
         "signatures": check.signatures,
         "cosigned_by": cosigners(signed),
     }
+    if check.restores:
+        gaps = [name_gap(found, line) for line, found in check.restores]
+        facts["restores"] = gaps if as_json else "; ".join(gaps)
     show(facts, as_json)
 
 
@@ -156,10 +160,11 @@ def _export_tiles(folder: Path, config: Config, *, quiet: bool) -> Head:
         head = read_head(connection)
         with told("exporting", quiet=quiet) as tell:
             frontier = _write_tiles(folder, connection, head.size, tell)
+        note = signed_checkpoint(connection, config, head)
     if frontier.root != head.root:
         raise LedgerBrokenError("the tree over the lines is not the one in the head: see `enlace ledger verify`")
     # Last: a folder with a checkpoint is whole.
-    create(folder / CHECKPOINT, signed_checkpoint(config, head))
+    create(folder / CHECKPOINT, note)
     return head
 
 

@@ -15,8 +15,11 @@ from node.errors import LedgerBrokenError, LedgerError, NoteError, ProofError, U
 from node.federation.signed_checkpoints import opened_of, quorum_of, witness_keys
 from node.identity.directory import DAY_US, TrustedDirectory
 from node.ledger.checkpoint import Checkpoint, SignedCheckpoint, origin_of
+from node.ledger.epoch import FIRST, name_gap, note_checkpoint, split_origin
+from node.ledger.witness import split_digest
 from node.store import directories
 from node.store.database import Database
+from node.store.epochs import is_fenced, list_lost, restores_of
 from node.store.evidence import list_split_views
 from node.store.findings import list_findings
 from node.store.tiles import prove_consistency
@@ -70,7 +73,13 @@ def verify_witnessed(
         LedgerBrokenError: the text names the checkpoints by their sizes.
         LedgerError: the database can't be read.
     """
-    found: list[str] = []
+    restores = restores_of(connection)
+    found = [
+        f"line {line} confesses a checkpoint that this node never signed"
+        for line, confession in restores
+        for head in confession.fence.heads
+        if _opened(head.checkpoint, history, config) is None
+    ]
     for each in own_checkpoints(connection):
         what = f"the checkpoint of {each.size} lines"
         opened = _opened(each.note, history, config)
@@ -78,6 +87,9 @@ def verify_witnessed(
             found.append(f"{what} is not signed by a key of this node in the directories")
             continue
         fault = _fault(connection, opened.checkpoint, each.size, size, root)
+        epoch = max([FIRST, *(confession.fence.epoch for line, confession in restores if line < each.size)])
+        if split_origin(opened.checkpoint.origin)[1] != epoch:
+            found.append(f"{what} is not of epoch {epoch}, as those lines are")
         if fault:
             found.append(f"{what} {fault}")
         known = _cosigned(each, history, config)
@@ -112,7 +124,7 @@ def _opened(note: bytes, history: Sequence[TrustedDirectory], config: Config) ->
     for directory in history:
         with suppress(NoteError, UnknownMemberError):
             opened = opened_of(directory, config.country, note)
-            if opened.checkpoint.origin == origin_of(config.federation, config.country, config.name):
+            if split_origin(opened.checkpoint.origin)[0] == origin_of(config.federation, config.country, config.name):
                 return opened
     return None
 
@@ -137,17 +149,34 @@ def examine_witnesses(config: Config, directory: TrustedDirectory, now_us: int) 
     with Database.open_read_only(config.store.database) as database, database.reading() as connection:
         newest = own_checkpoints(connection)[::-1]
         split = list_split_views(connection)
-        lost = [each for each in list_findings(connection) if each.kind == "ROLLED_BACK"]
+        fenced = is_fenced(connection)
+        lost = [each for each in list_lost(connection) if not each.epoch]
+        restores = restores_of(connection)
+        waiting = [each for each in list_findings(connection) if each.state != FINDING_STATE_CLOSED]
     quorum = quorum_of(directory)
     yield _age(
         next((each for each in newest if len(_cosigned(each, [directory], config)) >= quorum), None), quorum, now_us
     )
+    open_digests = {each.exchange_id for each in waiting}
     for view in split:
         says = "signed two histories: both checkpoints are kept as evidence, `enlace ledger findings`"
-        yield Finding(f"ledger {view.origin}", "red", says if view.proved else f"{says}; no proof links them")
-    for finding in lost:
-        if finding.state != FINDING_STATE_CLOSED:
-            yield Finding("ledger", "red", f"{finding.detail}: was an old backup restored?")
+        digest = split_digest(note_checkpoint(view.first), note_checkpoint(view.second))
+        if digest in open_digests:
+            yield Finding(f"ledger {view.origin}", "red", says if view.proved else f"{says}; no proof links them")
+        else:
+            yield Finding(f"ledger {view.origin}", "hint", f"{says}; an auditor has closed the finding")
+    if fenced:
+        seen = max(lost, key=lambda each: each.seen.checkpoint.size)
+        says = f"{seen.witness} has seen {seen.seen.checkpoint.size} lines signed that are not here: nothing leaves. "
+        todo = "Was an old backup restored? Keep the old disk, look for a newer backup, else `enlace ledger fence`"
+        yield Finding("ledger", "red", says + todo)
+    for line, confession in restores:
+        yield Finding("ledger", "hint", name_gap(confession, line))
+    kinds = ", ".join(sorted({each.kind.lower().replace("_", " ") for each in waiting}))
+    if waiting:
+        yield Finding("findings", "yellow", f"{len(waiting)} are open ({kinds}): `enlace ledger findings`")
+    else:
+        yield Finding("findings", "green", "none is open")
 
 
 def _age(last: Cosigned | None, quorum: int, now_us: int) -> Finding:

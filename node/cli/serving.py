@@ -186,7 +186,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         acknowledging=acknowledging,
         distribution=distribution,
         reconciling=reconciling,
-        cosigning=Cosigning(standing, database, writer, evidence, now_us),
+        cosigning=Cosigning(standing, database, writer, evidence, fencing, now_us),
         receipts=receipts,
         intake=correspondence.intake,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+from sqlalchemy import Connection
 
 from node.desk.masking import Reading
 from node.desk.officers import private_of_officer
@@ -14,18 +15,22 @@ from node.errors import CertificateInvalidError, ForbiddenError, UsageError
 from node.federation.channels import GET_DIRECTORY, Channels
 from node.federation.distribution import Distribution
 from node.federation.lines import local_line
+from node.federation.signed_checkpoints import quorum_of
 from node.federation.standing import Standing
 from node.identity.spiffe import SpiffeId, parse_spiffe_id
 from node.policy.rules import LAYERS
-from node.store import officers
+from node.store import epochs, officers
 from node.store.database import Database
+from node.store.findings import count_open
 from node.store.listing import read_head
 from node.store.officers import Officer
+from node.store.witnessing import last_witnessed
 from node.store.writer import Writer
 from node.wire.codes_pb2 import UnitType
 from node.wire.desk_pb2 import (
     EnrolOfficerRequest,
     GetStatusResponse,
+    LedgerStatus,
     OfficerRole,
     OfficerState,
     PeerOutcomeOf,
@@ -147,6 +152,7 @@ class Administration:
             peers=await asyncio.gather(*[self._peer(peer, probe=probe_peers) for peer in peers]),
             rulebooks=self._rulebooks(now_us),
             disk_free_bytes=disk.f_bavail * disk.f_frsize if disk else 0,
+            ledger=await self.database.read(_ledger, quorum_of(directory)),
         )
 
     def _identity(self, officer: str) -> str:
@@ -186,3 +192,15 @@ class Administration:
             )
             for layer, book in [(layer, self.standing.rulebook(layer, now_us)) for layer in LAYERS]
         ]
+
+
+def _ledger(connection: Connection, quorum: int) -> LedgerStatus:
+    last = last_witnessed(connection, quorum)
+    return LedgerStatus(
+        epoch=epochs.epoch_of(connection),
+        fenced=epochs.is_fenced(connection),
+        witnessed_size=last.size if last else 0,
+        witnessed_us=last.signed_us if last else 0,
+        quorum=quorum,
+        findings=sum(count_open(connection).values()),
+    )

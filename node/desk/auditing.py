@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from node.desk.masking import Names, Reading
 from node.errors import NoteError, NotFoundError, UsageError
+from node.federation.fencing import current
 from node.federation.standing import Standing
 from node.ledger.bundle import FORMAT, open_checkpoint_of
 from node.ledger.checkpoint import Checkpoint, format_checkpoint, origin_of
@@ -18,7 +19,7 @@ from node.ledger.leaf import parse_private, unpad, verify_opening
 from node.ledger.note import ED25519, VerifierKey, note_signer, sign_note
 from node.ledger.rfc6962 import leaf_hash
 from node.store.database import Database
-from node.store.listing import ListedLine, list_lines, read_head
+from node.store.listing import ListedLine, list_lines
 from node.store.officers import Officer
 from node.store.tiles import prove_inclusion
 from node.store.usage import lines_at
@@ -136,10 +137,11 @@ class Auditing:
                     continue
                 note = kept.note + b"".join(line for _, line, _ in kept.lines)
                 return note, open_checkpoint_of(note, keys, {}).checkpoint
-        head = read_head(connection)
-        checkpoint = Checkpoint(origin, head.size, head.root)
+        checkpoint = current(connection, origin)
+        if checkpoint is None:
+            raise UsageError("lines of the ledger are lost, so nothing is signed: see `enlace ledger fence`")
         key = SigningKey(signer.private_key)
-        by = note_signer(origin, key.verify_key.encode(), lambda text: key.sign(text).signature)
+        by = note_signer(checkpoint.origin, key.verify_key.encode(), lambda text: key.sign(text).signature)
         return sign_note(format_checkpoint(checkpoint), by), checkpoint
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 
 from node.errors import LedgerError, MalformedError, MisdirectedError, NoteError, ProofError
 from node.federation.evidence import Evidence
+from node.federation.fencing import Fencing
 from node.federation.signed_checkpoints import opened_of
 from node.federation.standing import Standing
 from node.identity.certificates import Peer
@@ -59,6 +60,7 @@ class Cosigning:
     database: Database
     writer: Writer
     evidence: Evidence
+    fencing: Fencing
     clock: Callable[[], int]
 
     async def submitted(self, data: bytes, peer: Peer) -> bytes:
@@ -120,8 +122,8 @@ class Cosigning:
 
         Raises:
             MisdirectedError: they are not this node's, or can't be linked.
+            FencedError: this node has signed them, and lost their lines.
         """
-        del peer
         request = parsed(GetConsistencyRequest, data)
         directory, country = self.standing.trust.directory, self.standing.country
         name = origin_of(directory.federation, country, self.standing.signer.node)
@@ -129,10 +131,18 @@ class Cosigning:
         try:
             first = opened_of(directory, country, request.first).checkpoint
             second = opened_of(directory, country, request.second).checkpoint
-            if {split_origin(first.origin)[0], split_origin(second.origin)[0]} != {name} or second.size > size:
-                raise ProofError("the checkpoints are not of this ledger as it is")
+            if {split_origin(first.origin)[0], split_origin(second.origin)[0]} != {name}:
+                raise NoteError("the checkpoints are not of this ledger")
+            if second.size > size:
+                raise ProofError("the ledger does not have so many lines")
             proof = await self.database.read(proof_between, first, second)
-        except (NoteError, ProofError) as error:
+        except NoteError as error:
+            raise MisdirectedError(str(error)) from error
+        except ProofError as error:
+            # Whoever asks may hold what this node has lost: then it is no second history, if it says so.
+            for note in (request.first, request.second):
+                await self.fencing.check(peer.country, note)
+            self.standing.verify_not_fenced()
             raise MisdirectedError(str(error)) from error
         return GetConsistencyResponse(proof=proof).SerializeToString()
 

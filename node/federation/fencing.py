@@ -200,7 +200,7 @@ class Fencing:
             body_sha256=fence_sha256,
             fence=waiting.fence,
         ).SerializeToString()
-        line = line_of(shared, private, exchange_id=exchange_id, now_us=now_us, replay_key=b"epoch")
+        line = line_of(shared, private, exchange_id=exchange_id, now_us=now_us, replay_key=epochs.EPOCH_KEY)
 
         def change(connection: Connection) -> None:
             if not epochs.open_epoch(connection, waiting.fence, exchange_id, now_us):

@@ -11,6 +11,7 @@ from typing import Final
 from node.errors import EnlaceError, LedgerBrokenError
 from node.ledger.bundle import Keys, open_checkpoint_of
 from node.ledger.checkpoint import SignedCheckpoint, parse_checkpoint
+from node.ledger.epoch import FIRST, Confession, confessed, split_origin
 from node.ledger.leaf import parse_leaf, parse_shared
 from node.ledger.rfc6962 import Frontier, leaf_hash
 from node.ledger.tiles import WIDTH, Tile, Tiler, parse_bundle, split_tile, tiles_at
@@ -33,7 +34,7 @@ def open_exported_checkpoint(data: bytes, keys: Keys) -> SignedCheckpoint:
     """
     # What the text says only chooses the keys; they sign for no other ledger than their own.
     text = data.rpartition(b"\n\n")[0] + b"\n"
-    _, _, node = parse_checkpoint(text).origin.partition("/")
+    _, _, node = split_origin(parse_checkpoint(text).origin)[0].partition("/")
     return open_checkpoint_of(data, keys.logs(node), keys.witnesses)
 
 
@@ -47,10 +48,13 @@ class ExportCheck:
         """What is wrong with the export as such."""
         self.signatures = 0
         """Of counterparts, that hold."""
+        self.restores: Final[list[tuple[int, Confession]]] = []
+        """Lines that open an epoch, with what each confesses as lost."""
         self._read = read
         self._keys = keys
         self._size, self._root = signed.checkpoint.size, signed.checkpoint.root
-        self._node = signed.checkpoint.origin.partition("/")[2]
+        name, self._epoch = split_origin(signed.checkpoint.origin)
+        self._node = name.partition("/")[2]
         self._frontier = Frontier()  # over the hashes in the tiles
         self._complete = True
         self._tiler = Tiler()
@@ -67,6 +71,8 @@ class ExportCheck:
             self._tile(tile)
             if progress is not None:
                 progress(tile.start + tile.width, self._size)
+        if self._epoch != (self.restores[-1][1].fence.epoch if self.restores else FIRST):
+            self.whole.append(f"the checkpoint is of epoch {self._epoch}, and no line opens it")
         if not self._complete:
             return
         for tile, data in self._tiler.end():
@@ -168,6 +174,9 @@ class ExportCheck:
             shared = parse_shared(parse_leaf(leaf).shared)
             if shared.node != self._node:
                 raise LedgerBrokenError(f"it is of {shared.node}")
+            found = confessed(shared)
+            if found is not None:
+                self.restores.append((index, found))
             if shared.counterpart_statement:
                 self._keys.verify_statement(
                     shared.counterpart_statement, shared.counterpart_key_id, shared.counterpart_signature

@@ -6,6 +6,7 @@ leaves. What the rows say of an epoch counts only as far as the lines do: `enlac
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import BigInteger, Column, Connection, Integer, LargeBinary, String, Table, func, insert, select, update
 
@@ -18,6 +19,9 @@ from node.store.bound import unbound
 from node.store.lines import ledger_lines
 from node.store.tables import COUNTRY, PSEUDONYM, metadata
 from node.wire.fence_pb2 import Fence, LostHead, Restored
+
+EPOCH_KEY: Final = b"epoch"
+"""Replay key of the line that opens an epoch: its exchange id follows from what it confesses."""
 
 lost_heads = Table(
     "lost_heads",
@@ -194,6 +198,26 @@ def opened_epochs(connection: Connection) -> list[tuple[int, bytes]]:
     held = ledger_epochs.c
     query = select(held.epoch, held.fence).where(held.opened_us.is_not(None)).order_by(held.epoch)
     return [(row.epoch, row.fence) for row in connection.execute(query)]
+
+
+def restores_of(connection: Connection) -> list[tuple[int, Confession]]:
+    """Return the lines of this ledger that open an epoch, with what each confesses.
+
+    Raises:
+        LedgerBrokenError: one is malformed, or what is kept of epochs is not what the lines say.
+    """
+    line = ledger_lines.c
+    query = select(line.idx, line.leaf).where(line.replay_key == EPOCH_KEY).order_by(line.idx)
+    found = []
+    for row in connection.execute(query):
+        confession = confessed(parse_shared(parse_leaf(row.leaf).shared))
+        if confession is None:
+            raise LedgerBrokenError(f"line {row.idx} is marked as one that opens an epoch, and opens none")
+        found.append((row.idx, confession))
+    said = [(each.fence.epoch, each.fence.SerializeToString()) for _, each in found]
+    if opened_epochs(connection) != said:
+        raise LedgerBrokenError("the epochs that are kept are not those that lines open")
+    return found
 
 
 # --- of others -------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """A restored backup: the node lets nothing out until an epoch confesses what was lost, and nobody is fooled by one."""
 
+import asyncio
 import shutil
 import sqlite3
 from contextlib import closing
@@ -9,21 +10,26 @@ from pathlib import Path
 import grpc
 import pytest
 
+from node.cli.examining import Finding
+from node.cli.ledger_witness import examine_witnesses
 from node.cli.parts import Parts
 from node.cli.serving import running
 from node.errors import UnansweredError, UsageError
 from node.federation.channels import SUBMIT_CHECKPOINT
 from node.federation.lines import local_line
+from node.identity.directory import TrustedDirectory
 from node.ledger.epoch import confessed
 from node.store.epochs import epoch_of, is_fenced
 from node.store.evidence import list_split_views
 from node.store.findings import list_findings
-from node.store.witnessing import own_checkpoints
+from node.store.witnessing import LINKED_WITHIN_US, own_checkpoints
 from node.wire.desk_pb2 import PeerOutcome
+from node.wire.fence_pb2 import Fence
 from node.wire.ledger_pb2 import LeafKind, LeafPrivate
 from node.wire.witness_pb2 import SubmitCheckpointRequest
+from tests.command_line import Desk
 from tests.federation.support import Book, private_of, rejected, told
-from tests.federation.test_witnessing import call
+from tests.federation.test_witnessing import call, submit
 from tests.peer_simulator import channel_to, request, sealed_query, send, telephone_query
 from tests.world import Place, World, now_us
 
@@ -78,65 +84,73 @@ async def lose(world: World, copy: Path) -> None:
     restored(world["GT"], copy)
 
 
-async def test_a_restored_node_lets_nothing_out_until_its_epoch_confesses(tmp_path: Path) -> None:
+async def test_a_restored_node_lets_nothing_out(tmp_path: Path) -> None:
     world, copy = World.make(tmp_path / "world", ("GT", "MX", "US")), tmp_path / "backup.db"
     await lose(world, copy)
-    async with running(world["MX"].config) as mx, running(world["US"].config) as us:
-        async with running(world["GT"].config) as gt:
-            assert gt.standing.fenced  # from the start on
-            assert await gt.database.read(is_fenced)
-            assert await findings(gt) == {("ROLLED_BACK", "MX"), ("ROLLED_BACK", "US")}
+    async with running(world["MX"].config), running(world["US"].config), running(world["GT"].config) as gt:
+        assert gt.standing.fenced  # from the start on
+        assert await gt.database.read(is_fenced)
+        assert await findings(gt) == {("ROLLED_BACK", "MX"), ("ROLLED_BACK", "US")}
 
-            # Peers get nothing, and the refusal is a line as all are.
-            before = Book(world["GT"], world).size
-            async with channel_to(world["GT"], world["MX"].node) as channel:
-                with pytest.raises(grpc.aio.AioRpcError) as refused:
-                    await send(channel, request(sealed_query(world["MX"], "GT", telephone_query())))
-            assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
-            (line,) = Book(world["GT"], world).lines(before)
-            assert told(line) == rejected("FencedError", "MX")
-            assert await ask(gt) == PeerOutcome.PEER_OUTCOME_NOT_ASKED
-            with pytest.raises(grpc.aio.AioRpcError):  # nor does it vouch for others: it has forgotten what it saw
-                await call(world, "MX", "GT", SUBMIT_CHECKPOINT, SubmitCheckpointRequest().SerializeToString())
-            signed = len(await gt.database.read(own_checkpoints))
-            assert await gt.witnessing.publish() == frozenset()
-            assert len(await gt.database.read(own_checkpoints)) == signed
+        # Peers get nothing, and the refusal is a line as all are.
+        before = Book(world["GT"], world).size
+        async with channel_to(world["GT"], world["MX"].node) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await send(channel, request(sealed_query(world["MX"], "GT", telephone_query())))
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+        (line,) = Book(world["GT"], world).lines(before, kinds=[LeafKind.LEAF_KIND_REJECTED], peer="MX")
+        assert told(line) == rejected("FencedError", "MX")
+        assert await ask(gt) == PeerOutcome.PEER_OUTCOME_NOT_ASKED
+        with pytest.raises(grpc.aio.AioRpcError):  # nor does it vouch for others: it has forgotten what it saw
+            await call(world, "MX", "GT", SUBMIT_CHECKPOINT, SubmitCheckpointRequest().SerializeToString())
+        signed = len(await gt.database.read(own_checkpoints))
+        assert await gt.witnessing.publish() == frozenset()
+        assert len(await gt.database.read(own_checkpoints)) == signed
 
-        # A restart forgets nothing, though nobody is there to ask.
-        async with running(world["GT"].config) as gt:
-            assert gt.standing.fenced
-            fencing = gt.witnessing.fencing
-            fence = await fencing.propose(LeafPrivate(officer="administrator"), "disk failed", ())
-            digest = sha256(fence.SerializeToString()).digest()
-            with pytest.raises(UsageError, match="who proposed"):
-                await fencing.open(LeafPrivate(officer="administrator"), digest)
-            with pytest.raises(UsageError, match="no such epoch"):
-                await fencing.open(LeafPrivate(officer="auditor"), bytes(32))
-            _, index = await fencing.open(LeafPrivate(officer="auditor"), digest)
-            assert not gt.standing.fenced
-            (head,) = fence.heads
-            assert list(head.witnesses) == ["MX", "US"]
-            opening = Book(world["GT"], world).lines(index)[0]
-            found = confessed(opening.shared)
-            assert found is not None
-            assert found.fence == fence
-            assert found.lost >= 3
-            assert private_of(opening).officer == "auditor"
 
-            assert await gt.witnessing.publish() == {"MX", "US"}
-            newest = (await gt.database.read(own_checkpoints))[-1]
-            assert newest.note.startswith(b"enlace.example/GT/gt-1/epoch-2\n")
-            await grown(gt, 1)
-            assert await gt.witnessing.publish() == {"MX", "US"}  # and it goes on as ever
-            assert await ask(gt) == PeerOutcome.PEER_OUTCOME_ANSWERED
+async def test_it_goes_on_once_its_epoch_confesses(tmp_path: Path) -> None:
+    world, copy = World.make(tmp_path / "world", ("GT", "MX", "US")), tmp_path / "backup.db"
+    await lose(world, copy)
+    async with running(world["MX"].config), running(world["GT"].config) as gt:
+        assert gt.standing.fenced
+    async with running(world["GT"].config) as gt:
+        assert gt.standing.fenced  # a restart forgets nothing, though nobody is there to ask
+    async with running(world["MX"].config) as mx, running(world["US"].config) as us, running(world["GT"].config) as gt:
+        fence, index = await confessed_by_two(gt)
+        (head,) = fence.heads
+        assert list(head.witnesses) == ["MX", "US"]
+        opening = Book(world["GT"], world).lines(index)[0]
+        found = confessed(opening.shared)
+        assert found is not None
+        assert found.fence == fence
+        assert found.lost >= 3
+        assert private_of(opening).officer == "auditor"
 
-            for parts, code in ((mx, "MX"), (us, "US")):
-                await parts.witnessing.comparing.compare()
-                assert ("RESTORED", "GT") in await findings(parts)
-                assert await parts.database.read(list_split_views) == []
-                (line,) = Book(world[code], world).lines(kinds=[LeafKind.LEAF_KIND_RESTORED])
-                assert line.shared.peer == "GT"
-            Book(world["GT"], world).verify()
+        assert await gt.witnessing.publish() == {"MX", "US"}
+        newest = (await gt.database.read(own_checkpoints))[-1]
+        assert newest.note.startswith(b"enlace.example/GT/gt-1/epoch-2\n")
+        await grown(gt, 1)
+        assert await gt.witnessing.publish() == {"MX", "US"}  # and it goes on as ever
+        assert await ask(gt) == PeerOutcome.PEER_OUTCOME_ANSWERED
+        for parts, code in ((mx, "MX"), (us, "US")):
+            await parts.witnessing.comparing.compare()
+            assert ("RESTORED", "GT") in await findings(parts)
+            assert await parts.database.read(list_split_views) == []
+            (line,) = Book(world[code], world).lines(kinds=[LeafKind.LEAF_KIND_RESTORED])
+            assert line.shared.peer == "GT"
+
+
+async def confessed_by_two(gt: Parts) -> tuple[Fence, int]:
+    fencing = gt.witnessing.fencing
+    fence = await fencing.propose(LeafPrivate(officer="administrator"), "disk failed", ())
+    digest = sha256(fence.SerializeToString()).digest()
+    with pytest.raises(UsageError, match="who proposed"):
+        await fencing.open(LeafPrivate(officer="administrator"), digest)
+    with pytest.raises(UsageError, match="no such epoch"):
+        await fencing.open(LeafPrivate(officer="auditor"), bytes(32))
+    _, index = await fencing.open(LeafPrivate(officer="auditor"), digest)
+    assert not gt.standing.fenced
+    return fence, index
 
 
 async def test_a_member_that_nobody_shows_the_epoch_learns_of_it_from_others(tmp_path: Path) -> None:
@@ -213,3 +227,63 @@ async def test_who_goes_on_in_the_old_epoch_with_others_is_found_out(tmp_path: P
         assert not view.proved
         assert ("UNCONFESSED_LOSS", "GT") in await findings(mx)
 
+
+async def test_a_ledger_that_is_never_there_to_be_judged_is_a_finding(tmp_path: Path) -> None:
+    world = World.make(tmp_path, ("GT", "MX", "US"))
+    async with running(world["MX"].config) as mx, running(world["US"].config):
+        assert (await submit(world, 4, 0, to="MX")).cosignature
+        assert (await submit(world, 6, 0, to="US")).cosignature
+        comparing = mx.witnessing.comparing
+        await comparing.compare()  # GT is not there
+        assert await findings(mx) == set()
+        comparing.clock = lambda: now_us() + LINKED_WITHIN_US
+        await comparing.compare()
+        await comparing.compare()
+        assert await findings(mx) == {("NOT_LINKED", "GT")}
+        assert await mx.database.read(list_split_views) == []
+
+
+def test_an_auditor_is_told_of_the_gap_by_every_command(tmp_path: Path) -> None:
+    world, copy = World.make(tmp_path / "world", ("GT", "MX", "US")), tmp_path / "backup.db"
+    asyncio.run(lose(world, copy))
+    gt_desk = Desk(world["GT"])
+
+    async def restart(*, confess: bool) -> int:
+        async with running(world["GT"].config) as gt, running(world["MX"].config), running(world["US"].config):
+            line = await go_on(gt) if confess else -1
+            await gt.witnessing.publish()
+            return line
+
+    asyncio.run(restart(confess=False))
+    with pytest.raises(UsageError, match="lines of the ledger are lost"):
+        gt_desk.run("ledger", "checkpoint")
+    (red,) = [each for each in examined(world, "GT") if each.what == "ledger"]
+    assert red.state == "red"
+    assert "nothing leaves" in red.says
+    line = asyncio.run(restart(confess=True))
+    assert [each.state for each in examined(world, "GT") if each.what == "ledger"] == ["hint"]
+    verified = gt_desk.json("ledger", "verify")
+    assert verified["verified"] is True, verified
+    assert f"line {line} opens epoch 2 after a restore" in verified["restores"][0]
+
+    folder = tmp_path / "export"
+    gt_desk.json("ledger", "export", "--tiles", str(folder))
+    (tmp_path / "root").write_bytes(world.root)
+    (tmp_path / "directory").write_bytes(world.directory)
+    trusted = ("--root", str(tmp_path / "root"), "--directory", str(tmp_path / "directory"))
+    exported = gt_desk.json("ledger", "verify", "--from-export", str(folder), *trusted)
+    assert exported["ledger"] == "enlace.example/GT/gt-1/epoch-2"
+    assert "opens epoch 2" in exported["restores"][0]
+
+    # Who cuts the confession out of what is kept of it is named.
+    with closing(sqlite3.connect(world["GT"].home.data / "enlace.db")) as connection:
+        connection.execute("DELETE FROM ledger_epochs")
+        connection.commit()
+    found = gt_desk.json("ledger", "verify")
+    assert gt_desk.status == 1
+    assert "the epochs that are kept are not those that lines open" in " ".join(found["findings"])
+
+
+def examined(world: World, code: str) -> list[Finding]:
+    directory = TrustedDirectory.restored(world.root, [world.directory])
+    return list(examine_witnesses(world[code].config, directory, now_us()))

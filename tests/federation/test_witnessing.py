@@ -204,4 +204,6 @@ async def test_a_ledger_proves_its_own_growth_and_nothing_else(fresh: World) -> 
         request = GetConsistencyRequest(first=own.note, second=note_of(fresh["GT"], 1_000, ONE)).SerializeToString()
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await call(fresh, "MX", "GT", GET_CONSISTENCY, request)
-        assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+        # Its own signature, under lines that it does not have: it has lost them, and says no more until that is told.
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert gt.standing.fenced
