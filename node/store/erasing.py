@@ -79,7 +79,7 @@ def erase(
         NotFoundError: there is no such entry.
         UsageError: see `verify_erasable`.
     """
-    case_id = connection.execute(select(entries.c.case_id).where(entries.c.entry_id == entry_id)).scalar()
+    case_id: bytes | None = connection.execute(select(entries.c.case_id).where(entries.c.entry_id == entry_id)).scalar()
     if case_id is None:
         raise NotFoundError("there is no such entry")
     verify_erasable(connection, entry_id, case_id, now_us)
@@ -94,13 +94,13 @@ def erase(
         connection.execute(delete(column.table).where(column == entry_id))
     connection.execute(delete(pending_changes).where(pending_changes.c.case_id == case_id))  # decided long ago
     connection.execute(delete(entries).where(entries.c.entry_id == entry_id))
-    _move(connection, vault, case_id, new_case_id, without=entry_id)
+    _move(connection, vault, case_id, new_case_id, without=entry_id, now_us=now_us)
     frozen.load(connection)  # views of other entries of the case are sealed anew too
     queue_keys(connection, [case_id], now_us)
     return case_id
 
 
-def _move(connection: Connection, vault: Vault, old: bytes, new: bytes, *, without: bytes) -> None:
+def _move(connection: Connection, vault: Vault, old: bytes, new: bytes, *, without: bytes, now_us: int) -> None:
     row = connection.execute(select(cases).where(cases.c.case_id == old).with_for_update()).one()
     if _is_held(connection, old):
         raise UsageError("a legal hold is on its case, which can't move")
@@ -109,21 +109,39 @@ def _move(connection: Connection, vault: Vault, old: bytes, new: bytes, *, witho
     for past in connection.execute(select(case_revisions).where(case_revisions.c.case_id == old)).all():
         sealed = _case(vault, past.sealed, old, new, past.revision)
         connection.execute(insert(case_revisions).values({**past._asdict(), "case_id": new, "sealed": sealed}))
-    for table, context in ((entries, entry_context), (entry_revisions, superseded_context)):
-        query = select(table.c.entry_id, table.c.revision, table.c.sealed).where(table.c.case_id == old)
-        for entry_id, revision, sealed in connection.execute(query).all():
-            entry = Entry.FromString(vault.open(old, context(entry_id, old, revision), sealed))
-            entry.case_id = new
-            if table is entries:  # a link that leads nowhere would keep the entry from ever being edited
-                kept = [link for link in entry.links if link.to_entry_id != without]
-                del entry.links[:]
-                entry.links.extend(kept)
-            again = vault.seal(new, context(entry_id, new, revision), entry.SerializeToString())
-            this = (table.c.entry_id == entry_id, table.c.revision == revision)
-            connection.execute(update(table).where(*this).values(case_id=new, sealed=again))
+    _move_entries(connection, vault, old, new, without=without, now_us=now_us)
     connection.execute(update(received).where(received.c.case_id == old).values(case_id=new))
     connection.execute(delete(case_revisions).where(case_revisions.c.case_id == old))
     connection.execute(delete(cases).where(cases.c.case_id == old))
+
+
+def _move_entries(connection: Connection, vault: Vault, old: bytes, new: bytes, *, without: bytes, now_us: int) -> None:
+    for past in connection.execute(select(entry_revisions).where(entry_revisions.c.case_id == old)).all():
+        entry = Entry.FromString(vault.open(old, superseded_context(past.entry_id, old, past.revision), past.sealed))
+        this = (entry_revisions.c.entry_id == past.entry_id, entry_revisions.c.revision == past.revision)
+        sealed = _past(vault, entry, new, past.revision)
+        connection.execute(update(entry_revisions).where(*this).values(case_id=new, sealed=sealed))
+    for row in connection.execute(select(entries).where(entries.c.case_id == old)).all():
+        entry = Entry.FromString(vault.open(old, entry_context(row.entry_id, old, row.revision), row.sealed))
+        place = {"entry_id": row.entry_id, "revision": row.revision, "written_us": row.written_us}
+        sealed = _past(vault, entry, new, row.revision)
+        connection.execute(insert(entry_revisions).values(**place, case_id=new, sealed=sealed))
+        # A revision of its own: else another process that has read the entry would write it under the old key.
+        entry.revision = row.revision + 1
+        # A link that leads nowhere would keep the entry from ever being edited.
+        kept = [link for link in entry.links if link.to_entry_id != without]
+        del entry.links[:]
+        entry.links.extend(kept)
+        sealed = vault.seal(new, entry_context(row.entry_id, new, entry.revision), entry.SerializeToString())
+        values = {"case_id": new, "sealed": sealed}
+        current = update(entries).where(entries.c.entry_id == row.entry_id).values(values)
+        connection.execute(current.values(revision=entry.revision, written_us=now_us))
+
+
+def _past(vault: Vault, entry: Entry, case_id: bytes, revision: int) -> bytes:
+    """Seal a superseded revision in the case that it moves to."""
+    entry.case_id = case_id
+    return vault.seal(case_id, superseded_context(entry.entry_id, case_id, revision), entry.SerializeToString())
 
 
 def _is_held(connection: Connection, case_id: bytes) -> bool:
