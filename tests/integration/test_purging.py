@@ -216,7 +216,7 @@ async def test_what_a_peer_goes_on_seeing_stays_until_that_view_ends(keeper: Kee
 
 
 async def test_to_the_state_of_origin_it_ends_as_any_entry_does(keeper: Keeper, clock: Clock) -> None:
-    """SAFEGUARDS 1: the one was protected after MX had seen it, and ends earlier here; the other never was."""
+    """The one was protected after MX had seen it, and ends earlier here; the other never was."""
     case = put_case(keeper, 30)
     protected, ordinary = put_entry(keeper, case, 10, "+12025550143"), put_entry(keeper, case, 10, "+12025550144")
     seen = {"peer": "MX", "revision": 1, "idx": 0}
