@@ -40,6 +40,7 @@ from node.store.database import Database
 from node.store.findings import raise_finding
 from node.store.lines import Line
 from node.store.mail import LONGEST_REASON, InboxRow, MailId
+from node.store.mail_commitments import received_statement
 from node.store.writer import Priority
 from node.wire.correspondence_pb2 import MAIL_STATE_NOT_UNDERSTOOD, MAIL_STATE_RECEIVED, MAIL_STATE_REFUSED
 from node.wire.delivery_pb2 import DeliverMailRequest, DeliverMailResponse, Delivery, MailReceipt
@@ -97,6 +98,35 @@ class Intake:
             lacking = await self.database.read(store.lacking, peer.country, heads) if heads else []
         await self.ticks.wait(arrived)  # how long each took tells nothing
         return DeliverMailResponse(deliveries=deliveries, lacking=lacking).SerializeToString()
+
+    async def reconsider(self) -> int:
+        """Do what kept mail is for that an older version did not understand, and return how many; before serving."""
+        understood = 0
+        for row in await self.database.read(store.not_understood):
+            mail = Mail.FromString(store.open_received(self.mailroom.vault, row.mail_id, row.sealed))
+            kind = self.mailroom.by_field.get(mail.WhichOneof("content") or "")
+            if kind is not None:
+                change = partial(self._reconsider, row=row, mail=mail, kind=kind)
+                understood += await self.mailroom.post(change, Priority.BACKGROUND)
+        return understood
+
+    def _reconsider(self, post: Post, *, row: InboxRow, mail: Mail, kind: MailKind) -> bool:
+        statement = received_statement(post.connection, row.mail_id)
+        received = ReceivedMail(row.mail_id, mail, row.sent_us, sha256(statement).digest(), LeafPrivate())
+        refused = self._applied(post, kind, received)
+        state, reason = (MAIL_STATE_REFUSED, str(refused)) if refused else (MAIL_STATE_RECEIVED, "")
+        values = {"kind": kind.field, "state": state, "reason": reason[:LONGEST_REASON], "changed_us": post.now_us}
+        store.change_received(post.connection, row.mail_id, **values)
+        shared = shared_of_event(
+            LeafKind.LEAF_KIND_MAIL,
+            self.mailroom.standing.signer,
+            post.now_us,
+            exchange_id=row.exchange_id,
+            peer=row.peer,
+        )
+        private = named(received.private, f"{'refused' if refused else 'understood'} {kind.field}")
+        post.log(line_of(shared, private, exchange_id=row.exchange_id, now_us=post.now_us))
+        return refused is None
 
     def _taken(self, envelope: Envelope, peer: Peer) -> "asyncio.Future[Delivery]":
         """Verify a mail and hand it to the writer; in the order of these calls they are written."""

@@ -83,6 +83,11 @@ class InboxRow(NamedTuple):
     sealed: bytes | None
     receipt: bytes | None
 
+    @property
+    def mail_id(self) -> MailId:
+        """What names it."""
+        return MailId(self.peer, self.exchange_id, self.number)
+
 
 # --- sealing ---------------------------------------------------------------------------------------------------------
 
@@ -316,6 +321,19 @@ def keep(connection: Connection, row: InboxRow, *, anew: bool) -> None:
         connection.execute(update(inbox).where(*_received(this)).values(row._asdict()))
     else:
         connection.execute(insert(inbox), row._asdict())
+
+
+def change_received(connection: Connection, mail_id: MailId, **values: object) -> None:
+    """Change columns of a mail of a peer."""
+    connection.execute(update(inbox).where(*_received(mail_id)).values(values))
+
+
+def not_understood(connection: Connection) -> list[InboxRow]:
+    """Return the mails of peers that this node kept without knowing what they are, in the order of their exchanges."""
+    came = inbox.c
+    query = select(inbox).where(came.state == MAIL_STATE_NOT_UNDERSTOOD, came.sealed.is_not(None))
+    ordered = query.order_by(came.peer, came.exchange_id, came.number)
+    return [InboxRow(*row) for row in connection.execute(ordered)]
 
 
 def first_free(connection: Connection, peer: str, exchange_id: bytes) -> int:

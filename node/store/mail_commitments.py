@@ -14,6 +14,7 @@ from node.errors import LedgerBrokenError
 from node.ledger.leaf import parse_leaf, parse_shared
 from node.ledger.reconcile import Key, Logged, build_logged
 from node.store.lines import ledger_lines
+from node.store.mail import MailId
 from node.store.mail_tables import inbox, outbox
 from node.wire.envelope_pb2 import Statement
 from node.wire.ledger_pb2 import DIRECTION_SENT, LEAF_KIND_MAIL, LEAF_KIND_MAIL_RECEIPT
@@ -45,6 +46,23 @@ def mail_logged_with(
         wanted.update(_keys(connection, box, peer, (place, until_us), limit))
     found = {each.key: each for each in _logged(connection, peer, {exchange_id for _, exchange_id in wanted})}
     return [found[key] for key in sorted(wanted & found.keys())][:limit]
+
+
+def received_statement(connection: Connection, mail_id: MailId) -> bytes:
+    """Return the statement of a mail that was received, as it was signed, from the line of its receipt.
+
+    Raises:
+        LedgerBrokenError: there is no such line.
+    """
+    line = ledger_lines.c
+    query = select(line.idx, line.leaf).where(line.exchange_id == mail_id.exchange_id).order_by(line.idx)
+    for row in connection.execute(query):
+        shared = parse_shared(parse_leaf(row.leaf).shared)
+        if (shared.kind, shared.direction, shared.peer) == (LEAF_KIND_MAIL_RECEIPT, DIRECTION_SENT, mail_id.peer):
+            statement: bytes = shared.counterpart_statement
+            if _parsed(row.idx, statement).mail_number == mail_id.number:
+                return statement
+    raise LedgerBrokenError("the line of a mail that was received is missing")
 
 
 def _keys(connection: Connection, box: Table, peer: str, span: tuple[Key, int], limit: int) -> list[Key]:

@@ -146,6 +146,15 @@ async def test_mail_of_an_unknown_kind_is_kept_and_the_sender_hears(pair: Pair) 
     (there,) = mail_here(pair.mx, DIRECTION_RECEIVED, exchange_id=exchange_id)
     assert (here.state, there.state, there.kind) == (MAIL_STATE_NOT_UNDERSTOOD, MAIL_STATE_NOT_UNDERSTOOD, "")
     assert pair.gt_kind.states[-1] == ("from a newer version", MAIL_STATE_NOT_UNDERSTOOD)
+    # The newer version has come.
+    pair.renew()
+    assert await pair.mx.correspondence.intake.reconsider() == 1
+    assert await pair.mx.correspondence.intake.reconsider() == 0
+    assert [words for _, words in pair.mx_kind.applied] == ["from a newer version"]
+    (there,) = mail_here(pair.mx, DIRECTION_RECEIVED, exchange_id=exchange_id)
+    assert (there.state, there.kind) == (MAIL_STATE_RECEIVED, "REQUEST_REPLY")
+    (*_, line) = Book(pair.world["MX"], pair.world).lines(exchange_id=exchange_id)
+    assert private_of(line).reason == "UNDERSTOOD REQUEST_REPLY"
 
 
 async def test_ledgers_are_reconciled_over_mail_too(pair: Pair) -> None:
