@@ -16,7 +16,9 @@ from node.cli import (
     pairing,
     pki,
     policy,
+    queue,
     received,
+    request,
     suspension,
 )
 from node.cli.demo.command import demo
@@ -66,8 +68,13 @@ app.add_typer(case.app, name="case", rich_help_panel=_UNIT)
 app.add_typer(entry.app, name="entry", rich_help_panel=_UNIT)
 app.add_typer(received.app, name="received", rich_help_panel=_UNIT)
 app.command("import", rich_help_panel=_UNIT)(import_file)
+app.add_typer(request.app, name="request", rich_help_panel=_UNIT)
+app.command("inbox", rich_help_panel=_UNIT)(request.inbox)
 app.add_typer(life.app, name="life", rich_help_panel=_FOCAL)
 app.command("holds", rich_help_panel=_FOCAL)(life.holds)
+app.add_typer(queue.app, name="queue", rich_help_panel=_FOCAL)
+app.command("grant", rich_help_panel=_FOCAL)(queue.grant)
+app.command("refuse", rich_help_panel=_FOCAL)(queue.refuse)
 app.add_typer(mail.app, name="mail", rich_help_panel=_FOCAL)
 app.add_typer(freeze.app, name="freeze", rich_help_panel=_FOCAL)
 app.add_typer(emergency.app, name="emergency", rich_help_panel=_FOCAL)

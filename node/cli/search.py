@@ -175,8 +175,8 @@ def _print_hits(out: Console, responses: Sequence[SearchResponse], language: Lan
             out.print()
             for line in hit_lines(response.peer, hit, language):
                 out.print(line, soft_wrap=True)
-            if hit.HasField("entry"):  # to keep it: `enlace received keep`
-                out.print(f"  exchange     {id_text(response.exchange_id)}", soft_wrap=True)
+            # To keep it, `enlace received keep`; to ask for more, `enlace request send`.
+            out.print(f"  exchange     {id_text(response.exchange_id)}", soft_wrap=True)
     silent = [each for each in responses if each.outcome == PeerOutcome.PEER_OUTCOME_ANSWERED and not each.answer.hits]
     if silent:
         out.print()

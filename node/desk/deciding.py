@@ -37,6 +37,7 @@ from node.wire.deciding_pb2 import (
     RequestDetail,
     RequestItem,
     ReviewReleaseRequest,
+    SignedRelease,
 )
 from node.wire.ledger_pb2 import DIRECTION_RECEIVED, LeafKind
 from node.wire.mail_pb2 import Mail
@@ -110,8 +111,6 @@ class Deciding:
         _, release = parse_release(signed)
         if release.country != self.releasing.standing.country:
             raise UsageError("the approval is another country's")
-        if abs(release.time_us - self.clock()) > CLOCK_US:
-            raise UsageError("the approval's time is not near this node's clock: look again, and sign anew")
         verify_words("words", release.words)
         item, refused = await self.mailroom.post(partial(self._approve, signed=signed, officer=officer))
         if refused is not None:
@@ -127,6 +126,8 @@ class Deciding:
         if release.exchange_id != kept.item.exchange_id:
             raise UsageError("the approval is of another exchange")
         first = kept.item.state != State.SIGNED
+        if not _is_held(detail, signed) and abs(release.time_us - post.now_us) > CLOCK_US:
+            raise UsageError("the approval's time is not near this node's clock: look again, and sign anew")
         actor = Actor.FOCAL_POINT if first else Actor.SECOND
         DECIDING.after(kept.item.state, Event.GRANT, actor)  # whether it is open at all
         self._verify_in_time(kept, post.now_us)
@@ -286,10 +287,15 @@ class Deciding:
         await self.mailroom.writer.append(line)
 
 
+def _is_held(detail: RequestDetail, signed: bytes) -> bool:
+    """Tell whether another focal point has signed this very approval."""
+    held = SignedRelease.FromString(detail.signed_release)
+    return bool(held.release) and held.release == SignedRelease.FromString(signed).release
+
+
 def _verify_second(kept: Kept, signed: bytes, names: frozenset[str], officer: Officer) -> None:
     """Check that another focal point approves what the first one did."""
-    held, brought = parse_release(kept.detail.signed_release)[0], parse_release(signed)[0]
-    if held.release != brought.release:
+    if not _is_held(kept.detail, signed):
         raise ApprovalError("another focal point has signed another choice or message: sign that one, or refuse")
     if officer.name in kept.detail.approved_by or len(names) <= len(kept.detail.approved_by):
         raise ApprovalError("another focal point approves it too, as another officer and with a key of their own")

@@ -199,7 +199,7 @@ def unreviewed(connection: Connection, vault: Vault, now_us: int) -> list[Kept]:
 
 
 def count(connection: Connection, since_us: int, until_us: int) -> list[RequestCount]:
-    """Count what was asked from `since_us` to before `until_us`, by peer and direction; silent holds aren't requests."""
+    """Count what was asked from `since_us` to before `until_us`, by peer and direction; silent holds are none."""
     held = requests.c
     found: dict[tuple[str, int], Counter[str]] = {}
     reasons: dict[tuple[str, int], Counter[int]] = {}
