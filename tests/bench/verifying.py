@@ -11,35 +11,33 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
-from typing import TypedDict
 
 from sqlalchemy import insert, update
 
 from node.federation.envelope import Opened, Sealed, Signer, seal
 from node.identity.keys import key_id, public_key
 from node.ledger.chain import link_of
-from node.ledger.leaf import build_leaf
+from node.ledger.leaf import build_leaf, build_opening
 from node.ledger.rfc6962 import leaf_hash
 from node.store.append import found_ledger
 from node.store.database import Database
-from node.store.lines import EMPTY_HEAD, Head, ledger_head, ledger_lines
+from node.store.keystore import KeyStore
+from node.store.lines import ledger_head, ledger_lines, ledger_openings, opening_context
+from node.store.listing import read_head
+from node.store.vault import Vault, read_key_file
 from node.wire.envelope_pb2 import Statement, StatementType
 from node.wire.exchange_pb2 import Body
+from node.wire.ledger_pb2 import Decisions, EntryDecision, LeafPrivate
 from tests.world import Place, World, now_us
 
 _BATCH = 20_000
 _EXCHANGES = 2_000  # signed anew; lines differ in time and commitment, and share these between them
 
 
-class _Row(TypedDict):
-    """Columns of a line, but for its place."""
+_DECIDED = [EntryDecision(entry_id=bytes(16), rules=["MX-04"], facts=bytes(120)) for _ in range(3)]
 
-    leaf: bytes
-    leaf_hash: bytes
-    exchange_id: bytes
-    statement: bytes
-    key_id: bytes
-    signature: bytes
+_Answer = tuple[bytes, Sealed]
+"""An exchange's id, and what MX sent in it."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +55,9 @@ class Verified:
 def measure(folder: Path, sizes: tuple[int, ...]) -> Iterator[tuple[Verified, Verified]]:
     """Verify a ledger as it grows to each of these sizes: from its leaves alone, and with all signatures."""
     world = World.make(folder, ("GT", "MX"))
-    place, lines, head = world["MX"], _lines(world), EMPTY_HEAD
+    place, answers = world["MX"], cycle([_answer(world) for _ in range(_EXCHANGES)])
     for size in sizes:
-        head = _grown(place, lines, head, size)
+        _grown(place, answers, size)
         path = place.home.data / "enlace.db"
         yield _run(size, "--database", str(path)), _run(size, "--home", str(place.home.path))
 
@@ -104,41 +102,41 @@ def _drain(terminal: int, drawn: list[bytes]) -> None:
         return
 
 
-def _grown(place: Place, lines: Iterator[_Row], head: Head, size: int) -> Head:
+def _grown(place: Place, answers: Iterator[_Answer], size: int) -> None:
     """Write lines in the shape of those that a node writes, but many in one transaction."""
-    frontier, link = head.frontier, head.link
-    with Database.open(place.config.store.database) as database:
-        while frontier.size < size:
-            rows, hashes = [], []
-            for index in range(frontier.size, min(frontier.size + _BATCH, size)):
-                row = next(lines)
-                link = link_of(link, row["leaf_hash"])
-                rows.append({**row, "idx": index, "link": link})
-                hashes.append(row["leaf_hash"])
-            frontier = frontier.appended(hashes)
-            with database.engine.begin() as connection:
-                found_ledger(connection)
-                connection.execute(insert(ledger_lines), rows)
-                kept = {"size": frontier.size, "root": frontier.root, "frontier": frontier.to_bytes(), "link": link}
-                connection.execute(update(ledger_head).values(kept))
-    return Head(frontier, frontier.root, link)
+    store = place.config.store
+    with Database.open(store.database) as database, KeyStore.open(store.keystore) as keystore:
+        vault = Vault(keystore, read_key_file(store.key_encryption_key))
+        while _written(database, vault, answers, size) < size:
+            pass
 
 
-def _lines(world: World) -> Iterator[_Row]:
-    """Yield answers of MX to GT without end."""
-    for exchange_id, sealed in cycle([_answer(world) for _ in range(_EXCHANGES)]):
-        leaf = build_leaf(sealed.shared, now_us(), secrets.token_bytes(32))
-        yield _Row(
-            leaf=leaf,
-            leaf_hash=leaf_hash(leaf),
-            exchange_id=exchange_id,
-            statement=sealed.statement,
-            key_id=sealed.envelope.key_id,
-            signature=sealed.envelope.signature,
-        )
+def _written(database: Database, vault: Vault, answers: Iterator[_Answer], size: int) -> int:
+    with database.engine.begin() as connection:
+        found_ledger(connection)
+        head = read_head(connection)
+        link, rows, openings, hashes = head.link, [], [], []
+        for index in range(head.size, min(head.size + _BATCH, size)):
+            exchange_id, answer = next(answers)
+            decisions = Decisions(salt=secrets.token_bytes(16), entries=_DECIDED)
+            opening, commitment = build_opening(secrets.token_bytes(32), LeafPrivate(officer="analyst"), decisions)
+            leaf = build_leaf(answer.shared, now_us(), commitment)
+            hashed = leaf_hash(leaf)
+            link = link_of(link, hashed)
+            signed = answer.statement, answer.envelope.key_id, answer.envelope.signature
+            rows.append((index, leaf, hashed, link, exchange_id, None, *signed))
+            openings.append((index, vault.seal_alone(opening_context(hashed), opening)))
+            hashes.append(hashed)
+        frontier = head.frontier.appended(hashes)
+        for table, values in ((ledger_lines, rows), (ledger_openings, openings)):
+            names = [column.name for column in table.columns]
+            connection.execute(insert(table), [dict(zip(names, row, strict=True)) for row in values])
+        kept = {"size": frontier.size, "root": frontier.root, "frontier": frontier.to_bytes(), "link": link}
+        connection.execute(update(ledger_head).values(kept))
+    return frontier.size
 
 
-def _answer(world: World) -> tuple[bytes, Sealed]:
+def _answer(world: World) -> _Answer:
     exchange_id = secrets.token_bytes(16)
     asked = _sealed(world["GT"], "MX", StatementType.STATEMENT_TYPE_QUERY, exchange_id, None)
     query = Opened(
