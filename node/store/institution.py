@@ -20,6 +20,7 @@ from sqlalchemy import BigInteger, Column, Connection, Integer, LargeBinary, Tab
 
 from node.errors import DecryptionError, LedgerBrokenError, UsageError
 from node.identity.institution import seal_to, verified_charter
+from node.ledger.leaf import pad, unpad
 from node.store.bound import unbound
 from node.store.tables import metadata
 from node.wire.directory_pb2 import Audit
@@ -114,7 +115,9 @@ class Epoch:
         """Encrypt copies for the lines from `first` on: of each the Opening, and the packed messages or nothing."""
         nonce = os.urandom(_NONCE)
         context = _context(self.record.epoch_id, first, len(lines))
-        return nonce + self._cipher.encrypt(nonce, msgspec.msgpack.encode(lines), context)
+        # Openings are padded, and most of them end in zeros: without these, a third of the bytes is left to be written.
+        packed = [(len(opening), opening.rstrip(b"\0"), bodies) for opening, bodies in lines]
+        return nonce + self._cipher.encrypt(nonce, pad(msgspec.msgpack.encode(packed)), context)
 
 
 def new_epoch(charter: Charter, period_days: int, now_us: int) -> Epoch:
@@ -153,12 +156,12 @@ def open_copies(key: bytes, sealed: SealedCopies) -> list[tuple[bytes, bytes]]:
     context = _context(sealed.epoch_id, sealed.first, sealed.count)
     try:
         packed = AESGCM(key).decrypt(sealed.sealed[:_NONCE], sealed.sealed[_NONCE:], context)
-        lines = msgspec.msgpack.decode(packed, type=list[tuple[bytes, bytes]])
+        lines = msgspec.msgpack.decode(unpad(packed), type=list[tuple[int, bytes, bytes]])
     except (InvalidTag, ValueError) as error:
         raise DecryptionError("copies were altered, or belong elsewhere") from error
     if len(lines) != sealed.count:
         raise LedgerBrokenError("there are not as many copies as lines")
-    return lines
+    return [(opening.ljust(size, b"\0"), bodies) for size, opening, bodies in lines]
 
 
 def put_epoch(connection: Connection, epoch: Epoch) -> None:
@@ -177,8 +180,8 @@ def last_epoch(connection: Connection) -> CopyEpoch | None:
 def copies_between(connection: Connection, start: int, stop: int) -> Iterator[SealedCopies]:
     """Yield the rows of copies that begin from line `start` to before `stop`, in order."""
     query = select(copies).where(copies.c.first >= start, copies.c.first < stop).order_by(copies.c.first)
-    for row in connection.execute(query):
-        yield SealedCopies(first=row.first, count=row.count, epoch_id=row.epoch_id, sealed=row.sealed)
+    for first, count, epoch_id, sealed in connection.execute(query):
+        yield SealedCopies(first=first, count=count, epoch_id=epoch_id, sealed=sealed)
 
 
 def _context(epoch_id: bytes, first: int, count: int) -> bytes:

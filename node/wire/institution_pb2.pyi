@@ -212,9 +212,10 @@ Global___KeptEpoch: _TypeAlias = KeptEpoch  # noqa: Y015
 class SealedCopies(_message.Message):
     """Copies of what opens successive lines: AES-256-GCM, 12 bytes of nonce in front; associated data is "enlace/v1/copies",
     a zero byte, epoch_id, first (8 bytes, big-endian) and count (4 bytes, big-endian).
-    Encrypted is a MessagePack array with an array for each line: Opening (ledger.proto), and kept messages or an empty
-    string. Kept messages are preceded by their length (4 bytes, big-endian) and followed by zeros, a MessagePack map from
-    a short name to an array of a length and the bytes, without the zeros that they end in.
+    Encrypted, preceded by its length (4 bytes, big-endian) and followed by zeros to a multiple of 512 bytes, is a
+    MessagePack array with an array for each line: length of the Opening (ledger.proto), its bytes without the zeros that
+    they end in, and kept messages or an empty string. Kept messages, in the same way preceded by their length, are a
+    MessagePack map from a short name to an array of a length and the bytes, without the zeros that they end in.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
