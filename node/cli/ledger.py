@@ -81,6 +81,7 @@ def verify(
 ) -> None:
     """Recompute the whole ledger from the database itself; exit status 1 names what is wrong, by line.
 
+    What the lines say of other tables is compared with what is in them: what SQL wrote, altered or took away is named.
     With a home, the signatures in it are checked too, against the directories that follow from the pinned root. Who
     rewrites all lines and all that is kept about them is found out by --since alone, and by peers' ledgers. What opens
     a line must open it, and may be missing only where an erasure says so on a ground; so may the institution's copies.
@@ -158,6 +159,7 @@ def checkpoint(
 
 def _show_whole(report: Report, gaps: list[str], *, signed: bool, seconds: float, as_json: bool) -> None:
     facts: dict[str, object] = {"verified": True, "lines": report.size, "root": report.root}
+    facts["rows"] = report.rows  # of other tables, that are as lines say
     facts["openings"] = report.openings or "not opened: they need --home, and its key-encryption key"
     facts["erased"] = report.erased
     if signed:

@@ -207,6 +207,13 @@ def _not_told(whole: LedgerStatsResponse) -> Iterator[str]:
         yield f"Too little is known of the past of {', '.join(whole.units_without_past)} to compare officers with it."
     if whole.unreadable:
         yield f"{whole.unreadable} lines are counted by peer alone, since what opens them was erased or altered."
+    if whole.damaged_total:
+        first = ", ".join(str(each) for each in whole.damaged[:20])
+        more = " …" if whole.damaged_total > len(whole.damaged[:20]) else ""
+        yield (
+            f"{whole.damaged_total} lines are damaged, so that they are counted nowhere: {first}{more}. "
+            "`enlace ledger verify` says how."
+        )
     if whole.untold:
         yield f"{whole.untold} searches could not be compared, since their text is not kept."
 

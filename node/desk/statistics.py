@@ -44,6 +44,7 @@ MOST_UNUSUAL: Final = 200
 _PAGE: Final = 2_000  # lines read on one snapshot
 _TEXTS: Final = 200  # messages opened on one snapshot
 _ROWS: Final = 2_000  # officers of a response
+_MOST_DAMAGED: Final = 100  # lines that are named
 _MOST_LINES: Final = 50
 _MOST_OFFSET: Final = 16 * 60  # minutes: no clock on the wall is further from UTC
 _LATE: Final = PeerOutcome.Name(PEER_OUTCOME_LATE)
@@ -63,6 +64,7 @@ class _Tally:
     since_us: int
     lines: int = 0
     unreadable: int = 0
+    damaged: list[int] = field(default_factory=list)
     peers: dict[str, PeerUse] = field(default_factory=dict)
     officers: dict[tuple[str, str, int], OfficerUse] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
@@ -70,6 +72,9 @@ class _Tally:
 
     def take(self, each: Used) -> None:
         """Count a line."""
+        if not each.logged_us:
+            self.damaged.append(each.line)
+            return
         shared, private = each.shared, each.private or LeafPrivate()
         if shared.kind == LEAF_KIND_ASKED and each.private:
             asked = Asked(
@@ -136,7 +141,7 @@ class Statistics:
 
         Raises:
             UsageError: a period that ends before it begins, no such clock, or no reason for unmasking.
-            LedgerError: a leaf is damaged, or the reading can't be logged.
+            LedgerError: the reading can't be logged.
         """
         until_us = request.until_us or self.clock()
         since_us = request.since_us or until_us - PERIOD_US
@@ -147,7 +152,12 @@ class Statistics:
         names = await self.reading.begin(officer, "STATS", unmask=request.unmask)
         tally = await self._tally(since_us, until_us)
         response = LedgerStatsResponse(
-            since_us=since_us, until_us=until_us, lines=tally.lines, unreadable=tally.unreadable
+            since_us=since_us,
+            until_us=until_us,
+            lines=tally.lines,
+            unreadable=tally.unreadable,
+            damaged=tally.damaged[:_MOST_DAMAGED],
+            damaged_total=len(tally.damaged),
         )
         response.peers.extend(tally.peers[code] for code in sorted(tally.peers))
         period = list(searches(tally.asked))

@@ -80,8 +80,10 @@ def list_lines(
         DecryptionError: An opening was altered.
     """
     found: list[ListedLine] = []
+    # What no filter leaves out is not read beyond what is listed.
+    size = _PAGE if kinds or peer is not None else min(_PAGE, count)
     while len(found) < count:
-        rows = connection.execute(_page(start, exchange_id)).all()
+        rows = connection.execute(_page(start, exchange_id, size)).all()
         for row in rows:
             leaf = parse_leaf(row.leaf)
             shared = parse_shared(leaf.shared)
@@ -92,7 +94,7 @@ def list_lines(
             found.append(ListedLine(row.idx, leaf, shared, row.leaf_hash, *message, opening))
             if len(found) == count:
                 break
-        if len(rows) < _PAGE:
+        if len(rows) < size:
             break
         start = rows[-1].idx + 1
     return found
@@ -114,13 +116,15 @@ def read_bodies(connection: Connection, vault: Vault, index: int) -> dict[str, b
     return unpack_bodies(vault.open_alone(bodies_context(row.leaf_hash), row.sealed))
 
 
-def _page(start: int, exchange_id: bytes | None) -> Select[tuple[int, bytes, bytes, bytes, bytes, bytes, bytes]]:
+def _page(
+    start: int, exchange_id: bytes | None, size: int
+) -> Select[tuple[int, bytes, bytes, bytes, bytes, bytes, bytes]]:
     line = ledger_lines.c
     joined = ledger_lines.outerjoin(ledger_openings, ledger_openings.c.idx == line.idx)
     query = select(
         line.idx, line.leaf, line.leaf_hash, line.statement, line.key_id, line.signature, ledger_openings.c.sealed
     ).select_from(joined)
-    query = query.where(line.idx >= start).order_by(line.idx).limit(_PAGE)
+    query = query.where(line.idx >= start).order_by(line.idx).limit(size)
     return query if exchange_id is None else query.where(line.exchange_id == exchange_id)
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
-from node.errors import DecryptionError, KeyErasedError, LedgerError, NotFoundError
+from node.errors import DecryptionError, KeyErasedError, LedgerBrokenError, LedgerError, NotFoundError
 from node.ledger.leaf import parse_leaf, parse_opening, parse_private, parse_shared, verify_opening
 from node.store.lines import ledger_lines, ledger_openings, opening_context
 from node.store.listing import ListedLine, list_lines, read_bodies
@@ -15,7 +15,10 @@ from node.wire.ledger_pb2 import LeafKind, LeafPrivate, LeafShared
 
 
 class Used(NamedTuple):
-    """A line of a period; `private` is None where what opens it was erased or does not fit."""
+    """A line of a period; `private` is None where what opens it was erased or does not fit.
+
+    Of a line whose leaf is damaged nothing is known but its index: its time is 0.
+    """
 
     line: int
     logged_us: int
@@ -42,16 +45,19 @@ def used(
         since_us: By kind of line, UTC microseconds of this node's clock, inclusive. Other kinds are left out.
         until_us: Exclusive.
 
-    Raises:
-        LedgerBrokenError: A leaf is damaged; `verify_ledger` names it.
+    One line that was damaged does not hide the others.
     """
     line = ledger_lines.c
     joined = ledger_lines.outerjoin(ledger_openings, ledger_openings.c.idx == line.idx)
     query = select(line.idx, line.leaf, line.leaf_hash, ledger_openings.c.sealed).select_from(joined)
     found = []
     for row in connection.execute(query.where(line.idx >= start, line.idx < stop).order_by(line.idx)):
-        leaf = parse_leaf(row.leaf)
-        shared = parse_shared(leaf.shared)
+        try:
+            leaf = parse_leaf(row.leaf)
+            shared = parse_shared(leaf.shared)
+        except LedgerBrokenError:
+            found.append(Used(row.idx, 0, LeafShared(), None))
+            continue
         if not since_us.get(shared.kind, until_us) <= leaf.logged_us < until_us:
             continue
         private = None

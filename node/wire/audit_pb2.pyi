@@ -269,6 +269,8 @@ class LedgerStatsResponse(_message.Message):
     UNUSUAL_FIELD_NUMBER: _builtins.int
     UNUSUAL_TOTAL_FIELD_NUMBER: _builtins.int
     UNITS_WITHOUT_PAST_FIELD_NUMBER: _builtins.int
+    DAMAGED_FIELD_NUMBER: _builtins.int
+    DAMAGED_TOTAL_FIELD_NUMBER: _builtins.int
     since_us: _builtins.int
     until_us: _builtins.int
     lines: _builtins.int
@@ -278,6 +280,7 @@ class LedgerStatsResponse(_message.Message):
     untold: _builtins.int
     """searches of which no text is kept: what they were about can't be compared"""
     unusual_total: _builtins.int
+    damaged_total: _builtins.int
     @_builtins.property
     def peers(self) -> _containers.RepeatedCompositeFieldContainer[Global___PeerUse]: ...
     @_builtins.property
@@ -289,6 +292,10 @@ class LedgerStatsResponse(_message.Message):
     @_builtins.property
     def units_without_past(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """that searched in the period, and too little before it to be compared"""
+
+    @_builtins.property
+    def damaged(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """lines whose leaf can't be read, so that it is not known of which time: the first 100"""
 
     def __init__(
         self,
@@ -303,10 +310,12 @@ class LedgerStatsResponse(_message.Message):
         unusual: _abc.Iterable[Global___UnusualUse] | None = ...,
         unusual_total: _builtins.int = ...,
         units_without_past: _abc.Iterable[_builtins.str] | None = ...,
+        damaged: _abc.Iterable[_builtins.int] | None = ...,
+        damaged_total: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines", "officers", b"officers", "peers", b"peers", "since_us", b"since_us", "units_without_past", b"units_without_past", "unreadable", b"unreadable", "until_us", b"until_us", "untold", b"untold", "unusual", b"unusual", "unusual_total", b"unusual_total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["damaged", b"damaged", "damaged_total", b"damaged_total", "lines", b"lines", "officers", b"officers", "peers", b"peers", "since_us", b"since_us", "units_without_past", b"units_without_past", "unreadable", b"unreadable", "until_us", b"until_us", "untold", b"untold", "unusual", b"unusual", "unusual_total", b"unusual_total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

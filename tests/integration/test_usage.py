@@ -5,11 +5,12 @@ import secrets
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection, delete, event, update
 
 from node.errors import NotFoundError
 from node.store.database import Database
-from node.store.lines import ledger_openings
+from node.store.lines import ledger_lines, ledger_openings
+from node.store.listing import list_lines
 from node.store.traces import trace
 from node.store.usage import bodies, lines_at, used
 from node.store.vault import Vault
@@ -43,6 +44,22 @@ def test_lines_of_some_kinds_within_a_period_are_opened_where_they_can_be(writte
     assert [(each.line, each.private is None) for each in found] == [(0, False), (1, True), (2, False)]
     assert [each.line for each in used(written, vault, 2, 3, since_us=since, until_us=AT_US + 1)] == [2]
     assert used(written, vault, 0, 100, since_us=since, until_us=AT_US) == []
+
+
+def test_a_damaged_leaf_is_named_and_hides_none_after_it(written: Connection, vault: Vault) -> None:
+    with written.engine.begin() as connection:
+        connection.execute(update(ledger_lines).where(ledger_lines.c.idx == 1).values(leaf=b"damaged"))
+    found = used(written, vault, 0, 3, since_us={LEAF_KIND_ANSWERED: AT_US}, until_us=AT_US + 1)
+    assert [(each.line, each.logged_us) for each in found] == [(0, AT_US), (1, 0), (2, AT_US)]
+
+
+def test_no_more_lines_are_read_than_are_listed_unless_some_are_left_out(written: Connection) -> None:
+    read: list[object] = []
+    event.listen(written, "before_cursor_execute", lambda *given: read.append(given[3]))
+    assert [line.index for line in list_lines(written, 1, 2)] == [1, 2]
+    assert [line.index for line in list_lines(written, 0, 1, kinds=[LEAF_KIND_READ])] == [4]
+    limits = [values[1] if isinstance(values, tuple) else values["param_1"] for values in read if values]  # type: ignore[call-overload]
+    assert limits == [2, 500]
 
 
 def test_messages_are_read_by_name_and_what_is_not_kept_is_left_out(written: Connection, vault: Vault) -> None:
