@@ -97,12 +97,10 @@ class Delivering:
             self._looked = now
             self.mailroom.waiting.update(await self.database.read(store.waiting_peers))
         now_us, waiting = self.mailroom.clock(), self.mailroom.waiting
-        for peer in self.mailroom.hurried:
-            self._pace(peer).next_us = 0
-        self.mailroom.hurried.clear()
+        hurried, self.mailroom.hurried = self.mailroom.hurried, set()
         waiting.update(peer for peer, pace in self.paces.items() if 0 < pace.due_us <= now_us)
         for peer in sorted(waiting):
-            if peer not in self._under_way and now_us >= self._pace(peer).next_us:
+            if peer not in self._under_way and (peer in hurried or now_us >= self._pace(peer).next_us):
                 task = asyncio.create_task(self._drain(peer))
                 self._under_way[peer] = task
                 task.add_done_callback(partial(self._ended, peer))
@@ -123,9 +121,10 @@ class Delivering:
             self._put_off(peer)
 
     def _put_off(self, peer: str) -> None:
-        pace = self._pace(peer)
-        pace.failures += 1
-        pace.next_us = self.mailroom.clock() + pause_us(pace.failures)
+        pace, now_us = self._pace(peer), self.mailroom.clock()
+        if now_us >= pace.next_us:  # else it was tried ahead of its time, which makes it no slower
+            pace.failures += 1
+            pace.next_us = now_us + pause_us(pace.failures)
 
     # --- one peer ----------------------------------------------------------------------------------------------------
 
@@ -158,7 +157,7 @@ class Delivering:
                 if pace.next_us > now_us:
                     return
             else:
-                pace.failures, pace.batch = 0, min(BATCH, pace.batch * 2)
+                pace.failures, pace.next_us, pace.batch = 0, 0, min(BATCH, pace.batch * 2)
 
     async def _failed(self, peer: str, batch: Sequence[Leaving], code: grpc.StatusCode) -> None:
         """Go slower; and where the peer stumbles over one mail, find it and let the others pass."""

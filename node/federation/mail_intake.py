@@ -87,8 +87,6 @@ class Intake:
         if bool(envelopes) == bool(heads) or len(envelopes) > BATCH or len(heads) > store.HEADS:
             raise MalformedError(f"a batch has up to {BATCH} mails, or tells up to where up to {store.HEADS} came")
         self.mailroom.standing.trust.verify_paired(peer.country)
-        if peer.country in self.mailroom.waiting:  # it is up
-            self.mailroom.ring([peer.country], [peer.country])
         async with self._turns.setdefault(peer.country, asyncio.Lock()):
             taken = []
             for envelope in envelopes:
@@ -98,6 +96,11 @@ class Intake:
             lacking = await self.database.read(store.lacking, peer.country, heads) if heads else []
         await self.ticks.wait(arrived)  # how long each took tells nothing
         return DeliverMailResponse(deliveries=deliveries, lacking=lacking).SerializeToString()
+
+    def hear(self, peer: str) -> None:
+        """Have mail delivered to a peer that has just called, and so is up again."""
+        if peer in self.mailroom.waiting:
+            self.mailroom.ring([peer], [peer])
 
     async def reconsider(self) -> int:
         """Do what kept mail is for that an older version did not understand, and return how many; before serving."""

@@ -114,6 +114,7 @@ class ExchangeServicer:
                 if not isinstance(message, bytes):
                     raise TooLargeError("the message is larger than the contract allows, or the call broke off")
                 data = message
+                self.intake.hear(peer.country)
                 if is_withheld:
                     self.standing.verify_not_fenced()
                 return await case(data, peer)

@@ -89,6 +89,25 @@ async def test_a_peer_that_is_down_for_a_week_gets_everything_in_order(two: Worl
     assert lines[-1].shared.time_us - lines[0].shared.time_us < 86_400_000_000
 
 
+async def test_trying_ahead_of_time_makes_no_peer_slower_and_one_that_calls_is_up(two: World) -> None:
+    clock, there = Clock(now_us()), Noted()
+    async with node(two["GT"], Noted(), clock) as gt:
+        for number in range(30):
+            await sent(gt, written("MX", f"{number}", overtakes=True))
+            await gt.correspondence.delivering.look()
+            await gt.correspondence.delivering.settled()
+        assert gt.correspondence.delivering.paces["MX"].failures == 1
+        async with node(two["MX"], there) as mx:
+            gt.channels.renew("MX")
+            for _ in range(100):
+                await mx.correspondence.mailroom.post(lambda post: post.send(written("GT", "is up")))
+                await delivered(mx)
+                if len(there.applied) == 30:
+                    break
+                await asyncio.sleep(0.05)
+    assert len(there.applied) == 30
+
+
 async def test_a_peer_restored_from_a_backup_gets_again_what_it_lost(two: World, tmp_path: Path) -> None:
     exchange_id, backup, there = secrets.token_bytes(16), tmp_path / "backup.db", Noted()
     async with node(two["GT"], Noted()) as gt:
