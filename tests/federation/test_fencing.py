@@ -9,6 +9,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from sqlalchemy import URL, make_url
 
 from node.cli.examining import Finding
 from node.cli.ledger_witness import examine_witnesses
@@ -28,6 +29,7 @@ from node.wire.fence_pb2 import Fence
 from node.wire.ledger_pb2 import LeafKind, LeafPrivate
 from node.wire.witness_pb2 import SubmitCheckpointRequest
 from tests.command_line import Desk
+from tests.conftest import postgres_database
 from tests.federation.support import Book, private_of, rejected, told
 from tests.federation.test_witnessing import call, submit
 from tests.peer_simulator import channel_to, request, sealed_query, send, telephone_query
@@ -241,6 +243,26 @@ async def test_a_ledger_that_is_never_there_to_be_judged_is_a_finding(tmp_path: 
         await comparing.compare()
         assert await findings(mx) == {("NOT_LINKED", "GT")}
         assert await mx.database.read(list_split_views) == []
+
+
+async def test_a_restored_postgresql_is_fenced_too(tmp_path: Path, postgres_server: URL) -> None:
+    with postgres_database(postgres_server) as url:
+        world = World.make(tmp_path, ("GT", "MX"), databases={"GT": url})
+        place = world["GT"]
+        async with running(place.config) as gt, running(world["MX"].config):
+            assert await gt.witnessing.publish() == {"MX"}
+        with postgres_database(postgres_server, template=str(make_url(url).database)) as copy:
+            async with running(place.config) as gt, running(world["MX"].config):
+                await grown(gt)
+                assert await gt.witnessing.publish() == {"MX"}
+            place.database = copy
+            place.configure()
+            async with running(world["MX"].config) as mx, running(place.config) as gt:
+                assert gt.standing.fenced
+                await go_on(gt)
+                assert await gt.witnessing.publish() == {"MX"}
+                assert await ask(gt) == PeerOutcome.PEER_OUTCOME_ANSWERED
+                assert await findings(mx) == {("RESTORED", "GT")}
 
 
 def test_an_auditor_is_told_of_the_gap_by_every_command(tmp_path: Path) -> None:
