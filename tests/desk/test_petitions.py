@@ -5,8 +5,10 @@ import secrets
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import grpc
 import pytest
 import pytest_asyncio
+from google.protobuf.message_factory import GetMessageClass
 
 from node.wire import subject_pb2 as wire
 from node.wire.codes_pb2 import LINK_KIND_USES, LOOKUP_KIND_NAME, LOOKUP_KIND_TELEPHONE, ROLE_SUSPECT
@@ -14,6 +16,7 @@ from node.wire.entry_pb2 import Entry, Link, Person, PersonName
 from node.wire.exchange_pb2 import Selector
 from node.wire.subject_pb2_grpc import SubjectsStub
 from tests.desk.support import Desks, Status, asserted, lines_since, refused, search
+from tests.desk.test_every_method import called, methods
 from tests.federation.support import altered, case_record, private_of, protection, telephone
 from tests.federation.test_questions import BASIS
 from tests.peer_simulator import telephone_query
@@ -307,3 +310,26 @@ async def test_lists_tell_nothing_of_the_person_and_auditors_see_masks(
         shown = (await auditor.ListPetitions(wire.ListPetitionsRequest(unmask="complaint 7"))).petitions
         assert {each.handler for each in shown} <= {"focal", "focal-1"}
         await refused(report(auditor, petition), Status.PERMISSION_DENIED)
+
+
+FOCAL_ONLY = {method.name: {"focal"} for method in wire.DESCRIPTOR.services_by_name["Subjects"].methods}
+MAY = {**FOCAL_ONLY, "ListPetitions": {"focal", "auditor"}}
+
+
+@pytest.mark.parametrize("name", MAY)
+async def test_nobody_but_the_competent_officer_has_a_part_in_it(desks: Desks, name: str) -> None:
+    book, request = desks.book("MX"), GetMessageClass(methods()[f"Subjects.{name}"].input_type)()
+    for role in {"analyst", "supervisor", "auditor", "administrator"} - MAY[name]:
+        before = book.size
+        await refused(called(desks.world["MX"], role, f"Subjects.{name}", request), Status.PERMISSION_DENIED)
+        assert lines_since(book, before) == [("DENIED", "", "ROLE")]
+
+
+async def test_an_empty_request_of_anything_is_refused_or_empty_and_breaks_nothing(desks: Desks) -> None:
+    for name in MAY:
+        request = GetMessageClass(methods()[f"Subjects.{name}"].input_type)()
+        try:
+            await called(desks.world["MX"], "focal", f"Subjects.{name}", request)
+        except grpc.aio.AioRpcError as error:
+            assert error.code() in {Status.INVALID_ARGUMENT, Status.NOT_FOUND}, name  # noqa: PT017
+    desks.book("MX").verify()
