@@ -57,6 +57,7 @@ class ReceivedEntries:
         """
         handle = new.entry.handle
         if withdrawals.withdrawn_among(connection, [(new.peer, new.exchange_id, handle, new.disclosed_us)]):
+            self._rows.insert_withdrawn(connection, new, now_us)
             return None
         copy = ReceivedEntry()
         copy.CopyFrom(new)

@@ -10,9 +10,11 @@ from node.errors import DecryptionError, KeyErasedError, NotFoundError
 from node.records.lookup import LookupKey
 from node.records.received_lookup import released_tokens
 from node.store import withdrawals
+from node.store.ids import new_id
 from node.store.received_tables import key_erasures, received, received_lookups
 from node.store.tables import cases
 from node.store.vault import Vault, key_id_of
+from node.wire.exchange_pb2 import ReleasedEntry
 from node.wire.received_pb2 import RECEIVED_STATE_ACTIVE, RECEIVED_STATE_WITHDRAWN, ReceivedEntry, ReceivedState
 
 log = structlog.get_logger()
@@ -98,21 +100,43 @@ class ReceivedRows:
 
     def insert(self, connection: Connection, copy: ReceivedEntry) -> None:
         """Write a new copy with its tokens, sealed under a new key."""
-        row = {
-            "received_id": copy.received_id,
-            "peer": copy.peer,
-            "exchange_id": copy.exchange_id,
-            "handle": copy.entry.handle,
-            "disclosed_us": copy.disclosed_us,
-        }
-        context = _context_of(copy.received_id, copy.peer, copy.exchange_id, copy.entry.handle, RECEIVED_STATE_ACTIVE)
-        sealed = self._vault.seal_alone(context, copy.SerializeToString())
-        beside = {"case_id": copy.case_id or None, "state": RECEIVED_STATE_ACTIVE, "review_us": copy.review_us}
-        connection.execute(insert(received).values(**row, **beside, sealed=sealed))
+        self._insert(connection, copy, RECEIVED_STATE_ACTIVE)
         tokens = released_tokens(copy.entry, copy.originator, self._keys)
         if tokens:
             rows = [{"token": token, "received_id": copy.received_id} for token in tokens]
             connection.execute(insert(received_lookups), rows)
+
+    def insert_withdrawn(self, connection: Connection, new: ReceivedEntry, now_us: int) -> None:
+        """Note that what was taken back came all the same, without what it says: what brought it is deleted next."""
+        if self.row(connection, this(new.peer, new.exchange_id, new.entry.handle)) is not None:
+            return
+        copy = ReceivedEntry(
+            received_id=new_id(now_us),
+            peer=new.peer,
+            originator=new.originator,
+            exchange_id=new.exchange_id,
+            disclosed_us=new.disclosed_us,
+            received_us=now_us,
+            review_us=now_us,
+            entry=ReleasedEntry(handle=new.entry.handle),
+        )
+        self._insert(connection, copy, RECEIVED_STATE_WITHDRAWN)
+
+    def _insert(self, connection: Connection, copy: ReceivedEntry, state: ReceivedState.ValueType) -> None:
+        named = (copy.received_id, copy.peer, copy.exchange_id, copy.entry.handle)
+        connection.execute(
+            insert(received).values(
+                received_id=copy.received_id,
+                peer=copy.peer,
+                exchange_id=copy.exchange_id,
+                handle=copy.entry.handle,
+                case_id=copy.case_id or None,
+                state=state,
+                disclosed_us=copy.disclosed_us,
+                review_us=copy.review_us,
+                sealed=self._vault.seal_alone(_context_of(*named, state), copy.SerializeToString()),
+            )
+        )
 
     def rewrite(self, connection: Connection, copy: ReceivedEntry) -> None:
         """Write what was decided of an active copy."""

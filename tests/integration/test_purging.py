@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Table, func, insert, select, update
+from sqlalchemy import Connection, Table, func, insert, select, update
 
 from node.errors import KeyErasedError, NotFoundError, RecordError
 from node.records.lookup import selector_tokens
@@ -15,6 +15,8 @@ from node.store import withdrawals
 from node.store.cases import Cases
 from node.store.database import Database
 from node.store.lines import ledger_bodies
+from node.store.mail import MailId, seal_received
+from node.store.mail_tables import inbox
 from node.store.purge import due_answers
 from node.store.received_tables import answer_bodies, key_erasures, legal_holds, received, received_lookups
 from node.store.retention import place_hold, release_hold
@@ -273,6 +275,32 @@ async def test_a_recall_takes_the_answer_with_it(keeper: Keeper, clock: Clock) -
     assert done.deleted_us == clock()
 
 
+@pytest.mark.parametrize("first", ["mail", "recall"])
+async def test_the_mail_that_brought_it_is_forgotten_with_it(keeper: Keeper, clock: Clock, first: str) -> None:
+    mail_id = MailId("MX", EXCHANGE, 2)
+    values = {"kind": "share", "state": 7, "changed_us": START_US, "reason": "", "size": 9, "body_sha256": b"s" * 32}
+    sealed = seal_received(keeper.vault, mail_id, b"what the mail said")
+
+    def came(connection: Connection) -> None:
+        for number, sent_us in ((1, START_US - 1), (2, START_US)):
+            row = {"peer": "MX", "exchange_id": EXCHANGE, "number": number, "sent_us": sent_us, "sealed": sealed}
+            connection.execute(insert(inbox).values(**row, **values))
+        keeper.received.put(connection, arrived(), START_US)
+
+    steps = (keeper.withdraw, lambda: keeper.change(came))
+    for step in steps if first == "recall" else reversed(steps):  # a recall overtakes
+        step()
+    assert keeper.listed() == []
+    await keeper.purging.look()
+    kept = keeper.read(lambda connection: connection.execute(select(inbox.c.number, inbox.c.sealed)).all())
+    assert {row.number: row.sealed for row in kept} == {1: sealed, 2: None}
+    with pytest.raises(KeyErasedError):
+        keeper.vault.seal(key_id_of(sealed), b"", b"")
+    (done,) = keeper.read(lambda connection: withdrawals.untold(connection, clock()))
+    assert ("MAIL_BODY" in done.places) == (first == "mail")
+    assert rows(keeper, received, key_erasures) == [0, 0]
+
+
 EVENTS = st.lists(
     st.one_of(
         st.tuples(st.just("wait"), st.integers(1, 40)),
@@ -289,7 +317,7 @@ EVENTS = st.lists(
 
 
 @given(EVENTS)
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_nothing_outlives_its_date_without_a_recorded_decision(
     database: Database, vault: Vault, clock: Clock, events: list[tuple[str, int]]
 ) -> None:
