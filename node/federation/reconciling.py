@@ -155,10 +155,12 @@ class Reconciling:
         """Ask the peer, page by page, what it has logged; `private` says which officer asks.
 
         Raises:
+            FencedError: lines of this ledger are lost, so nothing leaves.
             UnansweredError: the peer was not reached, or refused.
             EnvelopeError: what it answers is not what the contract allows. A line says so in both cases.
             UsageError: it names too many exchanges for one reconciliation.
         """
+        self.standing.verify_not_fenced()
         self.standing.trust.directory.verify_in_force(self.clock())
         self.standing.trust.verify_paired(peer)
         told, more, after = list[Commitment](), True, (0, b"")
