@@ -134,6 +134,7 @@ async def running(config: Config) -> AsyncIterator[Parts]:
             await set_health(parts, serving=False)
             grace = config.limits.drain_s
             await asyncio.gather(to_peers.stop(grace), to_desk.stop(grace), parts.asking.drained())
+            await parts.correspondence.delivering.stop()
             await parts.channels.close()
             log.info("stopped")
 

@@ -111,6 +111,13 @@ class Delivering:
             await asyncio.wait(self._under_way.values())
             await asyncio.sleep(0)
 
+    async def stop(self) -> None:
+        """Give up what is under way: it is in the outbox still."""
+        tasks = list(self._under_way.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     def _pace(self, peer: str) -> Pace:
         return self.paces.setdefault(peer, Pace())
 

@@ -37,7 +37,7 @@ outbox = Table(
     Column("sealed", LargeBinary, nullable=False),  # Envelope, see `node.store.mail`
     Column("withdrawn", LargeBinary),  # the Envelope that `sealed` took the place of, sealed likewise
     Column("receipt_sha256", LargeBinary),  # of the statement of the last receipt
-    Index("ix_outbox_state", "state", "peer", "queued_us"),
+    Index("ix_outbox_state", "state", "peer", "overtakes", "queued_us"),
     Index("ix_outbox_sent", "peer", "sent_us"),  # by which ledgers are reconciled
     info=unbound("each mail and each receipt is a line; what was deleted here shows when ledgers are reconciled"),
 )

@@ -34,7 +34,7 @@ def mail() -> None:
         sa.Column("receipt_sha256", sa.LargeBinary()),
         sa.PrimaryKeyConstraint("peer", "exchange_id", "number", name="pk_outbox"),
     )
-    op.create_index("ix_outbox_state", "outbox", ["state", "peer", "queued_us"])
+    op.create_index("ix_outbox_state", "outbox", ["state", "peer", "overtakes", "queued_us"])
     op.create_index("ix_outbox_sent", "outbox", ["peer", "sent_us"])
     op.create_table(
         "inbox",
