@@ -7,6 +7,8 @@ values come without SQLAlchemy's types, and where a page of lines can't be read,
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from itertools import product
+from types import NoneType
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import BigInteger, Connection, bindparam, func, select
@@ -17,6 +19,10 @@ from node.store.prepared import Prepared
 _CORRUPT: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 PAGE: Final = 500
 """Lines read at once."""
+
+
+_WHOLE: Final = {(int, *(bytes,) * 4, *rest) for rest in product((bytes, NoneType), repeat=3)}
+"""Types of a line's columns, in the order of `LineRow`."""
 
 
 class HeadRow(NamedTuple):
@@ -145,10 +151,7 @@ def _as_bytes(connection: object) -> Iterator[None]:
 
 
 def _line(row: tuple[Any, ...]) -> LineRow | int:
-    optional = all(value is None or isinstance(value, bytes) for value in row[5:])
-    if optional and _has_types(row[:5], int, bytes, bytes, bytes, bytes):
-        return LineRow(*row)
-    return int(row[0])
+    return LineRow._make(row) if tuple(map(type, row)) in _WHOLE else int(row[0])
 
 
 def _has_types(row: tuple[Any, ...], *types: type) -> bool:
