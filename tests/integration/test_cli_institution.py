@@ -87,7 +87,7 @@ def witness(world: World) -> None:
     place, peer = world["GT"], world["MX"]
     with Database.open_read_only(place.config.store.database) as opened, opened.reading() as connection:
         head = read_head(connection)
-    note = signed_checkpoint(place.config, head)
+        note = signed_checkpoint(connection, place.config, head)
     key = SigningKey(peer.signing_key)
     by = cosigner(
         origin_of(FEDERATION, "MX", peer.name),

@@ -86,6 +86,8 @@ def relined(copy: sqlite3.Connection, index: int) -> None:
         copy.execute(f"DELETE FROM {table}")
     other = copy.execute("SELECT leaf FROM ledger_lines WHERE idx = ?", (index - 1,)).fetchone()[0]
     exchange = copy.execute("SELECT exchange_id FROM ledger_lines WHERE idx = ?", (index - 1,)).fetchone()[0]
+    opening = copy.execute("SELECT sealed FROM ledger_openings WHERE idx = ?", (index - 1,)).fetchone()[0]
+    copy.execute("UPDATE ledger_openings SET sealed = ? WHERE idx = ?", (opening, index))
     values = (other, leaf_hash(other), exchange, b"again", index)
     copy.execute(
         "UPDATE ledger_lines SET leaf = ?, leaf_hash = ?, exchange_id = ?, replay_key = ? WHERE idx = ?", values
