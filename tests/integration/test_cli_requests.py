@@ -1,0 +1,96 @@
+"""Asking for more and deciding on it at the command line, against two nodes that run as in production."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from node.errors import UsageError
+from node.identity.keys import private_key_pem
+from tests.command_line import QUESTION, Desk, start, wait_until_up
+from tests.desk.request_support import HELD, SUSPECTS, held_telephone
+from tests.federation.support import case_record, telephone
+from tests.world import World
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    made = World.make(tmp_path_factory.mktemp("world"), ("GT", "MX"))
+    made["MX"].write((case_record(), [telephone(SUSPECTS), held_telephone()]))
+    made["MX"].home.path.joinpath("focal-1.pem").write_bytes(private_key_pem(made["MX"].focal_keys[0], None))
+    places = list(made.places.values())
+    processes = [start(place) for place in places]
+    try:
+        for place, process in zip(places, processes, strict=True):
+            wait_until_up(place, process)
+        yield made
+    finally:
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        for process in processes:
+            assert process.wait(30) == 0
+
+
+def until(look: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    for _ in range(150):
+        if found := look():
+            return found
+        time.sleep(0.1)
+    pytest.fail("it did not come to pass within 15 seconds")
+
+
+def test_from_a_hit_to_what_was_granted(world: World) -> None:
+    gt, focal = Desk(world["GT"]), Desk(world["MX"], "focal-1")
+    key = str(world["MX"].home.path / "focal-1.pem")
+    answer = gt.json("search", SUSPECTS, *QUESTION, "--peer", "MX")
+    handle, exchange = answer["answer"]["hits"][0]["entry"]["handle"], answer["exchange_id"]
+    sent = gt.json("request", "send", "MX", exchange, handle, "--why", "Invented need.", "--crime", "trafficking")
+    assert (sent["state"], sent["due"]) == ("asked", "in 6 d 23 h")
+    short = sent["request"][:8]
+
+    until(lambda: focal.json("queue"))
+    text = focal.run("queue", wide=True)
+    assert "routine" in text
+    assert "in 6 d 23 h" in text
+    shown = focal.run("queue", "show", short, "--data", "telecom", wide=True)
+    assert SUSPECTS in shown
+    assert "Invented Holder" not in shown
+    assert "The floor forbids, whoever approves:" in shown
+    assert "Released to GT before, of this and of what is linked with it:" in shown
+    taken = focal.json("queue", "take", short)
+    assert (taken["state"], taken["taken by"]) == ("taken", "focal-1")
+
+    digest = focal.json("queue", "show", short, "--data", "telecom")["message"]
+    grant = ("grant", short, "--key", key, "--data", "telecom")
+    with pytest.raises(UsageError, match="that is not the message that would leave now"):
+        focal.json(*grant, "--message", "0" * 64)
+    assert focal.json(*grant, "--message", digest[:16])["state"] == "partly granted"
+
+    until(lambda: [each for each in gt.json("inbox") if each["state"] == "partly granted"])
+    text = gt.run("request", "show", short, wide=True)
+    assert SUSPECTS in text
+    assert "Invented need." in text
+    assert gt.json("request", "reply", short, "Invented thanks.")["said"] == "Invented thanks."
+    again = gt.json("request", "again", short, "--data", "identity", "--why", "Invented other need.")
+    assert again["state"] == "asked"
+
+    until(lambda: focal.json("queue"))
+    assert focal.json("refuse", again["request"][:8], "--reason", "court")["state"] == "refused"
+    until(lambda: [each for each in gt.json("inbox") if each["state"] == "refused"])
+    (numbers,) = Desk(world["MX"], "auditor").json("request", "numbers")
+    assert (numbers["asked"], numbers["in part"], numbers["refused"]) == (2, 1, 1)
+    assert numbers["refused for"] == ["court 1"]
+    with pytest.raises(UsageError, match="no request has an id that begins with ffffffff"):
+        gt.run("request", "show", "ffffffff")
+
+
+def test_a_held_answer_shows_in_both_lists(world: World) -> None:
+    gt, focal = Desk(world["GT"]), Desk(world["MX"], "focal-1")
+    assert "held for the focal point" in gt.run("search", HELD, *QUESTION, "--peer", "MX", wide=True)
+    (waiting,) = until(lambda: focal.json("queue"))
+    assert (waiting["origin"], waiting["silent"]) == ("held", False)
+    (own,) = gt.json("request", "list", "--open")
+    assert own["request"] == waiting["request"]
+    assert focal.json("queue", "escalate", waiting["request"])["state"] == "escalated"
