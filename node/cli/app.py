@@ -32,6 +32,7 @@ from node.cli.ledger_fence import fence
 from node.cli.ledger_prove import verify_bundle
 from node.cli.ledger_reconcile import decide_finding, list_findings, reconcile
 from node.cli.ledger_subject import app as subject
+from node.cli.ledger_verifiers import verifier_keys
 from node.cli.ledger_witness import witnesses
 from node.cli.search import search
 from node.cli.serve import serve
@@ -50,6 +51,7 @@ pki.app.command("push")(push)
 ledger.app.command("reconcile")(reconcile)
 ledger.app.command("witnesses")(witnesses)
 ledger.app.command("fence")(fence)
+ledger.app.command("keys")(verifier_keys)
 ledger.app.command("findings")(list_findings)
 ledger.app.command("finding")(decide_finding)
 ledger.app.command("trace")(trace)

@@ -53,7 +53,7 @@ def keys_of(directories: Sequence[TrustedDirectory]) -> Keys:
     """Return the keys that these directories name; one that was replaced has signed what it signed."""
     witnesses: dict[VerifierKey, list[tuple[int, int]]] = {}
     logs: dict[str, dict[VerifierKey, None]] = {}
-    for country, node, origin, key in _node_keys(directories):
+    for country, node, origin, key in node_keys(directories):
         logs.setdefault(f"{country}/{node}", {})[VerifierKey(origin, ED25519, key.public_key)] = None
         cosigning = VerifierKey(origin, COSIGNATURE_V1, key.public_key)
         witnesses.setdefault(cosigning, []).append((key.valid_from_us, key.valid_until_us))
@@ -91,7 +91,8 @@ def statement_verifier(directories: Sequence[TrustedDirectory]) -> StatementVeri
     return verify_statement
 
 
-def _node_keys(directories: Iterable[TrustedDirectory]) -> Iterable[tuple[str, str, str, NodeKey]]:
+def node_keys(directories: Iterable[TrustedDirectory]) -> Iterable[tuple[str, str, str, NodeKey]]:
+    """Yield every signing key that these directories name: country, node, name of its ledger, key."""
     for directory in directories:
         for record in directory.members():
             for node in record.nodes:

@@ -347,18 +347,15 @@ class DeskServicer(GeneratedServicer):
 
     async def GetFence(self, request: fence_pb2.GetFenceRequest, context: Context) -> fence_pb2.GetFenceResponse:
         del request
-        officer = await self.officers.officer(context, ADMINISTRATOR, FOCAL_POINT, AUDITOR)
-        return await self.fences.get_fence(officer)
+        return await self.fences.get_fence(await self.officers.officer(context, ADMINISTRATOR, FOCAL_POINT, AUDITOR))
 
     async def ProposeFence(
         self, request: fence_pb2.ProposeFenceRequest, context: Context
     ) -> fence_pb2.ProposeFenceResponse:
-        officer = await self.officers.officer(context, ADMINISTRATOR)
-        return await self.fences.propose(request, officer)
+        return await self.fences.propose(request, await self.officers.officer(context, ADMINISTRATOR))
 
     async def OpenEpoch(self, request: fence_pb2.OpenEpochRequest, context: Context) -> fence_pb2.OpenEpochResponse:
-        officer = await self.officers.officer(context, FOCAL_POINT, AUDITOR)
-        return await self.fences.open_epoch(request, officer)
+        return await self.fences.open_epoch(request, await self.officers.officer(context, FOCAL_POINT, AUDITOR))
 
     # --- administrators ---
 
