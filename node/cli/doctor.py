@@ -10,6 +10,7 @@ import typer
 
 from node.cli.client import desk
 from node.cli.examining import Finding, Stored, examine_files, examine_store, examine_trust
+from node.cli.examining_institution import examine_institution
 from node.cli.examining_safeguards import examine_safeguards
 from node.cli.home import Home, home_of
 from node.cli.ledger_witness import examine_witnesses
@@ -59,6 +60,7 @@ def examine(home: Home, officer: str | None, backups: Path | None) -> Iterator[F
     if held is not None:
         yield from examine_trust(config, held, now_us)
         yield from examine_safeguards(config, now_us)
+        yield from examine_institution(config, held.directory, now_us)
         yield from examine_witnesses(config, held.directory, now_us)
     name = officer or _any_officer(home)
     if name is None:

@@ -159,6 +159,16 @@ def test_a_replica_is_verified_and_read_without_the_node(institution: Institutio
     assert {"officer": "analyst", "kind": "asked", "lines": 1} in counted["officers"]
 
 
+def test_doctor_tells_whether_copies_are_kept(institution: Institution) -> None:
+    def told(code: str) -> tuple[str, str]:
+        found = [each for each in Desk(institution.world[code]).json("doctor") if each["what"] == "institution"]
+        return found[0]["state"], found[0]["finding"]
+
+    state, says = told("GT")
+    assert (state, says.startswith("copies are kept for Invented ombudsman under charter 2")) == ("green", True)
+    assert told("MX")[0] == "hint"
+
+
 def test_the_institutions_auditors_are_its_own(institution: Institution, replica: Path, tmp_path: Path) -> None:
     (institution.folder / "other.pem").write_bytes(private_key_pem(bytes(range(32)), None))
     with pytest.raises(ForbiddenError, match="names no auditor"):
