@@ -97,13 +97,15 @@ def state_sha256(table: str, names: Sequence[str], rows: Iterable[Sequence[Value
         names: Of the columns.
         rows: Values of the columns; true and false are 1 and 0.
     """
+    order = sorted(range(len(names)), key=names.__getitem__)
     encoded = sorted(
         _encode(
-            sorted(
-                (name, +value if isinstance(value, int) else value)
-                for name, value in zip(names, row, strict=True)
-                if value is not None
-            )
+            [
+                part
+                for place in order
+                if (value := row[place]) is not None
+                for part in (names[place], +value if value.__class__ is bool else value)
+            ]
         )
         for row in rows
     )
