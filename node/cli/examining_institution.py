@@ -37,7 +37,5 @@ def examine_institution(config: Config, directory: TrustedDirectory, now_us: int
     elif last is None or last.begun_us + _OLDEST_US < now_us:
         yield Finding(_WHAT, "yellow", "today's key of copies was not begun: does the node run?")
     else:
-        says = (
-            f"copies are kept for {audit.institution} under charter {charter.number}, since {time_text(last.begun_us)}"
-        )
+        under = f"under charter {charter.number}, with a key of {time_text(last.begun_us)}"
         yield Finding(_WHAT, "green", f"copies are kept for {audit.institution} {under}")
