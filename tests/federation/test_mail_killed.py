@@ -15,8 +15,8 @@ from tests.federation.node_process import NodeProcess, node_process
 from tests.federation.support import Book, opened_ledger
 from tests.world import Place, World
 
-MAILS = 600
-KILLS = 4
+MAILS = 400
+KILLS = 3
 PATIENCE_S = 60
 
 
