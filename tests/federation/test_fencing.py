@@ -25,6 +25,7 @@ from node.identity.directory import TrustedDirectory
 from node.ledger.checkpoint import open_checkpoint
 from node.ledger.epoch import confessed
 from node.ledger.note import parse_verifier_key
+from node.ledger.reconcile import reconcile
 from node.store.epochs import epoch_of, is_fenced
 from node.store.evidence import list_split_views
 from node.store.findings import list_findings
@@ -32,13 +33,14 @@ from node.store.witnessing import LINKED_WITHIN_US, own_checkpoints
 from node.wire.desk_pb2 import PeerOutcome
 from node.wire.fence_pb2 import Fence
 from node.wire.ledger_pb2 import LeafKind, LeafPrivate
+from node.wire.reconcile_pb2 import DISCREPANCY_KIND_ONLY_THERE
 from node.wire.witness_pb2 import SubmitCheckpointRequest
 from tests.command_line import Desk
 from tests.conftest import postgres_database
 from tests.federation.support import Book, private_of, rejected, told
 from tests.federation.test_witnessing import call, submit
 from tests.peer_simulator import channel_to, request, sealed_query, send, telephone_query
-from tests.world import Place, World, now_us
+from tests.world import DAY_US, Place, World, now_us
 
 
 def backed_up(place: Place, to: Path) -> None:
@@ -145,6 +147,17 @@ async def test_it_goes_on_once_its_epoch_confesses(tmp_path: Path) -> None:
             assert await parts.database.read(list_split_views) == []
             (line,) = Book(world[code], world).lines(kinds=[LeafKind.LEAF_KIND_RESTORED])
             assert line.shared.peer == "GT"
+
+
+async def test_what_was_exchanged_in_the_gap_is_only_there(tmp_path: Path) -> None:
+    world, copy = World.make(tmp_path / "world", ("GT", "MX", "US")), tmp_path / "backup.db"
+    await lose(world, copy)
+    async with running(world["MX"].config), running(world["US"].config), running(world["GT"].config) as gt:
+        await go_on(gt)
+        reconciling, period = gt.exchange.reconciling, {"since_us": now_us() - DAY_US, "until_us": now_us()}
+        here = await reconciling.logged_here("MX", **period)
+        there = await reconciling.logged_there("MX", LeafPrivate(officer="auditor"), **period)
+        assert [each.kind for each in reconcile(here, there).discrepancies] == [DISCREPANCY_KIND_ONLY_THERE]
 
 
 async def confessed_by_two(gt: Parts) -> tuple[Fence, int]:
