@@ -38,6 +38,7 @@ MAIL_OLDEST = Gauge(
     "enlace_mail_oldest_seconds", "When the oldest of it was written, seconds since 1970; 0: none", ["peer"]
 )
 MAIL_DEAD = Gauge("enlace_mail_dead", "Mail that a peer refused, with what is blocked behind it", ["peer"])
+OVERDUE = Gauge("enlace_records_overdue", "Records past their date that could not be deleted yet, holds aside")
 REQUESTS_WAITING = Gauge("enlace_requests_waiting", "Requests and held answers that wait for a focal point")
 
 _told: set[tuple[str, str]] = set()

@@ -8,11 +8,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from sqlalchemy import Connection, select
 
 from node.errors import NotFoundError
+from node.federation import metrics
 from node.federation.envelope import Signer
 from node.federation.lines import line_of, local_line, shared_of_event
 from node.store import mail, purge, retention, withdrawals
@@ -59,6 +60,18 @@ class NotDueError(NotFoundError):
     """A record is not due any more: it was decided otherwise, or another process was quicker."""
 
 
+class _Due(NamedTuple):
+    """What is past its date and not held, at most `MOST` of a kind."""
+
+    copies: list[Copy]
+    answers: list[tuple[str, bytes]]
+    entries: list[bytes]
+
+    @property
+    def number(self) -> int:
+        return len(self.copies) + len(self.answers) + len(self.entries)
+
+
 @dataclass(slots=True)
 class Purging:
     """Looks for what is due; one per process, several may share a database."""
@@ -77,21 +90,30 @@ class Purging:
         """Delete what is due, at most `MOST` of a kind, and the keys of what is gone; to be called again and again."""
         now_us = self.clock()
         await self._look_to_holds(now_us)
-        for copy in await self.database.read(self.received.due, now_us, purge.held_copies(now_us), MOST):
+        due = await self.database.read(self._due, now_us)
+        for copy in due.copies:
             set_right = partial(self.received.set_right, received_id=copy.received_id)
             await self._delete(partial(self._forget_copy, copy, now_us), self._line_of_copy(copy), set_right)
-        for peer, exchange_id in await self.database.read(purge.due_answers, now_us, MOST):
+        for peer, exchange_id in due.answers:
             line = self._line_of(LeafPrivate(subject=exchange_id, reason="ANSWER"), exchange_id, peer)
             await self._delete(partial(self._forget_answer, peer, exchange_id, now_us), line)
-        for entry_id in await self.database.read(purge.due_entries, now_us, MOST):
+        for entry_id in due.entries:
             set_right = partial(purge.set_right, kept=self.entries, entry_id=entry_id)
             line = self._local_line(entry_id, "ENTRY")
             await self._delete(partial(self._forget_entry, entry_id, now_us), line, set_right)
-        for case_id in await self.database.read(purge.due_cases, now_us, MOST):
+        for case_id in await self.database.read(purge.due_cases, now_us, MOST):  # those too that are empty only now
             await self._delete(partial(self._forget_case, case_id, now_us), self._local_line(case_id, "CASE"))
         await self._erase_keys()
         if settled := await self.database.read(withdrawals.settled):
             await self._write(partial(withdrawals.settle, deletion_ids=settled, now_us=self.clock()))
+        metrics.OVERDUE.set((await self.database.read(self._due, now_us)).number if due.number else 0)
+
+    def _due(self, connection: Connection, now_us: int) -> _Due:
+        return _Due(
+            self.received.due(connection, now_us, purge.held_copies(now_us), MOST),
+            purge.due_answers(connection, now_us, MOST),
+            purge.due_entries(connection, now_us, MOST),
+        )
 
     async def _look_to_holds(self, now_us: int) -> None:
         """Drop holds that this node did not place, and those that have ended, before anything is held by them."""
