@@ -6,6 +6,7 @@ import warnings
 from node.wire import correspondence_pb2 as node_dot_wire_dot_correspondence__pb2
 from node.wire import deciding_pb2 as node_dot_wire_dot_deciding__pb2
 from node.wire import received_pb2 as node_dot_wire_dot_received__pb2
+from node.wire import sharing_pb2 as node_dot_wire_dot_sharing__pb2
 from node.wire import suspension_pb2 as node_dot_wire_dot_suspension__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -131,6 +132,56 @@ class CorrespondenceStub:
                 '/enlace.v1.Correspondence/CountRequests',
                 request_serializer=node_dot_wire_dot_deciding__pb2.CountRequestsRequest.SerializeToString,
                 response_deserializer=node_dot_wire_dot_deciding__pb2.CountRequestsResponse.FromString,
+                _registered_method=True)
+        self.PreviewShare = channel.unary_unary(
+                '/enlace.v1.Correspondence/PreviewShare',
+                request_serializer=node_dot_wire_dot_sharing__pb2.PreviewShareRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_sharing__pb2.PreviewShareResponse.FromString,
+                _registered_method=True)
+        self.SendShare = channel.unary_unary(
+                '/enlace.v1.Correspondence/SendShare',
+                request_serializer=node_dot_wire_dot_sharing__pb2.SendShareRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_sharing__pb2.SendShareResponse.FromString,
+                _registered_method=True)
+        self.ListShares = channel.unary_unary(
+                '/enlace.v1.Correspondence/ListShares',
+                request_serializer=node_dot_wire_dot_sharing__pb2.ListSharesRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_sharing__pb2.ListSharesResponse.FromString,
+                _registered_method=True)
+        self.SendRecall = channel.unary_unary(
+                '/enlace.v1.Correspondence/SendRecall',
+                request_serializer=node_dot_wire_dot_sharing__pb2.SendRecallRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_sharing__pb2.SendRecallResponse.FromString,
+                _registered_method=True)
+        self.ListRecalls = channel.unary_unary(
+                '/enlace.v1.Correspondence/ListRecalls',
+                request_serializer=node_dot_wire_dot_sharing__pb2.ListRecallsRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_sharing__pb2.ListRecallsResponse.FromString,
+                _registered_method=True)
+        self.DecideRecall = channel.unary_unary(
+                '/enlace.v1.Correspondence/DecideRecall',
+                request_serializer=node_dot_wire_dot_sharing__pb2.DecideRecallRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_sharing__pb2.DecideRecallResponse.FromString,
+                _registered_method=True)
+        self.SendUpdate = channel.unary_unary(
+                '/enlace.v1.Correspondence/SendUpdate',
+                request_serializer=node_dot_wire_dot_sharing__pb2.SendUpdateRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_sharing__pb2.SendUpdateResponse.FromString,
+                _registered_method=True)
+        self.SendNotices = channel.unary_unary(
+                '/enlace.v1.Correspondence/SendNotices',
+                request_serializer=node_dot_wire_dot_sharing__pb2.SendNoticesRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_sharing__pb2.SendNoticesResponse.FromString,
+                _registered_method=True)
+        self.SendFlag = channel.unary_unary(
+                '/enlace.v1.Correspondence/SendFlag',
+                request_serializer=node_dot_wire_dot_sharing__pb2.SendFlagRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_sharing__pb2.SendFlagResponse.FromString,
+                _registered_method=True)
+        self.ListFlags = channel.unary_unary(
+                '/enlace.v1.Correspondence/ListFlags',
+                request_serializer=node_dot_wire_dot_sharing__pb2.ListFlagsRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_sharing__pb2.ListFlagsResponse.FromString,
                 _registered_method=True)
         self.KeepReceived = channel.unary_unary(
                 '/enlace.v1.Correspondence/KeepReceived',
@@ -327,6 +378,78 @@ class CorrespondenceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PreviewShare(self, request, context):
+        """--- what is told unasked, corrected and taken back ---
+
+        What each peer would get of entries, exactly, or why nothing. Role: unit, focal point.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SendShare(self, request, context):
+        """Shares what was previewed; what a rule holds waits for the focal points. Role: unit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListShares(self, request, context):
+        """Role: unit, supervisor, focal point, auditor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SendRecall(self, request, context):
+        """Takes entries back from whoever was told of them. Role: unit, focal point.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRecalls(self, request, context):
+        """Role: unit, supervisor, focal point, auditor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DecideRecall(self, request, context):
+        """Sends a recall that was proposed, or lets stand what was told. Role: focal point.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SendUpdate(self, request, context):
+        """Sends entries as they are now, as the rules let them leave, to whoever was told of them. Role: unit, focal point.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SendNotices(self, request, context):
+        """Sends the corrections and recalls that a person's request leads to. Role: focal point.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SendFlag(self, request, context):
+        """Tells a peer that its entry is wrong, about the same person, or not for this country's law. Role: unit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFlags(self, request, context):
+        """Role: unit, supervisor, focal point, auditor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def KeepReceived(self, request, context):
         """--- what peers disclosed, and how long records are kept ---
 
@@ -501,6 +624,56 @@ def add_CorrespondenceServicer_to_server(servicer, server):
                     servicer.CountRequests,
                     request_deserializer=node_dot_wire_dot_deciding__pb2.CountRequestsRequest.FromString,
                     response_serializer=node_dot_wire_dot_deciding__pb2.CountRequestsResponse.SerializeToString,
+            ),
+            'PreviewShare': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewShare,
+                    request_deserializer=node_dot_wire_dot_sharing__pb2.PreviewShareRequest.FromString,
+                    response_serializer=node_dot_wire_dot_sharing__pb2.PreviewShareResponse.SerializeToString,
+            ),
+            'SendShare': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendShare,
+                    request_deserializer=node_dot_wire_dot_sharing__pb2.SendShareRequest.FromString,
+                    response_serializer=node_dot_wire_dot_sharing__pb2.SendShareResponse.SerializeToString,
+            ),
+            'ListShares': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListShares,
+                    request_deserializer=node_dot_wire_dot_sharing__pb2.ListSharesRequest.FromString,
+                    response_serializer=node_dot_wire_dot_sharing__pb2.ListSharesResponse.SerializeToString,
+            ),
+            'SendRecall': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendRecall,
+                    request_deserializer=node_dot_wire_dot_sharing__pb2.SendRecallRequest.FromString,
+                    response_serializer=node_dot_wire_dot_sharing__pb2.SendRecallResponse.SerializeToString,
+            ),
+            'ListRecalls': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRecalls,
+                    request_deserializer=node_dot_wire_dot_sharing__pb2.ListRecallsRequest.FromString,
+                    response_serializer=node_dot_wire_dot_sharing__pb2.ListRecallsResponse.SerializeToString,
+            ),
+            'DecideRecall': grpc.unary_unary_rpc_method_handler(
+                    servicer.DecideRecall,
+                    request_deserializer=node_dot_wire_dot_sharing__pb2.DecideRecallRequest.FromString,
+                    response_serializer=node_dot_wire_dot_sharing__pb2.DecideRecallResponse.SerializeToString,
+            ),
+            'SendUpdate': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendUpdate,
+                    request_deserializer=node_dot_wire_dot_sharing__pb2.SendUpdateRequest.FromString,
+                    response_serializer=node_dot_wire_dot_sharing__pb2.SendUpdateResponse.SerializeToString,
+            ),
+            'SendNotices': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendNotices,
+                    request_deserializer=node_dot_wire_dot_sharing__pb2.SendNoticesRequest.FromString,
+                    response_serializer=node_dot_wire_dot_sharing__pb2.SendNoticesResponse.SerializeToString,
+            ),
+            'SendFlag': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendFlag,
+                    request_deserializer=node_dot_wire_dot_sharing__pb2.SendFlagRequest.FromString,
+                    response_serializer=node_dot_wire_dot_sharing__pb2.SendFlagResponse.SerializeToString,
+            ),
+            'ListFlags': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFlags,
+                    request_deserializer=node_dot_wire_dot_sharing__pb2.ListFlagsRequest.FromString,
+                    response_serializer=node_dot_wire_dot_sharing__pb2.ListFlagsResponse.SerializeToString,
             ),
             'KeepReceived': grpc.unary_unary_rpc_method_handler(
                     servicer.KeepReceived,
@@ -1071,6 +1244,276 @@ class Correspondence:
             '/enlace.v1.Correspondence/CountRequests',
             node_dot_wire_dot_deciding__pb2.CountRequestsRequest.SerializeToString,
             node_dot_wire_dot_deciding__pb2.CountRequestsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewShare(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/PreviewShare',
+            node_dot_wire_dot_sharing__pb2.PreviewShareRequest.SerializeToString,
+            node_dot_wire_dot_sharing__pb2.PreviewShareResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendShare(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/SendShare',
+            node_dot_wire_dot_sharing__pb2.SendShareRequest.SerializeToString,
+            node_dot_wire_dot_sharing__pb2.SendShareResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListShares(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/ListShares',
+            node_dot_wire_dot_sharing__pb2.ListSharesRequest.SerializeToString,
+            node_dot_wire_dot_sharing__pb2.ListSharesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendRecall(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/SendRecall',
+            node_dot_wire_dot_sharing__pb2.SendRecallRequest.SerializeToString,
+            node_dot_wire_dot_sharing__pb2.SendRecallResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRecalls(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/ListRecalls',
+            node_dot_wire_dot_sharing__pb2.ListRecallsRequest.SerializeToString,
+            node_dot_wire_dot_sharing__pb2.ListRecallsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecideRecall(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/DecideRecall',
+            node_dot_wire_dot_sharing__pb2.DecideRecallRequest.SerializeToString,
+            node_dot_wire_dot_sharing__pb2.DecideRecallResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendUpdate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/SendUpdate',
+            node_dot_wire_dot_sharing__pb2.SendUpdateRequest.SerializeToString,
+            node_dot_wire_dot_sharing__pb2.SendUpdateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendNotices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/SendNotices',
+            node_dot_wire_dot_sharing__pb2.SendNoticesRequest.SerializeToString,
+            node_dot_wire_dot_sharing__pb2.SendNoticesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendFlag(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/SendFlag',
+            node_dot_wire_dot_sharing__pb2.SendFlagRequest.SerializeToString,
+            node_dot_wire_dot_sharing__pb2.SendFlagResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFlags(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/ListFlags',
+            node_dot_wire_dot_sharing__pb2.ListFlagsRequest.SerializeToString,
+            node_dot_wire_dot_sharing__pb2.ListFlagsResponse.FromString,
             options,
             channel_credentials,
             insecure,

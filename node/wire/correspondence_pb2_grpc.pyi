@@ -8,6 +8,7 @@ from grpc import aio as _aio
 from node.wire import correspondence_pb2 as _correspondence_pb2
 from node.wire import deciding_pb2 as _deciding_pb2
 from node.wire import received_pb2 as _received_pb2
+from node.wire import sharing_pb2 as _sharing_pb2
 from node.wire import suspension_pb2 as _suspension_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -77,6 +78,29 @@ class CorrespondenceStub:
     """A second look at what one focal point released in an emergency. Role: focal point."""
     CountRequests: _grpc.UnaryUnaryMultiCallable[_deciding_pb2.CountRequestsRequest, _deciding_pb2.CountRequestsResponse]
     """Asked, answered, refused and late, by peer. Role: auditor."""
+    PreviewShare: _grpc.UnaryUnaryMultiCallable[_sharing_pb2.PreviewShareRequest, _sharing_pb2.PreviewShareResponse]
+    """--- what is told unasked, corrected and taken back ---
+
+    What each peer would get of entries, exactly, or why nothing. Role: unit, focal point.
+    """
+    SendShare: _grpc.UnaryUnaryMultiCallable[_sharing_pb2.SendShareRequest, _sharing_pb2.SendShareResponse]
+    """Shares what was previewed; what a rule holds waits for the focal points. Role: unit."""
+    ListShares: _grpc.UnaryUnaryMultiCallable[_sharing_pb2.ListSharesRequest, _sharing_pb2.ListSharesResponse]
+    """Role: unit, supervisor, focal point, auditor."""
+    SendRecall: _grpc.UnaryUnaryMultiCallable[_sharing_pb2.SendRecallRequest, _sharing_pb2.SendRecallResponse]
+    """Takes entries back from whoever was told of them. Role: unit, focal point."""
+    ListRecalls: _grpc.UnaryUnaryMultiCallable[_sharing_pb2.ListRecallsRequest, _sharing_pb2.ListRecallsResponse]
+    """Role: unit, supervisor, focal point, auditor."""
+    DecideRecall: _grpc.UnaryUnaryMultiCallable[_sharing_pb2.DecideRecallRequest, _sharing_pb2.DecideRecallResponse]
+    """Sends a recall that was proposed, or lets stand what was told. Role: focal point."""
+    SendUpdate: _grpc.UnaryUnaryMultiCallable[_sharing_pb2.SendUpdateRequest, _sharing_pb2.SendUpdateResponse]
+    """Sends entries as they are now, as the rules let them leave, to whoever was told of them. Role: unit, focal point."""
+    SendNotices: _grpc.UnaryUnaryMultiCallable[_sharing_pb2.SendNoticesRequest, _sharing_pb2.SendNoticesResponse]
+    """Sends the corrections and recalls that a person's request leads to. Role: focal point."""
+    SendFlag: _grpc.UnaryUnaryMultiCallable[_sharing_pb2.SendFlagRequest, _sharing_pb2.SendFlagResponse]
+    """Tells a peer that its entry is wrong, about the same person, or not for this country's law. Role: unit."""
+    ListFlags: _grpc.UnaryUnaryMultiCallable[_sharing_pb2.ListFlagsRequest, _sharing_pb2.ListFlagsResponse]
+    """Role: unit, supervisor, focal point, auditor."""
     KeepReceived: _grpc.UnaryUnaryMultiCallable[_received_pb2.KeepReceivedRequest, _received_pb2.KeepReceivedResponse]
     """--- what peers disclosed, and how long records are kept ---
 
@@ -147,6 +171,29 @@ class CorrespondenceAsyncStub(CorrespondenceStub):
     """A second look at what one focal point released in an emergency. Role: focal point."""
     CountRequests: _aio.UnaryUnaryMultiCallable[_deciding_pb2.CountRequestsRequest, _deciding_pb2.CountRequestsResponse]  # type: ignore[assignment]
     """Asked, answered, refused and late, by peer. Role: auditor."""
+    PreviewShare: _aio.UnaryUnaryMultiCallable[_sharing_pb2.PreviewShareRequest, _sharing_pb2.PreviewShareResponse]  # type: ignore[assignment]
+    """--- what is told unasked, corrected and taken back ---
+
+    What each peer would get of entries, exactly, or why nothing. Role: unit, focal point.
+    """
+    SendShare: _aio.UnaryUnaryMultiCallable[_sharing_pb2.SendShareRequest, _sharing_pb2.SendShareResponse]  # type: ignore[assignment]
+    """Shares what was previewed; what a rule holds waits for the focal points. Role: unit."""
+    ListShares: _aio.UnaryUnaryMultiCallable[_sharing_pb2.ListSharesRequest, _sharing_pb2.ListSharesResponse]  # type: ignore[assignment]
+    """Role: unit, supervisor, focal point, auditor."""
+    SendRecall: _aio.UnaryUnaryMultiCallable[_sharing_pb2.SendRecallRequest, _sharing_pb2.SendRecallResponse]  # type: ignore[assignment]
+    """Takes entries back from whoever was told of them. Role: unit, focal point."""
+    ListRecalls: _aio.UnaryUnaryMultiCallable[_sharing_pb2.ListRecallsRequest, _sharing_pb2.ListRecallsResponse]  # type: ignore[assignment]
+    """Role: unit, supervisor, focal point, auditor."""
+    DecideRecall: _aio.UnaryUnaryMultiCallable[_sharing_pb2.DecideRecallRequest, _sharing_pb2.DecideRecallResponse]  # type: ignore[assignment]
+    """Sends a recall that was proposed, or lets stand what was told. Role: focal point."""
+    SendUpdate: _aio.UnaryUnaryMultiCallable[_sharing_pb2.SendUpdateRequest, _sharing_pb2.SendUpdateResponse]  # type: ignore[assignment]
+    """Sends entries as they are now, as the rules let them leave, to whoever was told of them. Role: unit, focal point."""
+    SendNotices: _aio.UnaryUnaryMultiCallable[_sharing_pb2.SendNoticesRequest, _sharing_pb2.SendNoticesResponse]  # type: ignore[assignment]
+    """Sends the corrections and recalls that a person's request leads to. Role: focal point."""
+    SendFlag: _aio.UnaryUnaryMultiCallable[_sharing_pb2.SendFlagRequest, _sharing_pb2.SendFlagResponse]  # type: ignore[assignment]
+    """Tells a peer that its entry is wrong, about the same person, or not for this country's law. Role: unit."""
+    ListFlags: _aio.UnaryUnaryMultiCallable[_sharing_pb2.ListFlagsRequest, _sharing_pb2.ListFlagsResponse]  # type: ignore[assignment]
+    """Role: unit, supervisor, focal point, auditor."""
     KeepReceived: _aio.UnaryUnaryMultiCallable[_received_pb2.KeepReceivedRequest, _received_pb2.KeepReceivedResponse]  # type: ignore[assignment]
     """--- what peers disclosed, and how long records are kept ---
 
@@ -328,6 +375,89 @@ class CorrespondenceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_deciding_pb2.CountRequestsResponse, _abc.Awaitable[_deciding_pb2.CountRequestsResponse]]:
         """Asked, answered, refused and late, by peer. Role: auditor."""
+
+    @_abc_1.abstractmethod
+    def PreviewShare(
+        self,
+        request: _sharing_pb2.PreviewShareRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sharing_pb2.PreviewShareResponse, _abc.Awaitable[_sharing_pb2.PreviewShareResponse]]:
+        """--- what is told unasked, corrected and taken back ---
+
+        What each peer would get of entries, exactly, or why nothing. Role: unit, focal point.
+        """
+
+    @_abc_1.abstractmethod
+    def SendShare(
+        self,
+        request: _sharing_pb2.SendShareRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sharing_pb2.SendShareResponse, _abc.Awaitable[_sharing_pb2.SendShareResponse]]:
+        """Shares what was previewed; what a rule holds waits for the focal points. Role: unit."""
+
+    @_abc_1.abstractmethod
+    def ListShares(
+        self,
+        request: _sharing_pb2.ListSharesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sharing_pb2.ListSharesResponse, _abc.Awaitable[_sharing_pb2.ListSharesResponse]]:
+        """Role: unit, supervisor, focal point, auditor."""
+
+    @_abc_1.abstractmethod
+    def SendRecall(
+        self,
+        request: _sharing_pb2.SendRecallRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sharing_pb2.SendRecallResponse, _abc.Awaitable[_sharing_pb2.SendRecallResponse]]:
+        """Takes entries back from whoever was told of them. Role: unit, focal point."""
+
+    @_abc_1.abstractmethod
+    def ListRecalls(
+        self,
+        request: _sharing_pb2.ListRecallsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sharing_pb2.ListRecallsResponse, _abc.Awaitable[_sharing_pb2.ListRecallsResponse]]:
+        """Role: unit, supervisor, focal point, auditor."""
+
+    @_abc_1.abstractmethod
+    def DecideRecall(
+        self,
+        request: _sharing_pb2.DecideRecallRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sharing_pb2.DecideRecallResponse, _abc.Awaitable[_sharing_pb2.DecideRecallResponse]]:
+        """Sends a recall that was proposed, or lets stand what was told. Role: focal point."""
+
+    @_abc_1.abstractmethod
+    def SendUpdate(
+        self,
+        request: _sharing_pb2.SendUpdateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sharing_pb2.SendUpdateResponse, _abc.Awaitable[_sharing_pb2.SendUpdateResponse]]:
+        """Sends entries as they are now, as the rules let them leave, to whoever was told of them. Role: unit, focal point."""
+
+    @_abc_1.abstractmethod
+    def SendNotices(
+        self,
+        request: _sharing_pb2.SendNoticesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sharing_pb2.SendNoticesResponse, _abc.Awaitable[_sharing_pb2.SendNoticesResponse]]:
+        """Sends the corrections and recalls that a person's request leads to. Role: focal point."""
+
+    @_abc_1.abstractmethod
+    def SendFlag(
+        self,
+        request: _sharing_pb2.SendFlagRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sharing_pb2.SendFlagResponse, _abc.Awaitable[_sharing_pb2.SendFlagResponse]]:
+        """Tells a peer that its entry is wrong, about the same person, or not for this country's law. Role: unit."""
+
+    @_abc_1.abstractmethod
+    def ListFlags(
+        self,
+        request: _sharing_pb2.ListFlagsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sharing_pb2.ListFlagsResponse, _abc.Awaitable[_sharing_pb2.ListFlagsResponse]]:
+        """Role: unit, supervisor, focal point, auditor."""
 
     @_abc_1.abstractmethod
     def KeepReceived(

@@ -39,6 +39,8 @@ class _RequestOriginEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Request
     """an answer that was held, as the peer was told"""
     REQUEST_ORIGIN_HELD_SILENTLY: _RequestOrigin.ValueType  # 3
     """the peer saw a no-hit, and hears nothing unless a focal point chooses to tell"""
+    REQUEST_ORIGIN_SHARE: _RequestOrigin.ValueType  # 4
+    """a unit of this country would share it unasked; the peer knows of nothing"""
 
 class RequestOrigin(_RequestOrigin, metaclass=_RequestOriginEnumTypeWrapper): ...
 
@@ -48,6 +50,8 @@ REQUEST_ORIGIN_HELD: RequestOrigin.ValueType  # 2
 """an answer that was held, as the peer was told"""
 REQUEST_ORIGIN_HELD_SILENTLY: RequestOrigin.ValueType  # 3
 """the peer saw a no-hit, and hears nothing unless a focal point chooses to tell"""
+REQUEST_ORIGIN_SHARE: RequestOrigin.ValueType  # 4
+"""a unit of this country would share it unasked; the peer knows of nothing"""
 Global___RequestOrigin: _TypeAlias = RequestOrigin  # noqa: Y015
 
 @_typing.final

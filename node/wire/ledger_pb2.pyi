@@ -76,6 +76,8 @@ class _LeafKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafKind.Val
     """what opens lines is erased, or copies whose audit period has ended"""
     LEAF_KIND_REQUEST: _LeafKind.ValueType  # 26
     """a held answer or a request was taken, escalated, signed, put back, refused or left too long"""
+    LEAF_KIND_SHARE: _LeafKind.ValueType  # 27
+    """A share was held, or did not leave; a recall was proposed, let stand or is missing its receipt."""
     LEAF_KIND_KEPT: _LeafKind.ValueType  # 30
     """a received entry was kept with a case, or it was decided how long it is kept"""
     LEAF_KIND_DELETED: _LeafKind.ValueType  # 31
@@ -138,6 +140,8 @@ LEAF_KIND_ERASURE: LeafKind.ValueType  # 24
 """what opens lines is erased, or copies whose audit period has ended"""
 LEAF_KIND_REQUEST: LeafKind.ValueType  # 26
 """a held answer or a request was taken, escalated, signed, put back, refused or left too long"""
+LEAF_KIND_SHARE: LeafKind.ValueType  # 27
+"""A share was held, or did not leave; a recall was proposed, let stand or is missing its receipt."""
 LEAF_KIND_KEPT: LeafKind.ValueType  # 30
 """a received entry was kept with a case, or it was decided how long it is kept"""
 LEAF_KIND_DELETED: LeafKind.ValueType  # 31

@@ -9,7 +9,9 @@ the same receipt again. It is delivered in order, but for kinds that overtake.
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from node.wire import notice_pb2 as _notice_pb2
 from node.wire import request_pb2 as _request_pb2
+from node.wire import share_pb2 as _share_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -34,6 +36,11 @@ class Mail(_message.Message):
     FOLLOW_UP_REQUEST_FIELD_NUMBER: _builtins.int
     REQUEST_ANSWER_FIELD_NUMBER: _builtins.int
     REQUEST_REPLY_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    ENTRY_UPDATE_FIELD_NUMBER: _builtins.int
+    ENTRY_RECALL_FIELD_NUMBER: _builtins.int
+    DELETION_RECEIPT_FIELD_NUMBER: _builtins.int
+    FLAG_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def not_understood(self) -> Global___NotUnderstood: ...
     @_builtins.property
@@ -44,6 +51,16 @@ class Mail(_message.Message):
     def request_answer(self) -> _request_pb2.RequestAnswer: ...
     @_builtins.property
     def request_reply(self) -> _request_pb2.RequestReply: ...
+    @_builtins.property
+    def share(self) -> _share_pb2.Share: ...
+    @_builtins.property
+    def entry_update(self) -> _notice_pb2.EntryUpdate: ...
+    @_builtins.property
+    def entry_recall(self) -> _notice_pb2.EntryRecall: ...
+    @_builtins.property
+    def deletion_receipt(self) -> _share_pb2.DeletionReceipt: ...
+    @_builtins.property
+    def flag(self) -> _share_pb2.Flag: ...
     def __init__(
         self,
         *,
@@ -52,12 +69,17 @@ class Mail(_message.Message):
         follow_up_request: _request_pb2.FollowUpRequest | None = ...,
         request_answer: _request_pb2.RequestAnswer | None = ...,
         request_reply: _request_pb2.RequestReply | None = ...,
+        share: _share_pb2.Share | None = ...,
+        entry_update: _notice_pb2.EntryUpdate | None = ...,
+        entry_recall: _notice_pb2.EntryRecall | None = ...,
+        deletion_receipt: _share_pb2.DeletionReceipt | None = ...,
+        flag: _share_pb2.Flag | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "follow_up_request", b"follow_up_request", "not_understood", b"not_understood", "request_answer", b"request_answer", "request_reply", b"request_reply", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "deletion_receipt", b"deletion_receipt", "entry_recall", b"entry_recall", "entry_update", b"entry_update", "flag", b"flag", "follow_up_request", b"follow_up_request", "not_understood", b"not_understood", "request_answer", b"request_answer", "request_reply", b"request_reply", "share", b"share", "withdrawn", b"withdrawn"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "follow_up_request", b"follow_up_request", "not_understood", b"not_understood", "request_answer", b"request_answer", "request_reply", b"request_reply", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "deletion_receipt", b"deletion_receipt", "entry_recall", b"entry_recall", "entry_update", b"entry_update", "flag", b"flag", "follow_up_request", b"follow_up_request", "not_understood", b"not_understood", "request_answer", b"request_answer", "request_reply", b"request_reply", "share", b"share", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["not_understood", "withdrawn", "follow_up_request", "request_answer", "request_reply"]  # noqa: Y015
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["not_understood", "withdrawn", "follow_up_request", "request_answer", "request_reply", "share", "entry_update", "entry_recall", "deletion_receipt", "flag"]  # noqa: Y015
     _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
 
