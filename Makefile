@@ -32,7 +32,7 @@ fmt: $(VENV)/.dev ## put the code into its form, and repair what can be repaired
 
 lock: $(VENV)/.dev ## renew the pinned versions and their hashes (LOCK= keeps the versions that still fit)
 	$(COMPILE) --extra build --output-file requirements.lock
-	$(COMPILE) --extra build --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(COMPILE) --extra build --extra dev --extra parquet --constraint requirements.lock --output-file requirements-dev.lock
 
 LOCK := --upgrade
 # Extras stay in the lock: pip looks a requirement such as coverage[toml] up by that name, and would not find its pin.

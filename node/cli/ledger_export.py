@@ -19,6 +19,7 @@ from node.cli.home import database_at, home_of
 from node.cli.ledger_keys import cosigners, keys_of, read_history
 from node.cli.ledger_replica import export_replica
 from node.cli.output import HomeOption, JsonOption, UnmaskOption, show, time_text
+from node.cli.parquet import write_parquet
 from node.cli.words import word
 from node.config import Config, load_config
 from node.errors import LedgerBrokenError, NoteError, UsageError
@@ -45,12 +46,15 @@ def export(
     ] = None,
     as_csv: Annotated[Path | None, typer.Option("--csv", help="A new file for the readable columns.")] = None,
     as_lines: Annotated[Path | None, typer.Option("--jsonl", help="The same, as a JSON object a line.")] = None,
+    as_parquet: Annotated[
+        Path | None, typer.Option("--parquet", help="The same, as Apache Parquet; needs enlace[parquet].")
+    ] = None,
     replica: Annotated[
         Path | None,
         typer.Option("--replica", help="A folder for the auditing institution; adds what is new."),
     ] = None,
     officer: Annotated[
-        str | None, typer.Option("--as", envvar="ENLACE_OFFICER", help="Which auditor you are, for --csv and --jsonl.")
+        str | None, typer.Option("--as", envvar="ENLACE_OFFICER", help="Which auditor you are, for the columns.")
     ] = None,
     unmask: UnmaskOption = "",
     home: HomeOption = None,
@@ -63,8 +67,8 @@ def export(
     erased is empty, and no value of a record is among them. --replica writes what the auditing institution reads with
     `enlace institution`: the tree up to a cosigned checkpoint, and copies that nobody else can open.
     """
-    if sum(each is not None for each in (tiles, as_csv, as_lines, replica)) != 1:
-        raise UsageError("choose one of --tiles, --csv, --jsonl and --replica")
+    if sum(each is not None for each in (tiles, as_csv, as_lines, as_parquet, replica)) != 1:
+        raise UsageError("choose one of --tiles, --csv, --jsonl, --parquet and --replica")
     if replica is not None:
         config = load_config(home_of(home).config)
         with (
@@ -79,14 +83,17 @@ def export(
         head = _export_tiles(tiles, load_config(home_of(home).config), quiet=as_json)
         show({"lines": head.size, "root": head.root, "folder": str(tiles)}, as_json)
         return
-    file = as_csv or as_lines
+    file = as_csv or as_lines or as_parquet
     if officer is None or file is None:
         raise UsageError("say with --as which auditor you are: reading the ledger is a line of it")
     with desk(home_of(home), officer) as stub:
         total = stub.GetStatus(GetStatusRequest()).ledger_size
         with told("exporting", quiet=as_json) as tell:
             rows = _counted(iter(stub.ListLedger(ListLedgerRequest(limit=total, unmask=unmask))), total, tell)
-            count = _write_columns(file, rows, as_csv=as_csv is not None)
+            if as_parquet is not None:
+                count = write_parquet(file, rows, _columns(ListLedgerResponse()))
+            else:
+                count = _write_columns(file, rows, as_csv=as_csv is not None)
     show({"lines": count, "file": str(file)}, as_json)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from node.errors import EnlaceError, UsageError
@@ -89,6 +90,12 @@ def test_columns_for_statistics(auditor: Desk, tmp_path: Path) -> None:
     assert [line["line"] for line in lines] == list(range(len(lines)))
     assert lines[int(asked["line"])]["released"] == int(asked["released"])
     assert (tmp_path / "ledger.csv").stat().st_mode & 0o077 == 0
+    auditor.run("ledger", "export", "--parquet", str(tmp_path / "ledger.parquet"))
+    parquet = duckdb.read_parquet(str(tmp_path / "ledger.parquet"))
+    assert parquet.columns == list(rows[0])
+    names = ("line", "kind", "peer", "exchange", "released")  # officers are masked anew by each reading
+    found = parquet.project(", ".join(names)).fetchall()
+    assert found[: len(lines)] == [tuple(line[name] for name in names) for line in lines]
 
 
 def test_columns_are_an_auditors(auditor: Desk, tmp_path: Path) -> None:
