@@ -226,7 +226,7 @@ def _facts(item: RequestItem, now_us: int) -> dict[str, object]:
         "request": item.request_id,
         "peer": item.peer,
         "asked by": "us" if item.direction == DIRECTION_SENT else "them",
-        "state": f"{item.state}, late" if item.late else item.state,
+        "state": ", ".join([item.state, *_remarks(item)]),
         "urgency": word(Urgency.DESCRIPTOR, item.urgency),
         "due": left_text(item.due_us, now_us),
         "due at": time_text(item.due_us),
@@ -239,6 +239,14 @@ def _facts(item: RequestItem, now_us: int) -> dict[str, object]:
         "unit": item.unit,
         "refusal": word(Refusal.DESCRIPTOR, item.refusal) if item.refusal else "",
     }
+
+
+def _remarks(item: RequestItem) -> Iterator[str]:
+    if item.emergency:
+        upheld = "upheld" if item.upheld else "not upheld"
+        yield f"in an emergency, {upheld if item.reviewed_by else 'to be reviewed'}"
+    if item.late:
+        yield "late"
 
 
 def asked_facts(detail: RequestDetail) -> dict[str, object]:

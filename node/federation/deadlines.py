@@ -8,14 +8,15 @@ from functools import partial
 import structlog
 
 from node.federation import metrics
+from node.federation.lines import local_line
 from node.federation.mail_kinds import Post
 from node.federation.mailroom import Mailroom
 from node.federation.request_steps import close_hold, log_step, private_of_request
 from node.store import requests
 from node.store.database import Database
-from node.store.requests import Kept
+from node.store.requests import Kept, RequestId
 from node.store.writer import Priority
-from node.wire.ledger_pb2 import DIRECTION_RECEIVED
+from node.wire.ledger_pb2 import DIRECTION_RECEIVED, LeafKind, LeafPrivate
 from node.workflow.requests import ASKING, DECIDING, Actor, Event
 
 log = structlog.get_logger()
@@ -34,8 +35,16 @@ class Deadlines:
         await self._each(await self.database.read(requests.overdue, vault, now_us), _expire)
         await self._each(await self.database.read(requests.to_escalate, vault, now_us), _escalate)
         await self._each(await self.database.read(requests.unreviewed, vault, now_us), _tell_unreviewed)
+        await self._purge(now_us)
         waiting = await self.database.read(requests.waiting)
         metrics.REQUESTS_WAITING.set(len(waiting))
+
+    async def _purge(self, now_us: int) -> None:
+        """Delete what was decided long ago; the keys first, so that a crash leaves nothing that can be read."""
+        old = await self.database.read(requests.outdated, now_us)
+        if old:
+            self.mailroom.vault.erase_keys([key for _, key in old], now_us)
+            await self.mailroom.post(partial(_forget, keys=[each for each, _ in old]), Priority.BACKGROUND)
 
     async def _each(self, found: list[Kept], change: Callable[[Post, Kept], None]) -> None:
         for kept in found:
@@ -48,6 +57,12 @@ def _still(post: Post, kept: Kept, change: Callable[[Post, Kept], None]) -> None
     now = requests.get(post.connection, post.vault, kept.id)
     if now.item.state == kept.item.state and now.item.changed_us == kept.item.changed_us:
         change(post, now)
+
+
+def _forget(post: Post, keys: list[RequestId]) -> None:
+    requests.forget(post.connection, keys)
+    private = LeafPrivate(reason=f"REQUESTS {len(keys)}")
+    post.log(local_line(LeafKind.LEAF_KIND_DELETED, private, post.standing.signer, post.now_us))
 
 
 def _expire(post: Post, kept: Kept) -> None:

@@ -5,14 +5,14 @@ What may become of a request, `node.workflow.requests` says; here it is only wri
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from node.errors import NotFoundError, ReplayError, UsageError
 from node.store.request_tables import requests
-from node.store.vault import Vault
+from node.store.vault import Vault, key_id_of
 from node.wire.codes_pb2 import Urgency
 from node.wire.deciding_pb2 import (
     REQUEST_ORIGIN_FOLLOW_UP,
@@ -33,6 +33,9 @@ DUE_US: Final = {
     Urgency.URGENCY_ROUTINE: 168 * HOUR_US,
 }
 """How soon somebody is to decide, by what the asker said."""
+
+KEPT_US: Final = 365 * 24 * HOUR_US
+"""How long a request is kept after it was decided; its lines tell of it for longer."""
 
 REVIEW_WITHIN_US: Final = 24 * HOUR_US
 """How soon another focal point reviews what one released in an emergency."""
@@ -196,6 +199,24 @@ def unreviewed(connection: Connection, vault: Vault, now_us: int) -> list[Kept]:
     where = (held.emergency, held.reviewed_by.is_(None), held.late.is_(False))
     query = select(requests).where(*where, held.changed_us <= now_us - REVIEW_WITHIN_US)
     return [_kept(vault, row) for row in connection.execute(query)]
+
+
+def outdated(connection: Connection, now_us: int) -> list[tuple[RequestId, bytes]]:
+    """Return requests that were decided so long ago that they are deleted, each with the id of its key."""
+    held = requests.c
+    query = select(held.direction, held.peer, held.request_id, held.sealed).where(
+        held.state.not_in(OPEN), held.changed_us <= now_us - KEPT_US
+    )
+    rows = connection.execute(query.limit(100))
+    return [(RequestId(row.direction, row.peer, row.request_id), key_id_of(row.sealed)) for row in rows]
+
+
+def forget(connection: Connection, keys: Iterable[RequestId]) -> None:
+    """Delete requests whose keys are gone."""
+    held = requests.c
+    for key in keys:
+        this = (held.direction == key.direction, held.peer == key.peer, held.request_id == key.request_id)
+        connection.execute(delete(requests).where(*this))
 
 
 def count(connection: Connection, since_us: int, until_us: int) -> list[RequestCount]:

@@ -1,11 +1,14 @@
 """Asking for more, and deciding on it: the desks of both countries see the same, and only what was signed leaves."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import Connection, delete
 
 from node.federation.mail_kinds import MailKind, OutgoingMail, Post, ReceivedMail
+from node.store.request_tables import requests as table
 from node.wire.codes_pb2 import (
     DATA_CATEGORY_IDENTITY,
     DATA_CATEGORY_TELECOM,
@@ -31,6 +34,7 @@ from node.wire.deciding_pb2 import (
 from node.wire.ledger_pb2 import (
     DIRECTION_RECEIVED,
     DIRECTION_SENT,
+    LEAF_KIND_DELETED,
     LEAF_KIND_MAIL,
     LEAF_KIND_REQUEST,
     LeafPrivate,
@@ -42,7 +46,7 @@ from tests.desk.request_support import HELD, SUSPECTS, Pair, follow_up, held_tel
 from tests.desk.support import Status, refused
 from tests.federation.mail_support import mail_here
 from tests.federation.support import REJECTED, altered, case_record, private_of, telephone
-from tests.world import World
+from tests.world import DAY_US, World, now_us
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -302,3 +306,32 @@ async def test_what_nobody_signed_does_not_leave(pair: Pair) -> None:
     (mail,) = mail_here(pair.nodes["MX"], DIRECTION_SENT, exchange_id=item.exchange_id)
     assert mail.state == MAIL_STATE_WITHDRAWN
     assert (await pair.seen(item)).item.state == "asked"
+
+
+async def test_a_request_that_a_crash_lost_is_made_again_from_the_ledger(pair: Pair) -> None:
+    exchange_id, _ = await pair.asked(number="+12025550152")
+    waiting = await pair.waiting(exchange_id)
+
+    def lose(connection: Connection) -> None:
+        connection.execute(delete(table).where(table.c.request_id == waiting.request_id))
+
+    await asyncio.wrap_future(pair.nodes["GT"].writer.submit(lose))
+    await refused((await pair.desk("GT")).GetRequest(_of(waiting)), Status.NOT_FOUND)
+    await pair.granted(waiting)
+    assert (await pair.seen(waiting)).item.state == "granted"
+
+
+async def test_what_was_decided_a_year_ago_is_deleted_with_its_key_and_a_line(pair: Pair) -> None:
+    item = await followed_up(pair)
+    await pair.granted(await pair.waiting(item.exchange_id))
+    for code in ("GT", "MX"):
+        mailroom = pair.nodes[code].correspondence.mailroom
+        clock, before = mailroom.clock, pair.book(code).size
+        mailroom.clock = lambda: now_us() + 400 * DAY_US
+        await pair.nodes[code].correspondence.deadlines.look()
+        mailroom.clock = clock
+        stub = await pair.desk(code, "focal-1")
+        await refused(stub.GetRequest(_of(item)), Status.NOT_FOUND)
+        kind = LEAF_KIND_DELETED
+        deleted = [private_of(line).reason for line in pair.book(code).lines(before) if line.shared.kind == kind]
+        assert [reason.split()[0] for reason in deleted] == ["REQUESTS"]

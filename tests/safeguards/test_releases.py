@@ -15,6 +15,8 @@ from node.store import mail as store
 from node.store.ids import new_id
 from node.wire.codes_pb2 import (
     DATA_CATEGORY_LOCATION,
+    EXPOSURE_EXILE,
+    EXPOSURE_JOURNALIST,
     HANDLING_CODE_H3,
     LINK_KIND_USES,
     PURPOSE_PROTECT_LIFE,
@@ -23,7 +25,9 @@ from node.wire.codes_pb2 import (
 )
 from node.wire.correspondence_pb2 import MAIL_STATE_WITHDRAWN
 from node.wire.deciding_pb2 import (
+    REQUEST_ORIGIN_HELD_SILENTLY,
     ApproveReleaseRequest,
+    GetRequestRequest,
     RefuseRequestRequest,
     RequestItem,
     ReviewReleaseRequest,
@@ -37,8 +41,10 @@ from node.wire.ledger_pb2 import DIRECTION_RECEIVED, DIRECTION_SENT, LEAF_KIND_M
 from node.wire.safeguard_pb2 import DeclareEmergencyRequest, Emergency, EndEmergencyRequest
 from tests.desk.request_support import HELD, SUSPECTS, Pair, follow_up, held_telephone, pair_of
 from tests.desk.support import Status, asserted, life_query, refused
+from tests.desk.test_holds import naming
 from tests.federation.mail_support import mail_here
 from tests.federation.support import VICTIMS, altered, case_record, person, private_of, telephone
+from tests.safeguards.support import until
 from tests.safeguards.test_emergencies import located
 from tests.world import RULEBOOKS, World, now_us
 
@@ -48,6 +54,7 @@ CHANGING = "+12025550160"
 HIDDEN = "+12025550161"
 LINKED = "+12025550162"
 DANGER = "+12025550163"
+EXILE, JOURNALIST = "Invented Exile", "Invented Journalist"
 
 
 def records() -> list[Entry]:
@@ -55,6 +62,8 @@ def records() -> list[Entry]:
     owner = person("Invented Owner")
     owner.links.append(Link(kind=LINK_KIND_USES, to_entry_id=linked.entry_id))
     return [
+        person(EXILE, exposure=EXPOSURE_EXILE, origins=["GT"]),
+        person(JOURNALIST, exposure=EXPOSURE_JOURNALIST, origins=["GT"]),
         asserted(telephone(SUSPECTS)),
         asserted(held_telephone()),
         asserted(held_telephone(CHANGING)),
@@ -188,7 +197,8 @@ async def test_what_changes_before_it_leaves_does_not_leave(tmp_path_factory: py
         assert "PUT_BACK GT" in steps(both)
         assert (await both.seen(waiting)).item.state == "asked"
         await both.granted(again)
-        assert (await both.seen(waiting)).answer.hits[0].entry.telecom.holder_name == "Invented Other Holder"
+        detail = await until(lambda: both.seen(waiting), lambda found: found.item.state == "granted")
+        assert detail.answer.hits[0].entry.telecom.holder_name == "Invented Other Holder"
 
 
 # --- no message is an oracle -----------------------------------------------------------------------------------------
@@ -240,6 +250,32 @@ async def test_a_request_goes_to_the_one_peer_that_was_named(pair: Pair) -> None
     sent = mail_here(pair.nodes["GT"], DIRECTION_SENT, exchange_id=exchange_id)
     assert [each.peer for each in sent] == ["MX"]
     assert not mail_here(pair.nodes["MX"], DIRECTION_RECEIVED, peer="US")
+
+
+async def test_what_was_held_in_silence_stays_silent_unless_a_focal_point_chooses_to_tell(pair: Pair) -> None:
+    told = {}
+    for name in (EXILE, JOURNALIST):
+        exchange_id, hits = await pair.asked(naming(name))
+        assert not hits
+        told[name] = await pair.waiting(exchange_id)
+        assert told[name].origin == REQUEST_ORIGIN_HELD_SILENTLY
+    focal = await pair.desk("MX", "focal-1")
+    refusal = RefuseRequestRequest(request_id=told[EXILE].request_id, refusal=REFUSAL_COURT)
+    await refused(
+        focal.RefuseRequest(altered(refusal, words="Invented words.")),
+        Status.INVALID_ARGUMENT,
+        "words: the peer saw a no-hit, and hears nothing of this decision",
+    )
+    await focal.RefuseRequest(refusal)
+    await pair.delivered()
+    assert not mail_here(pair.nodes["MX"], DIRECTION_SENT, exchange_id=told[EXILE].exchange_id)
+    unheard = GetRequestRequest(request_id=told[EXILE].request_id)
+    await refused((await pair.desk("GT")).GetRequest(unheard), Status.NOT_FOUND)
+
+    await pair.granted(told[JOURNALIST])
+    detail = await pair.seen(told[JOURNALIST])
+    assert detail.item.state == "granted"
+    assert detail.answer.hits[0].entry.HasField("person")
 
 
 # --- two pairs of eyes -----------------------------------------------------------------------------------------------
