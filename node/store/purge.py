@@ -118,10 +118,9 @@ def _delete(connection: Connection, table: Table, column: ColumnElement[bytes], 
 
 
 def due_answers(connection: Connection, now_us: int, limit: int) -> list[tuple[str, bytes]]:
-    """Return peer and exchange of the answers in which an entry is past its date."""
+    """Return peer and exchange of the answers in which an entry is past its date; holds are on kept copies."""
     held = answer_bodies.c
-    where = (held.delete_us <= now_us, ~is_held(now_us, held.exchange_id))
-    query = select(held.peer, held.exchange_id).where(*where).distinct().limit(limit)
+    query = select(held.peer, held.exchange_id).where(held.delete_us <= now_us).distinct().limit(limit)
     return [(row.peer, row.exchange_id) for row in connection.execute(query)]
 
 
