@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from node.wire import alerting_pb2 as node_dot_wire_dot_alerting__pb2
 from node.wire import correspondence_pb2 as node_dot_wire_dot_correspondence__pb2
 from node.wire import deciding_pb2 as node_dot_wire_dot_deciding__pb2
 from node.wire import received_pb2 as node_dot_wire_dot_received__pb2
@@ -182,6 +183,26 @@ class CorrespondenceStub:
                 '/enlace.v1.Correspondence/ListFlags',
                 request_serializer=node_dot_wire_dot_sharing__pb2.ListFlagsRequest.SerializeToString,
                 response_deserializer=node_dot_wire_dot_sharing__pb2.ListFlagsResponse.FromString,
+                _registered_method=True)
+        self.SetAlert = channel.unary_unary(
+                '/enlace.v1.Correspondence/SetAlert',
+                request_serializer=node_dot_wire_dot_alerting__pb2.SetAlertRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_alerting__pb2.SetAlertResponse.FromString,
+                _registered_method=True)
+        self.ListAlerts = channel.unary_unary(
+                '/enlace.v1.Correspondence/ListAlerts',
+                request_serializer=node_dot_wire_dot_alerting__pb2.ListAlertsRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_alerting__pb2.ListAlertsResponse.FromString,
+                _registered_method=True)
+        self.GetAlert = channel.unary_unary(
+                '/enlace.v1.Correspondence/GetAlert',
+                request_serializer=node_dot_wire_dot_alerting__pb2.GetAlertRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_alerting__pb2.GetAlertResponse.FromString,
+                _registered_method=True)
+        self.EndAlert = channel.unary_unary(
+                '/enlace.v1.Correspondence/EndAlert',
+                request_serializer=node_dot_wire_dot_alerting__pb2.EndAlertRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_alerting__pb2.EndAlertResponse.FromString,
                 _registered_method=True)
         self.KeepReceived = channel.unary_unary(
                 '/enlace.v1.Correspondence/KeepReceived',
@@ -450,6 +471,37 @@ class CorrespondenceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetAlert(self, request, context):
+        """--- alerts ---
+
+        Has peers tell of what they record later. Role: unit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAlerts(self, request, context):
+        """Alerts of both directions, without what they look for. Role: unit and supervisor, of those that this country set;
+        focal point, auditor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAlert(self, request, context):
+        """Role: unit and supervisor, of those that this country set; focal point.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndAlert(self, request, context):
+        """Ends one before its date. Role: unit, of those that this country set; focal point.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def KeepReceived(self, request, context):
         """--- what peers disclosed, and how long records are kept ---
 
@@ -674,6 +726,26 @@ def add_CorrespondenceServicer_to_server(servicer, server):
                     servicer.ListFlags,
                     request_deserializer=node_dot_wire_dot_sharing__pb2.ListFlagsRequest.FromString,
                     response_serializer=node_dot_wire_dot_sharing__pb2.ListFlagsResponse.SerializeToString,
+            ),
+            'SetAlert': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAlert,
+                    request_deserializer=node_dot_wire_dot_alerting__pb2.SetAlertRequest.FromString,
+                    response_serializer=node_dot_wire_dot_alerting__pb2.SetAlertResponse.SerializeToString,
+            ),
+            'ListAlerts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAlerts,
+                    request_deserializer=node_dot_wire_dot_alerting__pb2.ListAlertsRequest.FromString,
+                    response_serializer=node_dot_wire_dot_alerting__pb2.ListAlertsResponse.SerializeToString,
+            ),
+            'GetAlert': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAlert,
+                    request_deserializer=node_dot_wire_dot_alerting__pb2.GetAlertRequest.FromString,
+                    response_serializer=node_dot_wire_dot_alerting__pb2.GetAlertResponse.SerializeToString,
+            ),
+            'EndAlert': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndAlert,
+                    request_deserializer=node_dot_wire_dot_alerting__pb2.EndAlertRequest.FromString,
+                    response_serializer=node_dot_wire_dot_alerting__pb2.EndAlertResponse.SerializeToString,
             ),
             'KeepReceived': grpc.unary_unary_rpc_method_handler(
                     servicer.KeepReceived,
@@ -1514,6 +1586,114 @@ class Correspondence:
             '/enlace.v1.Correspondence/ListFlags',
             node_dot_wire_dot_sharing__pb2.ListFlagsRequest.SerializeToString,
             node_dot_wire_dot_sharing__pb2.ListFlagsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAlert(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/SetAlert',
+            node_dot_wire_dot_alerting__pb2.SetAlertRequest.SerializeToString,
+            node_dot_wire_dot_alerting__pb2.SetAlertResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAlerts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/ListAlerts',
+            node_dot_wire_dot_alerting__pb2.ListAlertsRequest.SerializeToString,
+            node_dot_wire_dot_alerting__pb2.ListAlertsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAlert(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/GetAlert',
+            node_dot_wire_dot_alerting__pb2.GetAlertRequest.SerializeToString,
+            node_dot_wire_dot_alerting__pb2.GetAlertResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndAlert(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/EndAlert',
+            node_dot_wire_dot_alerting__pb2.EndAlertRequest.SerializeToString,
+            node_dot_wire_dot_alerting__pb2.EndAlertResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ What the people of one country use of mail: what leaves, what came, and where ea
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from node.wire import alerting_pb2 as _alerting_pb2
 from node.wire import correspondence_pb2 as _correspondence_pb2
 from node.wire import deciding_pb2 as _deciding_pb2
 from node.wire import received_pb2 as _received_pb2
@@ -101,6 +102,19 @@ class CorrespondenceStub:
     """Tells a peer that its entry is wrong, about the same person, or not for this country's law. Role: unit."""
     ListFlags: _grpc.UnaryUnaryMultiCallable[_sharing_pb2.ListFlagsRequest, _sharing_pb2.ListFlagsResponse]
     """Role: unit, supervisor, focal point, auditor."""
+    SetAlert: _grpc.UnaryUnaryMultiCallable[_alerting_pb2.SetAlertRequest, _alerting_pb2.SetAlertResponse]
+    """--- alerts ---
+
+    Has peers tell of what they record later. Role: unit.
+    """
+    ListAlerts: _grpc.UnaryUnaryMultiCallable[_alerting_pb2.ListAlertsRequest, _alerting_pb2.ListAlertsResponse]
+    """Alerts of both directions, without what they look for. Role: unit and supervisor, of those that this country set;
+    focal point, auditor.
+    """
+    GetAlert: _grpc.UnaryUnaryMultiCallable[_alerting_pb2.GetAlertRequest, _alerting_pb2.GetAlertResponse]
+    """Role: unit and supervisor, of those that this country set; focal point."""
+    EndAlert: _grpc.UnaryUnaryMultiCallable[_alerting_pb2.EndAlertRequest, _alerting_pb2.EndAlertResponse]
+    """Ends one before its date. Role: unit, of those that this country set; focal point."""
     KeepReceived: _grpc.UnaryUnaryMultiCallable[_received_pb2.KeepReceivedRequest, _received_pb2.KeepReceivedResponse]
     """--- what peers disclosed, and how long records are kept ---
 
@@ -194,6 +208,19 @@ class CorrespondenceAsyncStub(CorrespondenceStub):
     """Tells a peer that its entry is wrong, about the same person, or not for this country's law. Role: unit."""
     ListFlags: _aio.UnaryUnaryMultiCallable[_sharing_pb2.ListFlagsRequest, _sharing_pb2.ListFlagsResponse]  # type: ignore[assignment]
     """Role: unit, supervisor, focal point, auditor."""
+    SetAlert: _aio.UnaryUnaryMultiCallable[_alerting_pb2.SetAlertRequest, _alerting_pb2.SetAlertResponse]  # type: ignore[assignment]
+    """--- alerts ---
+
+    Has peers tell of what they record later. Role: unit.
+    """
+    ListAlerts: _aio.UnaryUnaryMultiCallable[_alerting_pb2.ListAlertsRequest, _alerting_pb2.ListAlertsResponse]  # type: ignore[assignment]
+    """Alerts of both directions, without what they look for. Role: unit and supervisor, of those that this country set;
+    focal point, auditor.
+    """
+    GetAlert: _aio.UnaryUnaryMultiCallable[_alerting_pb2.GetAlertRequest, _alerting_pb2.GetAlertResponse]  # type: ignore[assignment]
+    """Role: unit and supervisor, of those that this country set; focal point."""
+    EndAlert: _aio.UnaryUnaryMultiCallable[_alerting_pb2.EndAlertRequest, _alerting_pb2.EndAlertResponse]  # type: ignore[assignment]
+    """Ends one before its date. Role: unit, of those that this country set; focal point."""
     KeepReceived: _aio.UnaryUnaryMultiCallable[_received_pb2.KeepReceivedRequest, _received_pb2.KeepReceivedResponse]  # type: ignore[assignment]
     """--- what peers disclosed, and how long records are kept ---
 
@@ -458,6 +485,43 @@ class CorrespondenceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_sharing_pb2.ListFlagsResponse, _abc.Awaitable[_sharing_pb2.ListFlagsResponse]]:
         """Role: unit, supervisor, focal point, auditor."""
+
+    @_abc_1.abstractmethod
+    def SetAlert(
+        self,
+        request: _alerting_pb2.SetAlertRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_alerting_pb2.SetAlertResponse, _abc.Awaitable[_alerting_pb2.SetAlertResponse]]:
+        """--- alerts ---
+
+        Has peers tell of what they record later. Role: unit.
+        """
+
+    @_abc_1.abstractmethod
+    def ListAlerts(
+        self,
+        request: _alerting_pb2.ListAlertsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_alerting_pb2.ListAlertsResponse, _abc.Awaitable[_alerting_pb2.ListAlertsResponse]]:
+        """Alerts of both directions, without what they look for. Role: unit and supervisor, of those that this country set;
+        focal point, auditor.
+        """
+
+    @_abc_1.abstractmethod
+    def GetAlert(
+        self,
+        request: _alerting_pb2.GetAlertRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_alerting_pb2.GetAlertResponse, _abc.Awaitable[_alerting_pb2.GetAlertResponse]]:
+        """Role: unit and supervisor, of those that this country set; focal point."""
+
+    @_abc_1.abstractmethod
+    def EndAlert(
+        self,
+        request: _alerting_pb2.EndAlertRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_alerting_pb2.EndAlertResponse, _abc.Awaitable[_alerting_pb2.EndAlertResponse]]:
+        """Ends one before its date. Role: unit, of those that this country set; focal point."""
 
     @_abc_1.abstractmethod
     def KeepReceived(

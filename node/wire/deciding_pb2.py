@@ -22,6 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from node.wire import alerting_pb2 as node_dot_wire_dot_alerting__pb2
 from node.wire import approval_pb2 as node_dot_wire_dot_approval__pb2
 from node.wire import audit_pb2 as node_dot_wire_dot_audit__pb2
 from node.wire import codes_pb2 as node_dot_wire_dot_codes__pb2
@@ -30,81 +31,81 @@ from node.wire import ledger_pb2 as node_dot_wire_dot_ledger__pb2
 from node.wire import request_pb2 as node_dot_wire_dot_request__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18node/wire/deciding.proto\x12\tenlace.v1\x1a\x18node/wire/approval.proto\x1a\x15node/wire/audit.proto\x1a\x15node/wire/codes.proto\x1a\x1anode/wire/explaining.proto\x1a\x16node/wire/ledger.proto\x1a\x17node/wire/request.proto\"\xe3\x01\n\x0fReleaseApproval\x12\x0f\n\x07\x63ountry\x18\x01 \x01(\t\x12\x0c\n\x04peer\x18\x02 \x01(\t\x12\x13\n\x0b\x65xchange_id\x18\x03 \x01(\x0c\x12\x12\n\nrequest_id\x18\x04 \x01(\x0c\x12\x11\n\tentry_ids\x18\x05 \x03(\x0c\x12+\n\ncategories\x18\x06 \x03(\x0e\x32\x17.enlace.v1.DataCategory\x12\r\n\x05words\x18\x07 \x01(\t\x12\x15\n\ranswer_sha256\x18\x08 \x01(\x0c\x12\x11\n\temergency\x18\t \x01(\x08\x12\x0f\n\x07time_us\x18\n \x01(\x06\"O\n\rSignedRelease\x12\x0f\n\x07release\x18\x01 \x01(\x0c\x12-\n\nsignatures\x18\x02 \x03(\x0b\x32\x19.enlace.v1.FocalSignature\"\x9a\x03\n\x0bRequestItem\x12\'\n\tdirection\x18\x01 \x01(\x0e\x32\x14.enlace.v1.Direction\x12\x0c\n\x04peer\x18\x02 \x01(\t\x12\x13\n\x0b\x65xchange_id\x18\x03 \x01(\x0c\x12\x12\n\nrequest_id\x18\x04 \x01(\x0c\x12(\n\x06origin\x18\x05 \x01(\x0e\x32\x18.enlace.v1.RequestOrigin\x12\r\n\x05state\x18\x06 \x01(\t\x12#\n\x07urgency\x18\x07 \x01(\x0e\x32\x12.enlace.v1.Urgency\x12\r\n\x05\x61t_us\x18\x08 \x01(\x03\x12\x0e\n\x06\x64ue_us\x18\t \x01(\x03\x12\x12\n\nchanged_us\x18\n \x01(\x03\x12\x0c\n\x04late\x18\x0b \x01(\x08\x12\x0f\n\x07officer\x18\x0c \x01(\t\x12\x0c\n\x04unit\x18\r \x01(\t\x12\x10\n\x08taken_by\x18\x0e \x01(\t\x12#\n\x07refusal\x18\x0f \x01(\x0e\x32\x12.enlace.v1.Refusal\x12\x11\n\temergency\x18\x10 \x01(\x08\x12\x13\n\x0breviewed_by\x18\x11 \x01(\t\x12\x0e\n\x06upheld\x18\x12 \x01(\x08\"\xca\x01\n\rRequestDetail\x12$\n\x04item\x18\x01 \x01(\x0b\x32\x16.enlace.v1.RequestItem\x12+\n\x07request\x18\x02 \x01(\x0b\x32\x1a.enlace.v1.FollowUpRequest\x12(\n\x06\x61nswer\x18\x03 \x01(\x0b\x32\x18.enlace.v1.RequestAnswer\x12\x0f\n\x07replies\x18\x04 \x03(\t\x12\x16\n\x0esigned_release\x18\x05 \x01(\x0c\x12\x13\n\x0b\x61pproved_by\x18\x06 \x03(\t\"d\n\x12SendRequestRequest\x12\x0c\n\x04peer\x18\x01 \x01(\t\x12\x13\n\x0b\x65xchange_id\x18\x02 \x01(\x0c\x12+\n\x07request\x18\x03 \x01(\x0b\x32\x1a.enlace.v1.FollowUpRequest\";\n\x13SendRequestResponse\x12$\n\x04item\x18\x01 \x01(\x0b\x32\x16.enlace.v1.RequestItem\"`\n\x13ListRequestsRequest\x12\'\n\tdirection\x18\x01 \x01(\x0e\x32\x14.enlace.v1.Direction\x12\x11\n\topen_only\x18\x02 \x01(\x08\x12\r\n\x05limit\x18\x03 \x01(\r\"=\n\x14ListRequestsResponse\x12%\n\x05items\x18\x01 \x03(\x0b\x32\x16.enlace.v1.RequestItem\"5\n\x11GetRequestRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x0c\n\x04peer\x18\x02 \x01(\t\">\n\x12GetRequestResponse\x12(\n\x06\x64\x65tail\x18\x01 \x01(\x0b\x32\x18.enlace.v1.RequestDetail\"9\n\x14ReplyToAnswerRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\r\n\x05words\x18\x02 \x01(\t\"\x17\n\x15ReplyToAnswerResponse\"\x12\n\x10ListQueueRequest\":\n\x11ListQueueResponse\x12%\n\x05items\x18\x01 \x03(\x0b\x32\x16.enlace.v1.RequestItem\"\xad\x01\n\x15PrepareReleaseRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x0c\n\x04peer\x18\x02 \x01(\t\x12\x11\n\tentry_ids\x18\x03 \x03(\x0c\x12+\n\ncategories\x18\x04 \x03(\x0e\x32\x17.enlace.v1.DataCategory\x12\r\n\x05words\x18\x05 \x01(\t\x12\x11\n\temergency\x18\x06 \x01(\x08\x12\x10\n\x08language\x18\x07 \x01(\t\"\xf3\x01\n\x16PrepareReleaseResponse\x12(\n\x06\x64\x65tail\x18\x01 \x01(\x0b\x32\x18.enlace.v1.RequestDetail\x12\x0e\n\x06\x61nswer\x18\x02 \x01(\x0c\x12\x15\n\ranswer_sha256\x18\x03 \x01(\x0c\x12&\n\x07\x65ntries\x18\x04 \x03(\x0b\x32\x15.enlace.v1.WouldLeave\x12\x11\n\tapprovals\x18\x05 \x01(\r\x12\x11\n\tsigned_by\x18\x06 \x03(\t\x12)\n\x06\x62\x65\x66ore\x18\x07 \x03(\x0b\x32\x19.enlace.v1.ReleasedBefore\x12\x0f\n\x07nothing\x18\x08 \x01(\t\"\x80\x02\n\nWouldLeave\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\x0c\x12\x0e\n\x06handle\x18\x02 \x01(\x0c\x12\x10\n\x08revision\x18\x03 \x01(\r\x12\x0e\n\x06\x66rozen\x18\x04 \x01(\x08\x12(\n\x07outcome\x18\x05 \x01(\x0e\x32\x17.enlace.v1.EntryOutcome\x12+\n\ncategories\x18\x06 \x03(\x0e\x32\x17.enlace.v1.DataCategory\x12*\n\tforbidden\x18\x07 \x03(\x0e\x32\x17.enlace.v1.DataCategory\x12+\n\x0b\x65xplanation\x18\x08 \x01(\x0b\x32\x16.enlace.v1.Explanation\"U\n\x0eReleasedBefore\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\x0c\x12\x0c\n\x04link\x18\x02 \x01(\t\x12#\n\x04line\x18\x03 \x01(\x0b\x32\x15.enlace.v1.TracedLine\"/\n\x15\x41pproveReleaseRequest\x12\x16\n\x0esigned_release\x18\x01 \x01(\x0c\">\n\x16\x41pproveReleaseResponse\x12$\n\x04item\x18\x01 \x01(\x0b\x32\x16.enlace.v1.RequestItem\"l\n\x14RefuseRequestRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x0c\n\x04peer\x18\x02 \x01(\t\x12#\n\x07refusal\x18\x03 \x01(\x0e\x32\x12.enlace.v1.Refusal\x12\r\n\x05words\x18\x04 \x01(\t\"=\n\x15RefuseRequestResponse\x12$\n\x04item\x18\x01 \x01(\x0b\x32\x16.enlace.v1.RequestItem\"6\n\x12TakeRequestRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x0c\n\x04peer\x18\x02 \x01(\t\";\n\x13TakeRequestResponse\x12$\n\x04item\x18\x01 \x01(\x0b\x32\x16.enlace.v1.RequestItem\":\n\x16\x45scalateRequestRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x0c\n\x04peer\x18\x02 \x01(\t\"?\n\x17\x45scalateRequestResponse\x12$\n\x04item\x18\x01 \x01(\x0b\x32\x16.enlace.v1.RequestItem\"X\n\x14ReviewReleaseRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x0c\n\x04peer\x18\x02 \x01(\t\x12\x0e\n\x06upheld\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\"=\n\x15ReviewReleaseResponse\x12$\n\x04item\x18\x01 \x01(\x0b\x32\x16.enlace.v1.RequestItem\"\x12\n\x10ListInboxRequest\":\n\x11ListInboxResponse\x12%\n\x05items\x18\x01 \x03(\x0b\x32\x16.enlace.v1.RequestItem\":\n\x14\x43ountRequestsRequest\x12\x10\n\x08since_us\x18\x01 \x01(\x03\x12\x10\n\x08until_us\x18\x02 \x01(\x03\"@\n\x15\x43ountRequestsResponse\x12\'\n\x06\x63ounts\x18\x01 \x03(\x0b\x32\x17.enlace.v1.RequestCount\"\xd2\x01\n\x0cRequestCount\x12\x0c\n\x04peer\x18\x01 \x01(\t\x12\'\n\tdirection\x18\x02 \x01(\x0e\x32\x14.enlace.v1.Direction\x12\r\n\x05\x61sked\x18\x03 \x01(\x04\x12\x0f\n\x07granted\x18\x04 \x01(\x04\x12\x16\n\x0epartly_granted\x18\x05 \x01(\x04\x12\x0f\n\x07refused\x18\x06 \x01(\x04\x12\x0c\n\x04late\x18\x07 \x01(\x04\x12\x0c\n\x04open\x18\x08 \x01(\x04\x12&\n\x07reasons\x18\t \x03(\x0b\x32\x15.enlace.v1.RefusedFor\"@\n\nRefusedFor\x12#\n\x07refusal\x18\x01 \x01(\x0e\x32\x12.enlace.v1.Refusal\x12\r\n\x05\x63ount\x18\x02 \x01(\x04*\x9e\x01\n\rRequestOrigin\x12\x1a\n\x16REQUEST_ORIGIN_UNKNOWN\x10\x00\x12\x1c\n\x18REQUEST_ORIGIN_FOLLOW_UP\x10\x01\x12\x17\n\x13REQUEST_ORIGIN_HELD\x10\x02\x12 \n\x1cREQUEST_ORIGIN_HELD_SILENTLY\x10\x03\x12\x18\n\x14REQUEST_ORIGIN_SHARE\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18node/wire/deciding.proto\x12\tenlace.v1\x1a\x18node/wire/alerting.proto\x1a\x18node/wire/approval.proto\x1a\x15node/wire/audit.proto\x1a\x15node/wire/codes.proto\x1a\x1anode/wire/explaining.proto\x1a\x16node/wire/ledger.proto\x1a\x17node/wire/request.proto\"\xe3\x01\n\x0fReleaseApproval\x12\x0f\n\x07\x63ountry\x18\x01 \x01(\t\x12\x0c\n\x04peer\x18\x02 \x01(\t\x12\x13\n\x0b\x65xchange_id\x18\x03 \x01(\x0c\x12\x12\n\nrequest_id\x18\x04 \x01(\x0c\x12\x11\n\tentry_ids\x18\x05 \x03(\x0c\x12+\n\ncategories\x18\x06 \x03(\x0e\x32\x17.enlace.v1.DataCategory\x12\r\n\x05words\x18\x07 \x01(\t\x12\x15\n\ranswer_sha256\x18\x08 \x01(\x0c\x12\x11\n\temergency\x18\t \x01(\x08\x12\x0f\n\x07time_us\x18\n \x01(\x06\"O\n\rSignedRelease\x12\x0f\n\x07release\x18\x01 \x01(\x0c\x12-\n\nsignatures\x18\x02 \x03(\x0b\x32\x19.enlace.v1.FocalSignature\"\x9a\x03\n\x0bRequestItem\x12\'\n\tdirection\x18\x01 \x01(\x0e\x32\x14.enlace.v1.Direction\x12\x0c\n\x04peer\x18\x02 \x01(\t\x12\x13\n\x0b\x65xchange_id\x18\x03 \x01(\x0c\x12\x12\n\nrequest_id\x18\x04 \x01(\x0c\x12(\n\x06origin\x18\x05 \x01(\x0e\x32\x18.enlace.v1.RequestOrigin\x12\r\n\x05state\x18\x06 \x01(\t\x12#\n\x07urgency\x18\x07 \x01(\x0e\x32\x12.enlace.v1.Urgency\x12\r\n\x05\x61t_us\x18\x08 \x01(\x03\x12\x0e\n\x06\x64ue_us\x18\t \x01(\x03\x12\x12\n\nchanged_us\x18\n \x01(\x03\x12\x0c\n\x04late\x18\x0b \x01(\x08\x12\x0f\n\x07officer\x18\x0c \x01(\t\x12\x0c\n\x04unit\x18\r \x01(\t\x12\x10\n\x08taken_by\x18\x0e \x01(\t\x12#\n\x07refusal\x18\x0f \x01(\x0e\x32\x12.enlace.v1.Refusal\x12\x11\n\temergency\x18\x10 \x01(\x08\x12\x13\n\x0breviewed_by\x18\x11 \x01(\t\x12\x0e\n\x06upheld\x18\x12 \x01(\x08\"\xca\x01\n\rRequestDetail\x12$\n\x04item\x18\x01 \x01(\x0b\x32\x16.enlace.v1.RequestItem\x12+\n\x07request\x18\x02 \x01(\x0b\x32\x1a.enlace.v1.FollowUpRequest\x12(\n\x06\x61nswer\x18\x03 \x01(\x0b\x32\x18.enlace.v1.RequestAnswer\x12\x0f\n\x07replies\x18\x04 \x03(\t\x12\x16\n\x0esigned_release\x18\x05 \x01(\x0c\x12\x13\n\x0b\x61pproved_by\x18\x06 \x03(\t\"d\n\x12SendRequestRequest\x12\x0c\n\x04peer\x18\x01 \x01(\t\x12\x13\n\x0b\x65xchange_id\x18\x02 \x01(\x0c\x12+\n\x07request\x18\x03 \x01(\x0b\x32\x1a.enlace.v1.FollowUpRequest\";\n\x13SendRequestResponse\x12$\n\x04item\x18\x01 \x01(\x0b\x32\x16.enlace.v1.RequestItem\"`\n\x13ListRequestsRequest\x12\'\n\tdirection\x18\x01 \x01(\x0e\x32\x14.enlace.v1.Direction\x12\x11\n\topen_only\x18\x02 \x01(\x08\x12\r\n\x05limit\x18\x03 \x01(\r\"=\n\x14ListRequestsResponse\x12%\n\x05items\x18\x01 \x03(\x0b\x32\x16.enlace.v1.RequestItem\"5\n\x11GetRequestRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x0c\n\x04peer\x18\x02 \x01(\t\">\n\x12GetRequestResponse\x12(\n\x06\x64\x65tail\x18\x01 \x01(\x0b\x32\x18.enlace.v1.RequestDetail\"9\n\x14ReplyToAnswerRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\r\n\x05words\x18\x02 \x01(\t\"\x17\n\x15ReplyToAnswerResponse\"\x12\n\x10ListQueueRequest\":\n\x11ListQueueResponse\x12%\n\x05items\x18\x01 \x03(\x0b\x32\x16.enlace.v1.RequestItem\"\xad\x01\n\x15PrepareReleaseRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x0c\n\x04peer\x18\x02 \x01(\t\x12\x11\n\tentry_ids\x18\x03 \x03(\x0c\x12+\n\ncategories\x18\x04 \x03(\x0e\x32\x17.enlace.v1.DataCategory\x12\r\n\x05words\x18\x05 \x01(\t\x12\x11\n\temergency\x18\x06 \x01(\x08\x12\x10\n\x08language\x18\x07 \x01(\t\"\xf3\x01\n\x16PrepareReleaseResponse\x12(\n\x06\x64\x65tail\x18\x01 \x01(\x0b\x32\x18.enlace.v1.RequestDetail\x12\x0e\n\x06\x61nswer\x18\x02 \x01(\x0c\x12\x15\n\ranswer_sha256\x18\x03 \x01(\x0c\x12&\n\x07\x65ntries\x18\x04 \x03(\x0b\x32\x15.enlace.v1.WouldLeave\x12\x11\n\tapprovals\x18\x05 \x01(\r\x12\x11\n\tsigned_by\x18\x06 \x03(\t\x12)\n\x06\x62\x65\x66ore\x18\x07 \x03(\x0b\x32\x19.enlace.v1.ReleasedBefore\x12\x0f\n\x07nothing\x18\x08 \x01(\t\"\x80\x02\n\nWouldLeave\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\x0c\x12\x0e\n\x06handle\x18\x02 \x01(\x0c\x12\x10\n\x08revision\x18\x03 \x01(\r\x12\x0e\n\x06\x66rozen\x18\x04 \x01(\x08\x12(\n\x07outcome\x18\x05 \x01(\x0e\x32\x17.enlace.v1.EntryOutcome\x12+\n\ncategories\x18\x06 \x03(\x0e\x32\x17.enlace.v1.DataCategory\x12*\n\tforbidden\x18\x07 \x03(\x0e\x32\x17.enlace.v1.DataCategory\x12+\n\x0b\x65xplanation\x18\x08 \x01(\x0b\x32\x16.enlace.v1.Explanation\"U\n\x0eReleasedBefore\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\x0c\x12\x0c\n\x04link\x18\x02 \x01(\t\x12#\n\x04line\x18\x03 \x01(\x0b\x32\x15.enlace.v1.TracedLine\"/\n\x15\x41pproveReleaseRequest\x12\x16\n\x0esigned_release\x18\x01 \x01(\x0c\">\n\x16\x41pproveReleaseResponse\x12$\n\x04item\x18\x01 \x01(\x0b\x32\x16.enlace.v1.RequestItem\"l\n\x14RefuseRequestRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x0c\n\x04peer\x18\x02 \x01(\t\x12#\n\x07refusal\x18\x03 \x01(\x0e\x32\x12.enlace.v1.Refusal\x12\r\n\x05words\x18\x04 \x01(\t\"=\n\x15RefuseRequestResponse\x12$\n\x04item\x18\x01 \x01(\x0b\x32\x16.enlace.v1.RequestItem\"6\n\x12TakeRequestRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x0c\n\x04peer\x18\x02 \x01(\t\";\n\x13TakeRequestResponse\x12$\n\x04item\x18\x01 \x01(\x0b\x32\x16.enlace.v1.RequestItem\":\n\x16\x45scalateRequestRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x0c\n\x04peer\x18\x02 \x01(\t\"?\n\x17\x45scalateRequestResponse\x12$\n\x04item\x18\x01 \x01(\x0b\x32\x16.enlace.v1.RequestItem\"X\n\x14ReviewReleaseRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x0c\n\x04peer\x18\x02 \x01(\t\x12\x0e\n\x06upheld\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\"=\n\x15ReviewReleaseResponse\x12$\n\x04item\x18\x01 \x01(\x0b\x32\x16.enlace.v1.RequestItem\"\x12\n\x10ListInboxRequest\"`\n\x11ListInboxResponse\x12%\n\x05items\x18\x01 \x03(\x0b\x32\x16.enlace.v1.RequestItem\x12$\n\x06\x61lerts\x18\x02 \x03(\x0b\x32\x14.enlace.v1.AlertItem\":\n\x14\x43ountRequestsRequest\x12\x10\n\x08since_us\x18\x01 \x01(\x03\x12\x10\n\x08until_us\x18\x02 \x01(\x03\"@\n\x15\x43ountRequestsResponse\x12\'\n\x06\x63ounts\x18\x01 \x03(\x0b\x32\x17.enlace.v1.RequestCount\"\xd2\x01\n\x0cRequestCount\x12\x0c\n\x04peer\x18\x01 \x01(\t\x12\'\n\tdirection\x18\x02 \x01(\x0e\x32\x14.enlace.v1.Direction\x12\r\n\x05\x61sked\x18\x03 \x01(\x04\x12\x0f\n\x07granted\x18\x04 \x01(\x04\x12\x16\n\x0epartly_granted\x18\x05 \x01(\x04\x12\x0f\n\x07refused\x18\x06 \x01(\x04\x12\x0c\n\x04late\x18\x07 \x01(\x04\x12\x0c\n\x04open\x18\x08 \x01(\x04\x12&\n\x07reasons\x18\t \x03(\x0b\x32\x15.enlace.v1.RefusedFor\"@\n\nRefusedFor\x12#\n\x07refusal\x18\x01 \x01(\x0e\x32\x12.enlace.v1.Refusal\x12\r\n\x05\x63ount\x18\x02 \x01(\x04*\x9e\x01\n\rRequestOrigin\x12\x1a\n\x16REQUEST_ORIGIN_UNKNOWN\x10\x00\x12\x1c\n\x18REQUEST_ORIGIN_FOLLOW_UP\x10\x01\x12\x17\n\x13REQUEST_ORIGIN_HELD\x10\x02\x12 \n\x1cREQUEST_ORIGIN_HELD_SILENTLY\x10\x03\x12\x18\n\x14REQUEST_ORIGIN_SHARE\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'node.wire.deciding_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REQUESTORIGIN']._serialized_start=3659
-  _globals['_REQUESTORIGIN']._serialized_end=3817
-  _globals['_RELEASEAPPROVAL']._serialized_start=189
-  _globals['_RELEASEAPPROVAL']._serialized_end=416
-  _globals['_SIGNEDRELEASE']._serialized_start=418
-  _globals['_SIGNEDRELEASE']._serialized_end=497
-  _globals['_REQUESTITEM']._serialized_start=500
-  _globals['_REQUESTITEM']._serialized_end=910
-  _globals['_REQUESTDETAIL']._serialized_start=913
-  _globals['_REQUESTDETAIL']._serialized_end=1115
-  _globals['_SENDREQUESTREQUEST']._serialized_start=1117
-  _globals['_SENDREQUESTREQUEST']._serialized_end=1217
-  _globals['_SENDREQUESTRESPONSE']._serialized_start=1219
-  _globals['_SENDREQUESTRESPONSE']._serialized_end=1278
-  _globals['_LISTREQUESTSREQUEST']._serialized_start=1280
-  _globals['_LISTREQUESTSREQUEST']._serialized_end=1376
-  _globals['_LISTREQUESTSRESPONSE']._serialized_start=1378
-  _globals['_LISTREQUESTSRESPONSE']._serialized_end=1439
-  _globals['_GETREQUESTREQUEST']._serialized_start=1441
-  _globals['_GETREQUESTREQUEST']._serialized_end=1494
-  _globals['_GETREQUESTRESPONSE']._serialized_start=1496
-  _globals['_GETREQUESTRESPONSE']._serialized_end=1558
-  _globals['_REPLYTOANSWERREQUEST']._serialized_start=1560
-  _globals['_REPLYTOANSWERREQUEST']._serialized_end=1617
-  _globals['_REPLYTOANSWERRESPONSE']._serialized_start=1619
-  _globals['_REPLYTOANSWERRESPONSE']._serialized_end=1642
-  _globals['_LISTQUEUEREQUEST']._serialized_start=1644
-  _globals['_LISTQUEUEREQUEST']._serialized_end=1662
-  _globals['_LISTQUEUERESPONSE']._serialized_start=1664
-  _globals['_LISTQUEUERESPONSE']._serialized_end=1722
-  _globals['_PREPARERELEASEREQUEST']._serialized_start=1725
-  _globals['_PREPARERELEASEREQUEST']._serialized_end=1898
-  _globals['_PREPARERELEASERESPONSE']._serialized_start=1901
-  _globals['_PREPARERELEASERESPONSE']._serialized_end=2144
-  _globals['_WOULDLEAVE']._serialized_start=2147
-  _globals['_WOULDLEAVE']._serialized_end=2403
-  _globals['_RELEASEDBEFORE']._serialized_start=2405
-  _globals['_RELEASEDBEFORE']._serialized_end=2490
-  _globals['_APPROVERELEASEREQUEST']._serialized_start=2492
-  _globals['_APPROVERELEASEREQUEST']._serialized_end=2539
-  _globals['_APPROVERELEASERESPONSE']._serialized_start=2541
-  _globals['_APPROVERELEASERESPONSE']._serialized_end=2603
-  _globals['_REFUSEREQUESTREQUEST']._serialized_start=2605
-  _globals['_REFUSEREQUESTREQUEST']._serialized_end=2713
-  _globals['_REFUSEREQUESTRESPONSE']._serialized_start=2715
-  _globals['_REFUSEREQUESTRESPONSE']._serialized_end=2776
-  _globals['_TAKEREQUESTREQUEST']._serialized_start=2778
-  _globals['_TAKEREQUESTREQUEST']._serialized_end=2832
-  _globals['_TAKEREQUESTRESPONSE']._serialized_start=2834
-  _globals['_TAKEREQUESTRESPONSE']._serialized_end=2893
-  _globals['_ESCALATEREQUESTREQUEST']._serialized_start=2895
-  _globals['_ESCALATEREQUESTREQUEST']._serialized_end=2953
-  _globals['_ESCALATEREQUESTRESPONSE']._serialized_start=2955
-  _globals['_ESCALATEREQUESTRESPONSE']._serialized_end=3018
-  _globals['_REVIEWRELEASEREQUEST']._serialized_start=3020
-  _globals['_REVIEWRELEASEREQUEST']._serialized_end=3108
-  _globals['_REVIEWRELEASERESPONSE']._serialized_start=3110
-  _globals['_REVIEWRELEASERESPONSE']._serialized_end=3171
-  _globals['_LISTINBOXREQUEST']._serialized_start=3173
-  _globals['_LISTINBOXREQUEST']._serialized_end=3191
-  _globals['_LISTINBOXRESPONSE']._serialized_start=3193
-  _globals['_LISTINBOXRESPONSE']._serialized_end=3251
-  _globals['_COUNTREQUESTSREQUEST']._serialized_start=3253
-  _globals['_COUNTREQUESTSREQUEST']._serialized_end=3311
-  _globals['_COUNTREQUESTSRESPONSE']._serialized_start=3313
-  _globals['_COUNTREQUESTSRESPONSE']._serialized_end=3377
-  _globals['_REQUESTCOUNT']._serialized_start=3380
-  _globals['_REQUESTCOUNT']._serialized_end=3590
-  _globals['_REFUSEDFOR']._serialized_start=3592
-  _globals['_REFUSEDFOR']._serialized_end=3656
+  _globals['_REQUESTORIGIN']._serialized_start=3723
+  _globals['_REQUESTORIGIN']._serialized_end=3881
+  _globals['_RELEASEAPPROVAL']._serialized_start=215
+  _globals['_RELEASEAPPROVAL']._serialized_end=442
+  _globals['_SIGNEDRELEASE']._serialized_start=444
+  _globals['_SIGNEDRELEASE']._serialized_end=523
+  _globals['_REQUESTITEM']._serialized_start=526
+  _globals['_REQUESTITEM']._serialized_end=936
+  _globals['_REQUESTDETAIL']._serialized_start=939
+  _globals['_REQUESTDETAIL']._serialized_end=1141
+  _globals['_SENDREQUESTREQUEST']._serialized_start=1143
+  _globals['_SENDREQUESTREQUEST']._serialized_end=1243
+  _globals['_SENDREQUESTRESPONSE']._serialized_start=1245
+  _globals['_SENDREQUESTRESPONSE']._serialized_end=1304
+  _globals['_LISTREQUESTSREQUEST']._serialized_start=1306
+  _globals['_LISTREQUESTSREQUEST']._serialized_end=1402
+  _globals['_LISTREQUESTSRESPONSE']._serialized_start=1404
+  _globals['_LISTREQUESTSRESPONSE']._serialized_end=1465
+  _globals['_GETREQUESTREQUEST']._serialized_start=1467
+  _globals['_GETREQUESTREQUEST']._serialized_end=1520
+  _globals['_GETREQUESTRESPONSE']._serialized_start=1522
+  _globals['_GETREQUESTRESPONSE']._serialized_end=1584
+  _globals['_REPLYTOANSWERREQUEST']._serialized_start=1586
+  _globals['_REPLYTOANSWERREQUEST']._serialized_end=1643
+  _globals['_REPLYTOANSWERRESPONSE']._serialized_start=1645
+  _globals['_REPLYTOANSWERRESPONSE']._serialized_end=1668
+  _globals['_LISTQUEUEREQUEST']._serialized_start=1670
+  _globals['_LISTQUEUEREQUEST']._serialized_end=1688
+  _globals['_LISTQUEUERESPONSE']._serialized_start=1690
+  _globals['_LISTQUEUERESPONSE']._serialized_end=1748
+  _globals['_PREPARERELEASEREQUEST']._serialized_start=1751
+  _globals['_PREPARERELEASEREQUEST']._serialized_end=1924
+  _globals['_PREPARERELEASERESPONSE']._serialized_start=1927
+  _globals['_PREPARERELEASERESPONSE']._serialized_end=2170
+  _globals['_WOULDLEAVE']._serialized_start=2173
+  _globals['_WOULDLEAVE']._serialized_end=2429
+  _globals['_RELEASEDBEFORE']._serialized_start=2431
+  _globals['_RELEASEDBEFORE']._serialized_end=2516
+  _globals['_APPROVERELEASEREQUEST']._serialized_start=2518
+  _globals['_APPROVERELEASEREQUEST']._serialized_end=2565
+  _globals['_APPROVERELEASERESPONSE']._serialized_start=2567
+  _globals['_APPROVERELEASERESPONSE']._serialized_end=2629
+  _globals['_REFUSEREQUESTREQUEST']._serialized_start=2631
+  _globals['_REFUSEREQUESTREQUEST']._serialized_end=2739
+  _globals['_REFUSEREQUESTRESPONSE']._serialized_start=2741
+  _globals['_REFUSEREQUESTRESPONSE']._serialized_end=2802
+  _globals['_TAKEREQUESTREQUEST']._serialized_start=2804
+  _globals['_TAKEREQUESTREQUEST']._serialized_end=2858
+  _globals['_TAKEREQUESTRESPONSE']._serialized_start=2860
+  _globals['_TAKEREQUESTRESPONSE']._serialized_end=2919
+  _globals['_ESCALATEREQUESTREQUEST']._serialized_start=2921
+  _globals['_ESCALATEREQUESTREQUEST']._serialized_end=2979
+  _globals['_ESCALATEREQUESTRESPONSE']._serialized_start=2981
+  _globals['_ESCALATEREQUESTRESPONSE']._serialized_end=3044
+  _globals['_REVIEWRELEASEREQUEST']._serialized_start=3046
+  _globals['_REVIEWRELEASEREQUEST']._serialized_end=3134
+  _globals['_REVIEWRELEASERESPONSE']._serialized_start=3136
+  _globals['_REVIEWRELEASERESPONSE']._serialized_end=3197
+  _globals['_LISTINBOXREQUEST']._serialized_start=3199
+  _globals['_LISTINBOXREQUEST']._serialized_end=3217
+  _globals['_LISTINBOXRESPONSE']._serialized_start=3219
+  _globals['_LISTINBOXRESPONSE']._serialized_end=3315
+  _globals['_COUNTREQUESTSREQUEST']._serialized_start=3317
+  _globals['_COUNTREQUESTSREQUEST']._serialized_end=3375
+  _globals['_COUNTREQUESTSRESPONSE']._serialized_start=3377
+  _globals['_COUNTREQUESTSRESPONSE']._serialized_end=3441
+  _globals['_REQUESTCOUNT']._serialized_start=3444
+  _globals['_REQUESTCOUNT']._serialized_end=3654
+  _globals['_REFUSEDFOR']._serialized_start=3656
+  _globals['_REFUSEDFOR']._serialized_end=3720
 # @@protoc_insertion_point(module_scope)

@@ -78,6 +78,8 @@ class _LeafKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafKind.Val
     """a held answer or a request was taken, escalated, signed, put back, refused or left too long"""
     LEAF_KIND_SHARE: _LeafKind.ValueType  # 27
     """A share was held, or did not leave; a recall was proposed, let stand or is missing its receipt."""
+    LEAF_KIND_ALERT: _LeafKind.ValueType  # 28
+    """A peer's alert found something that is not told, or ended here; who works on the same was told, or could not be."""
     LEAF_KIND_KEPT: _LeafKind.ValueType  # 30
     """a received entry was kept with a case, or it was decided how long it is kept"""
     LEAF_KIND_DELETED: _LeafKind.ValueType  # 31
@@ -142,6 +144,8 @@ LEAF_KIND_REQUEST: LeafKind.ValueType  # 26
 """a held answer or a request was taken, escalated, signed, put back, refused or left too long"""
 LEAF_KIND_SHARE: LeafKind.ValueType  # 27
 """A share was held, or did not leave; a recall was proposed, let stand or is missing its receipt."""
+LEAF_KIND_ALERT: LeafKind.ValueType  # 28
+"""A peer's alert found something that is not told, or ended here; who works on the same was told, or could not be."""
 LEAF_KIND_KEPT: LeafKind.ValueType  # 30
 """a received entry was kept with a case, or it was decided how long it is kept"""
 LEAF_KIND_DELETED: LeafKind.ValueType  # 31

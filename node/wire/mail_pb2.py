@@ -22,22 +22,23 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from node.wire import alert_pb2 as node_dot_wire_dot_alert__pb2
 from node.wire import notice_pb2 as node_dot_wire_dot_notice__pb2
 from node.wire import request_pb2 as node_dot_wire_dot_request__pb2
 from node.wire import share_pb2 as node_dot_wire_dot_share__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14node/wire/mail.proto\x12\tenlace.v1\x1a\x16node/wire/notice.proto\x1a\x17node/wire/request.proto\x1a\x15node/wire/share.proto\"\xeb\x03\n\x04Mail\x12\x32\n\x0enot_understood\x18\x01 \x01(\x0b\x32\x18.enlace.v1.NotUnderstoodH\x00\x12)\n\twithdrawn\x18\x02 \x01(\x0b\x32\x14.enlace.v1.WithdrawnH\x00\x12\x37\n\x11\x66ollow_up_request\x18\x03 \x01(\x0b\x32\x1a.enlace.v1.FollowUpRequestH\x00\x12\x32\n\x0erequest_answer\x18\x04 \x01(\x0b\x32\x18.enlace.v1.RequestAnswerH\x00\x12\x30\n\rrequest_reply\x18\x05 \x01(\x0b\x32\x17.enlace.v1.RequestReplyH\x00\x12!\n\x05share\x18\x06 \x01(\x0b\x32\x10.enlace.v1.ShareH\x00\x12.\n\x0c\x65ntry_update\x18\x07 \x01(\x0b\x32\x16.enlace.v1.EntryUpdateH\x00\x12.\n\x0c\x65ntry_recall\x18\x08 \x01(\x0b\x32\x16.enlace.v1.EntryRecallH\x00\x12\x36\n\x10\x64\x65letion_receipt\x18\t \x01(\x0b\x32\x1a.enlace.v1.DeletionReceiptH\x00\x12\x1f\n\x04\x66lag\x18\n \x01(\x0b\x32\x0f.enlace.v1.FlagH\x00\x42\t\n\x07\x63ontent\".\n\rNotUnderstood\x12\x0e\n\x06number\x18\x01 \x01(\x06\x12\r\n\x05\x66ield\x18\x02 \x01(\r\"\x0b\n\tWithdrawnb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14node/wire/mail.proto\x12\tenlace.v1\x1a\x15node/wire/alert.proto\x1a\x16node/wire/notice.proto\x1a\x17node/wire/request.proto\x1a\x15node/wire/share.proto\"\xc9\x05\n\x04Mail\x12\x32\n\x0enot_understood\x18\x01 \x01(\x0b\x32\x18.enlace.v1.NotUnderstoodH\x00\x12)\n\twithdrawn\x18\x02 \x01(\x0b\x32\x14.enlace.v1.WithdrawnH\x00\x12\x37\n\x11\x66ollow_up_request\x18\x03 \x01(\x0b\x32\x1a.enlace.v1.FollowUpRequestH\x00\x12\x32\n\x0erequest_answer\x18\x04 \x01(\x0b\x32\x18.enlace.v1.RequestAnswerH\x00\x12\x30\n\rrequest_reply\x18\x05 \x01(\x0b\x32\x17.enlace.v1.RequestReplyH\x00\x12!\n\x05share\x18\x06 \x01(\x0b\x32\x10.enlace.v1.ShareH\x00\x12.\n\x0c\x65ntry_update\x18\x07 \x01(\x0b\x32\x16.enlace.v1.EntryUpdateH\x00\x12.\n\x0c\x65ntry_recall\x18\x08 \x01(\x0b\x32\x16.enlace.v1.EntryRecallH\x00\x12\x36\n\x10\x64\x65letion_receipt\x18\t \x01(\x0b\x32\x1a.enlace.v1.DeletionReceiptH\x00\x12\x1f\n\x04\x66lag\x18\n \x01(\x0b\x32\x0f.enlace.v1.FlagH\x00\x12!\n\x05\x61lert\x18\x14 \x01(\x0b\x32\x10.enlace.v1.AlertH\x00\x12.\n\x0c\x61lert_answer\x18\x15 \x01(\x0b\x32\x16.enlace.v1.AlertAnswerH\x00\x12(\n\talert_end\x18\x16 \x01(\x0b\x32\x13.enlace.v1.AlertEndH\x00\x12,\n\x0b\x61lert_match\x18\x17 \x01(\x0b\x32\x15.enlace.v1.AlertMatchH\x00\x12\x31\n\rdeconfliction\x18\x18 \x01(\x0b\x32\x18.enlace.v1.DeconflictionH\x00\x42\t\n\x07\x63ontent\".\n\rNotUnderstood\x12\x0e\n\x06number\x18\x01 \x01(\x06\x12\r\n\x05\x66ield\x18\x02 \x01(\r\"\x0b\n\tWithdrawnb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'node.wire.mail_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MAIL']._serialized_start=108
-  _globals['_MAIL']._serialized_end=599
-  _globals['_NOTUNDERSTOOD']._serialized_start=601
-  _globals['_NOTUNDERSTOOD']._serialized_end=647
-  _globals['_WITHDRAWN']._serialized_start=649
-  _globals['_WITHDRAWN']._serialized_end=660
+  _globals['_MAIL']._serialized_start=131
+  _globals['_MAIL']._serialized_end=844
+  _globals['_NOTUNDERSTOOD']._serialized_start=846
+  _globals['_NOTUNDERSTOOD']._serialized_end=892
+  _globals['_WITHDRAWN']._serialized_start=894
+  _globals['_WITHDRAWN']._serialized_end=905
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ the same receipt again. It is delivered in order, but for kinds that overtake.
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from node.wire import alert_pb2 as _alert_pb2
 from node.wire import notice_pb2 as _notice_pb2
 from node.wire import request_pb2 as _request_pb2
 from node.wire import share_pb2 as _share_pb2
@@ -41,6 +42,11 @@ class Mail(_message.Message):
     ENTRY_RECALL_FIELD_NUMBER: _builtins.int
     DELETION_RECEIPT_FIELD_NUMBER: _builtins.int
     FLAG_FIELD_NUMBER: _builtins.int
+    ALERT_FIELD_NUMBER: _builtins.int
+    ALERT_ANSWER_FIELD_NUMBER: _builtins.int
+    ALERT_END_FIELD_NUMBER: _builtins.int
+    ALERT_MATCH_FIELD_NUMBER: _builtins.int
+    DECONFLICTION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def not_understood(self) -> Global___NotUnderstood: ...
     @_builtins.property
@@ -61,6 +67,16 @@ class Mail(_message.Message):
     def deletion_receipt(self) -> _share_pb2.DeletionReceipt: ...
     @_builtins.property
     def flag(self) -> _share_pb2.Flag: ...
+    @_builtins.property
+    def alert(self) -> _alert_pb2.Alert: ...
+    @_builtins.property
+    def alert_answer(self) -> _alert_pb2.AlertAnswer: ...
+    @_builtins.property
+    def alert_end(self) -> _alert_pb2.AlertEnd: ...
+    @_builtins.property
+    def alert_match(self) -> _alert_pb2.AlertMatch: ...
+    @_builtins.property
+    def deconfliction(self) -> _alert_pb2.Deconfliction: ...
     def __init__(
         self,
         *,
@@ -74,12 +90,17 @@ class Mail(_message.Message):
         entry_recall: _notice_pb2.EntryRecall | None = ...,
         deletion_receipt: _share_pb2.DeletionReceipt | None = ...,
         flag: _share_pb2.Flag | None = ...,
+        alert: _alert_pb2.Alert | None = ...,
+        alert_answer: _alert_pb2.AlertAnswer | None = ...,
+        alert_end: _alert_pb2.AlertEnd | None = ...,
+        alert_match: _alert_pb2.AlertMatch | None = ...,
+        deconfliction: _alert_pb2.Deconfliction | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "deletion_receipt", b"deletion_receipt", "entry_recall", b"entry_recall", "entry_update", b"entry_update", "flag", b"flag", "follow_up_request", b"follow_up_request", "not_understood", b"not_understood", "request_answer", b"request_answer", "request_reply", b"request_reply", "share", b"share", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["alert", b"alert", "alert_answer", b"alert_answer", "alert_end", b"alert_end", "alert_match", b"alert_match", "content", b"content", "deconfliction", b"deconfliction", "deletion_receipt", b"deletion_receipt", "entry_recall", b"entry_recall", "entry_update", b"entry_update", "flag", b"flag", "follow_up_request", b"follow_up_request", "not_understood", b"not_understood", "request_answer", b"request_answer", "request_reply", b"request_reply", "share", b"share", "withdrawn", b"withdrawn"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "deletion_receipt", b"deletion_receipt", "entry_recall", b"entry_recall", "entry_update", b"entry_update", "flag", b"flag", "follow_up_request", b"follow_up_request", "not_understood", b"not_understood", "request_answer", b"request_answer", "request_reply", b"request_reply", "share", b"share", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert", b"alert", "alert_answer", b"alert_answer", "alert_end", b"alert_end", "alert_match", b"alert_match", "content", b"content", "deconfliction", b"deconfliction", "deletion_receipt", b"deletion_receipt", "entry_recall", b"entry_recall", "entry_update", b"entry_update", "flag", b"flag", "follow_up_request", b"follow_up_request", "not_understood", b"not_understood", "request_answer", b"request_answer", "request_reply", b"request_reply", "share", b"share", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["not_understood", "withdrawn", "follow_up_request", "request_answer", "request_reply", "share", "entry_update", "entry_recall", "deletion_receipt", "flag"]  # noqa: Y015
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["not_understood", "withdrawn", "follow_up_request", "request_answer", "request_reply", "share", "entry_update", "entry_recall", "deletion_receipt", "flag", "alert", "alert_answer", "alert_end", "alert_match", "deconfliction"]  # noqa: Y015
     _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
 
