@@ -3,9 +3,11 @@
 import grpc
 import warnings
 
+from node.wire import alarm_pb2 as node_dot_wire_dot_alarm__pb2
 from node.wire import alerting_pb2 as node_dot_wire_dot_alerting__pb2
 from node.wire import correspondence_pb2 as node_dot_wire_dot_correspondence__pb2
 from node.wire import deciding_pb2 as node_dot_wire_dot_deciding__pb2
+from node.wire import quota_pb2 as node_dot_wire_dot_quota__pb2
 from node.wire import received_pb2 as node_dot_wire_dot_received__pb2
 from node.wire import sharing_pb2 as node_dot_wire_dot_sharing__pb2
 from node.wire import suspension_pb2 as node_dot_wire_dot_suspension__pb2
@@ -68,6 +70,36 @@ class CorrespondenceStub:
                 '/enlace.v1.Correspondence/ListSuspensions',
                 request_serializer=node_dot_wire_dot_suspension__pb2.ListSuspensionsRequest.SerializeToString,
                 response_deserializer=node_dot_wire_dot_suspension__pb2.ListSuspensionsResponse.FromString,
+                _registered_method=True)
+        self.ListQuotas = channel.unary_unary(
+                '/enlace.v1.Correspondence/ListQuotas',
+                request_serializer=node_dot_wire_dot_quota__pb2.ListQuotasRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_quota__pb2.ListQuotasResponse.FromString,
+                _registered_method=True)
+        self.RaiseQuota = channel.unary_unary(
+                '/enlace.v1.Correspondence/RaiseQuota',
+                request_serializer=node_dot_wire_dot_quota__pb2.RaiseQuotaRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_quota__pb2.RaiseQuotaResponse.FromString,
+                _registered_method=True)
+        self.ListAlarms = channel.unary_unary(
+                '/enlace.v1.Correspondence/ListAlarms',
+                request_serializer=node_dot_wire_dot_alarm__pb2.ListAlarmsRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_alarm__pb2.ListAlarmsResponse.FromString,
+                _registered_method=True)
+        self.CloseAlarm = channel.unary_unary(
+                '/enlace.v1.Correspondence/CloseAlarm',
+                request_serializer=node_dot_wire_dot_alarm__pb2.CloseAlarmRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_alarm__pb2.CloseAlarmResponse.FromString,
+                _registered_method=True)
+        self.PlantDecoy = channel.unary_unary(
+                '/enlace.v1.Correspondence/PlantDecoy',
+                request_serializer=node_dot_wire_dot_alarm__pb2.PlantDecoyRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_alarm__pb2.PlantDecoyResponse.FromString,
+                _registered_method=True)
+        self.ListDecoys = channel.unary_unary(
+                '/enlace.v1.Correspondence/ListDecoys',
+                request_serializer=node_dot_wire_dot_alarm__pb2.ListDecoysRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_alarm__pb2.ListDecoysResponse.FromString,
                 _registered_method=True)
         self.SendRequest = channel.unary_unary(
                 '/enlace.v1.Correspondence/SendRequest',
@@ -304,6 +336,51 @@ class CorrespondenceServicer:
 
     def ListSuspensions(self, request, context):
         """Role: focal point, auditor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListQuotas(self, request, context):
+        """--- quotas, silent alarms, decoys ---
+
+        What may be asked, what was, and what is raised. Role: any.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RaiseQuota(self, request, context):
+        """Raises a quota for a time, with a reason. Role: focal point.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAlarms(self, request, context):
+        """Role: focal point, auditor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloseAlarm(self, request, context):
+        """Closes one, with a reason. Role: focal point, auditor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlantDecoy(self, request, context):
+        """Plants an entry that no real case holds: whoever finds it raises an alarm, and is answered as if there were none.
+        Role: focal point.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDecoys(self, request, context):
+        """Role: focal point.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -611,6 +688,36 @@ def add_CorrespondenceServicer_to_server(servicer, server):
                     servicer.ListSuspensions,
                     request_deserializer=node_dot_wire_dot_suspension__pb2.ListSuspensionsRequest.FromString,
                     response_serializer=node_dot_wire_dot_suspension__pb2.ListSuspensionsResponse.SerializeToString,
+            ),
+            'ListQuotas': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListQuotas,
+                    request_deserializer=node_dot_wire_dot_quota__pb2.ListQuotasRequest.FromString,
+                    response_serializer=node_dot_wire_dot_quota__pb2.ListQuotasResponse.SerializeToString,
+            ),
+            'RaiseQuota': grpc.unary_unary_rpc_method_handler(
+                    servicer.RaiseQuota,
+                    request_deserializer=node_dot_wire_dot_quota__pb2.RaiseQuotaRequest.FromString,
+                    response_serializer=node_dot_wire_dot_quota__pb2.RaiseQuotaResponse.SerializeToString,
+            ),
+            'ListAlarms': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAlarms,
+                    request_deserializer=node_dot_wire_dot_alarm__pb2.ListAlarmsRequest.FromString,
+                    response_serializer=node_dot_wire_dot_alarm__pb2.ListAlarmsResponse.SerializeToString,
+            ),
+            'CloseAlarm': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseAlarm,
+                    request_deserializer=node_dot_wire_dot_alarm__pb2.CloseAlarmRequest.FromString,
+                    response_serializer=node_dot_wire_dot_alarm__pb2.CloseAlarmResponse.SerializeToString,
+            ),
+            'PlantDecoy': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlantDecoy,
+                    request_deserializer=node_dot_wire_dot_alarm__pb2.PlantDecoyRequest.FromString,
+                    response_serializer=node_dot_wire_dot_alarm__pb2.PlantDecoyResponse.SerializeToString,
+            ),
+            'ListDecoys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDecoys,
+                    request_deserializer=node_dot_wire_dot_alarm__pb2.ListDecoysRequest.FromString,
+                    response_serializer=node_dot_wire_dot_alarm__pb2.ListDecoysResponse.SerializeToString,
             ),
             'SendRequest': grpc.unary_unary_rpc_method_handler(
                     servicer.SendRequest,
@@ -965,6 +1072,168 @@ class Correspondence:
             '/enlace.v1.Correspondence/ListSuspensions',
             node_dot_wire_dot_suspension__pb2.ListSuspensionsRequest.SerializeToString,
             node_dot_wire_dot_suspension__pb2.ListSuspensionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListQuotas(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/ListQuotas',
+            node_dot_wire_dot_quota__pb2.ListQuotasRequest.SerializeToString,
+            node_dot_wire_dot_quota__pb2.ListQuotasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RaiseQuota(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/RaiseQuota',
+            node_dot_wire_dot_quota__pb2.RaiseQuotaRequest.SerializeToString,
+            node_dot_wire_dot_quota__pb2.RaiseQuotaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAlarms(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/ListAlarms',
+            node_dot_wire_dot_alarm__pb2.ListAlarmsRequest.SerializeToString,
+            node_dot_wire_dot_alarm__pb2.ListAlarmsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseAlarm(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/CloseAlarm',
+            node_dot_wire_dot_alarm__pb2.CloseAlarmRequest.SerializeToString,
+            node_dot_wire_dot_alarm__pb2.CloseAlarmResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlantDecoy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/PlantDecoy',
+            node_dot_wire_dot_alarm__pb2.PlantDecoyRequest.SerializeToString,
+            node_dot_wire_dot_alarm__pb2.PlantDecoyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDecoys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/ListDecoys',
+            node_dot_wire_dot_alarm__pb2.ListDecoysRequest.SerializeToString,
+            node_dot_wire_dot_alarm__pb2.ListDecoysResponse.FromString,
             options,
             channel_credentials,
             insecure,

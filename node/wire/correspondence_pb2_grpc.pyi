@@ -5,9 +5,11 @@ What the people of one country use of mail: what leaves, what came, and where ea
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from node.wire import alarm_pb2 as _alarm_pb2
 from node.wire import alerting_pb2 as _alerting_pb2
 from node.wire import correspondence_pb2 as _correspondence_pb2
 from node.wire import deciding_pb2 as _deciding_pb2
+from node.wire import quota_pb2 as _quota_pb2
 from node.wire import received_pb2 as _received_pb2
 from node.wire import sharing_pb2 as _sharing_pb2
 from node.wire import suspension_pb2 as _suspension_pb2
@@ -53,6 +55,23 @@ class CorrespondenceStub:
     """Begins it again, once two have signed. Role: focal point."""
     ListSuspensions: _grpc.UnaryUnaryMultiCallable[_suspension_pb2.ListSuspensionsRequest, _suspension_pb2.ListSuspensionsResponse]
     """Role: focal point, auditor."""
+    ListQuotas: _grpc.UnaryUnaryMultiCallable[_quota_pb2.ListQuotasRequest, _quota_pb2.ListQuotasResponse]
+    """--- quotas, silent alarms, decoys ---
+
+    What may be asked, what was, and what is raised. Role: any.
+    """
+    RaiseQuota: _grpc.UnaryUnaryMultiCallable[_quota_pb2.RaiseQuotaRequest, _quota_pb2.RaiseQuotaResponse]
+    """Raises a quota for a time, with a reason. Role: focal point."""
+    ListAlarms: _grpc.UnaryUnaryMultiCallable[_alarm_pb2.ListAlarmsRequest, _alarm_pb2.ListAlarmsResponse]
+    """Role: focal point, auditor."""
+    CloseAlarm: _grpc.UnaryUnaryMultiCallable[_alarm_pb2.CloseAlarmRequest, _alarm_pb2.CloseAlarmResponse]
+    """Closes one, with a reason. Role: focal point, auditor."""
+    PlantDecoy: _grpc.UnaryUnaryMultiCallable[_alarm_pb2.PlantDecoyRequest, _alarm_pb2.PlantDecoyResponse]
+    """Plants an entry that no real case holds: whoever finds it raises an alarm, and is answered as if there were none.
+    Role: focal point.
+    """
+    ListDecoys: _grpc.UnaryUnaryMultiCallable[_alarm_pb2.ListDecoysRequest, _alarm_pb2.ListDecoysResponse]
+    """Role: focal point."""
     SendRequest: _grpc.UnaryUnaryMultiCallable[_deciding_pb2.SendRequestRequest, _deciding_pb2.SendRequestResponse]
     """--- requests ---
 
@@ -159,6 +178,23 @@ class CorrespondenceAsyncStub(CorrespondenceStub):
     """Begins it again, once two have signed. Role: focal point."""
     ListSuspensions: _aio.UnaryUnaryMultiCallable[_suspension_pb2.ListSuspensionsRequest, _suspension_pb2.ListSuspensionsResponse]  # type: ignore[assignment]
     """Role: focal point, auditor."""
+    ListQuotas: _aio.UnaryUnaryMultiCallable[_quota_pb2.ListQuotasRequest, _quota_pb2.ListQuotasResponse]  # type: ignore[assignment]
+    """--- quotas, silent alarms, decoys ---
+
+    What may be asked, what was, and what is raised. Role: any.
+    """
+    RaiseQuota: _aio.UnaryUnaryMultiCallable[_quota_pb2.RaiseQuotaRequest, _quota_pb2.RaiseQuotaResponse]  # type: ignore[assignment]
+    """Raises a quota for a time, with a reason. Role: focal point."""
+    ListAlarms: _aio.UnaryUnaryMultiCallable[_alarm_pb2.ListAlarmsRequest, _alarm_pb2.ListAlarmsResponse]  # type: ignore[assignment]
+    """Role: focal point, auditor."""
+    CloseAlarm: _aio.UnaryUnaryMultiCallable[_alarm_pb2.CloseAlarmRequest, _alarm_pb2.CloseAlarmResponse]  # type: ignore[assignment]
+    """Closes one, with a reason. Role: focal point, auditor."""
+    PlantDecoy: _aio.UnaryUnaryMultiCallable[_alarm_pb2.PlantDecoyRequest, _alarm_pb2.PlantDecoyResponse]  # type: ignore[assignment]
+    """Plants an entry that no real case holds: whoever finds it raises an alarm, and is answered as if there were none.
+    Role: focal point.
+    """
+    ListDecoys: _aio.UnaryUnaryMultiCallable[_alarm_pb2.ListDecoysRequest, _alarm_pb2.ListDecoysResponse]  # type: ignore[assignment]
+    """Role: focal point."""
     SendRequest: _aio.UnaryUnaryMultiCallable[_deciding_pb2.SendRequestRequest, _deciding_pb2.SendRequestResponse]  # type: ignore[assignment]
     """--- requests ---
 
@@ -298,6 +334,59 @@ class CorrespondenceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_suspension_pb2.ListSuspensionsResponse, _abc.Awaitable[_suspension_pb2.ListSuspensionsResponse]]:
         """Role: focal point, auditor."""
+
+    @_abc_1.abstractmethod
+    def ListQuotas(
+        self,
+        request: _quota_pb2.ListQuotasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_quota_pb2.ListQuotasResponse, _abc.Awaitable[_quota_pb2.ListQuotasResponse]]:
+        """--- quotas, silent alarms, decoys ---
+
+        What may be asked, what was, and what is raised. Role: any.
+        """
+
+    @_abc_1.abstractmethod
+    def RaiseQuota(
+        self,
+        request: _quota_pb2.RaiseQuotaRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_quota_pb2.RaiseQuotaResponse, _abc.Awaitable[_quota_pb2.RaiseQuotaResponse]]:
+        """Raises a quota for a time, with a reason. Role: focal point."""
+
+    @_abc_1.abstractmethod
+    def ListAlarms(
+        self,
+        request: _alarm_pb2.ListAlarmsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_alarm_pb2.ListAlarmsResponse, _abc.Awaitable[_alarm_pb2.ListAlarmsResponse]]:
+        """Role: focal point, auditor."""
+
+    @_abc_1.abstractmethod
+    def CloseAlarm(
+        self,
+        request: _alarm_pb2.CloseAlarmRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_alarm_pb2.CloseAlarmResponse, _abc.Awaitable[_alarm_pb2.CloseAlarmResponse]]:
+        """Closes one, with a reason. Role: focal point, auditor."""
+
+    @_abc_1.abstractmethod
+    def PlantDecoy(
+        self,
+        request: _alarm_pb2.PlantDecoyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_alarm_pb2.PlantDecoyResponse, _abc.Awaitable[_alarm_pb2.PlantDecoyResponse]]:
+        """Plants an entry that no real case holds: whoever finds it raises an alarm, and is answered as if there were none.
+        Role: focal point.
+        """
+
+    @_abc_1.abstractmethod
+    def ListDecoys(
+        self,
+        request: _alarm_pb2.ListDecoysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_alarm_pb2.ListDecoysResponse, _abc.Awaitable[_alarm_pb2.ListDecoysResponse]]:
+        """Role: focal point."""
 
     @_abc_1.abstractmethod
     def SendRequest(

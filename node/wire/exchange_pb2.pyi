@@ -11,6 +11,7 @@ from node.wire import codes_pb2 as _codes_pb2
 from node.wire import delivery_pb2 as _delivery_pb2
 from node.wire import entry_pb2 as _entry_pb2
 from node.wire import envelope_pb2 as _envelope_pb2
+from node.wire import quota_pb2 as _quota_pb2
 from node.wire import reconcile_pb2 as _reconcile_pb2
 import builtins as _builtins
 import sys
@@ -410,6 +411,7 @@ class Answer(_message.Message):
     TRUNCATED_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
     ACKNOWLEDGE_BY_US_FIELD_NUMBER: _builtins.int
+    QUOTA_FIELD_NUMBER: _builtins.int
     truncated: _builtins.bool
     """more is releasable: ask for the next page"""
     refused: _builtins.bool
@@ -420,6 +422,10 @@ class Answer(_message.Message):
     def hits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Hit]:
         """in the order of their handles, which is random"""
 
+    @_builtins.property
+    def quota(self) -> _quota_pb2.QuotaReached:
+        """where this is why it is refused"""
+
     def __init__(
         self,
         *,
@@ -427,10 +433,11 @@ class Answer(_message.Message):
         truncated: _builtins.bool = ...,
         refused: _builtins.bool = ...,
         acknowledge_by_us: _builtins.int = ...,
+        quota: _quota_pb2.QuotaReached | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["quota", b"quota"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledge_by_us", b"acknowledge_by_us", "hits", b"hits", "refused", b"refused", "truncated", b"truncated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledge_by_us", b"acknowledge_by_us", "hits", b"hits", "quota", b"quota", "refused", b"refused", "truncated", b"truncated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

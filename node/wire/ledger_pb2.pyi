@@ -92,6 +92,10 @@ class _LeafKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafKind.Val
     """a peer's ledger did"""
     LEAF_KIND_NOTED: _LeafKind.ValueType  # 50
     """the node wrote down something of its own accord: which rows is told beside the line"""
+    LEAF_KIND_QUOTA: _LeafKind.ValueType  # 60
+    """a focal point raised one for a time"""
+    LEAF_KIND_ALARM: _LeafKind.ValueType  # 61
+    """a silent alarm was closed; that one was raised has no line, which a peer could count"""
 
 class LeafKind(_LeafKind, metaclass=_LeafKindEnumTypeWrapper): ...
 
@@ -158,6 +162,10 @@ LEAF_KIND_RESTORED: LeafKind.ValueType  # 41
 """a peer's ledger did"""
 LEAF_KIND_NOTED: LeafKind.ValueType  # 50
 """the node wrote down something of its own accord: which rows is told beside the line"""
+LEAF_KIND_QUOTA: LeafKind.ValueType  # 60
+"""a focal point raised one for a time"""
+LEAF_KIND_ALARM: LeafKind.ValueType  # 61
+"""a silent alarm was closed; that one was raised has no line, which a peer could count"""
 Global___LeafKind: _TypeAlias = LeafKind  # noqa: Y015
 
 class _Direction:
