@@ -92,8 +92,13 @@ def put_back(post: Post, kept: Kept) -> None:
     log_step(post, kept, "PUT_BACK")
 
 
-def put_pending(connection: Connection, vault: Vault, peer: str, exchange_id: bytes) -> list[Kept]:
-    """Write down what a peer holds of a query of this country, from the lines of the exchange, and return it."""
+def put_pending(
+    connection: Connection, vault: Vault, peer: str, exchange_id: bytes, *, answered: bool = False
+) -> list[Kept]:
+    """Write down what a peer holds of a query of this country, from the lines of the exchange, and return it.
+
+    What waits there already is not written down twice, as it is not there, unless this very exchange is `answered`.
+    """
     kinds = (LeafKind.LEAF_KIND_ANSWERED,)
     lines = list_lines(connection, exchange_id=exchange_id, kinds=kinds, peer=peer, vault=vault)
     made: list[Kept] = []
@@ -107,13 +112,15 @@ def put_pending(connection: Connection, vault: Vault, peer: str, exchange_id: by
                 continue
             request_id = held_id(exchange_id, hit.pending.ticket)
             kept = requests.own(connection, vault, peer, request_id)
+            if kept is None and not answered and requests.is_waiting(connection, peer, hit.pending.ticket):
+                continue
             if kept is None:
                 query = _query_of(private)
                 at_us = hit.pending.due_us - (due_us(query.urgency, 0))
                 detail = held_request(
                     exchange_id, peer, query, hit.pending.ticket, silent=False, at_us=at_us, sent=True
                 )
-                kept = requests.put(connection, vault, detail)
+                kept = requests.put(connection, vault, detail, hit.pending.ticket)
             made.append(kept)
     return made
 

@@ -163,7 +163,7 @@ class RequestAnswerKind(MailKind):
 
         One whose answer was held in silence looked like a no-hit, so the query itself is looked for.
         """
-        pending = put_pending(post.connection, post.vault, peer, exchange_id)
+        pending = put_pending(post.connection, post.vault, peer, exchange_id, answered=True)
         for kept in pending:
             if kept.id.request_id == answer.request_id:
                 return kept

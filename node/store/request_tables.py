@@ -16,7 +16,7 @@ requests = Table(
     Column("request_id", LargeBinary, primary_key=True),
     Column("exchange_id", LargeBinary, nullable=False),
     Column("origin", SmallInteger, nullable=False),
-    Column("entry_id", LargeBinary),  # of what was held
+    Column("entry_id", LargeBinary),  # of what was held; of what a peer holds, its ticket
     Column("state", String(20), nullable=False),  # as in `node.workflow.requests`
     Column("urgency", SmallInteger, nullable=False),
     Column("at_us", BigInteger, nullable=False),

@@ -69,7 +69,7 @@ class RequestId(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A request as it is kept; `entry_id` is of what was held, and empty of a follow-up request."""
+    """A request as it is kept; `entry_id` is of what was held, or the peer's ticket; of a follow-up request, empty."""
 
     id: RequestId
     entry_id: bytes
@@ -105,6 +105,13 @@ def put(connection: Connection, vault: Vault, detail: RequestDetail, entry_id: b
     sealed = _sealed(vault, key, detail)
     connection.execute(insert(requests).values(**values, entry_id=entry_id or None, sealed=sealed))
     return Kept(key, entry_id, detail)
+
+
+def is_waiting(connection: Connection, peer: str, ticket: bytes) -> bool:
+    """Tell whether a peer is to decide already on what it holds under a ticket: who asks again adds nothing there."""
+    held = requests.c
+    same = (held.direction == DIRECTION_SENT, held.peer == peer, held.entry_id == ticket, held.state.in_(OPEN))
+    return connection.execute(select(held.request_id).where(*same).limit(1)).first() is not None
 
 
 def get(connection: Connection, vault: Vault, key: RequestId) -> Kept:

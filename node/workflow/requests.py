@@ -74,7 +74,7 @@ ASKING: Final = Machine(
         # Both crossed on their way; what was released counts, and is kept with what the recipient owes.
         Row((State.SUPERSEDED,), Event.GRANT, (Actor.PEER,), State.GRANTED, "it crossed the narrower request"),
         Row((State.SUPERSEDED,), Event.GRANT_PART, (Actor.PEER,), State.PARTLY_GRANTED, "likewise"),
-        Row((State.SUPERSEDED,), Event.REFUSE, (Actor.PEER,), "", "likewise"),
+        Row((State.SUPERSEDED,), Event.REFUSE, (Actor.PEER,), State.REFUSED, "likewise"),
     ),
 )
 
