@@ -4,8 +4,10 @@
 process or in another. Nothing in it is a stand-in: only the clock of the hostile peers is theirs.
 """
 
+import fcntl
 import os
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -62,14 +64,20 @@ def now_us() -> int:
     return time.time_ns() // 1_000
 
 
-def _own_ports() -> Iterator[int]:
-    """Ports of this worker of a test run alone, over and over.
+_SHARES, _SHARE = 32, 399  # above the ports that the demonstration takes, below those of outgoing connections
 
-    Above those that the demonstration takes, below those of outgoing connections.
-    """
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    share = 12_768 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    return cycle(range(20_000 + worker * share, 20_000 + (worker + 1) * share))
+
+def _own_ports() -> Iterator[int]:
+    """Ports of this process of a test run alone, over and over, whoever else tests on the machine."""
+    for number in range(_SHARES):
+        held = os.open(Path(tempfile.gettempdir()) / f"enlace-test-ports-{number}", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until this process ends
+        except BlockingIOError:
+            os.close(held)
+            continue
+        return cycle(range(20_000 + number * _SHARE, 20_000 + (number + 1) * _SHARE))
+    raise RuntimeError(f"{_SHARES} processes test on this machine already")
 
 
 _PORTS = _own_ports()
