@@ -80,6 +80,8 @@ class _LeafKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafKind.Val
     """A share was held, or did not leave; a recall was proposed, let stand or is missing its receipt."""
     LEAF_KIND_ALERT: _LeafKind.ValueType  # 28
     """A peer's alert found something that is not told, or ended here; who works on the same was told, or could not be."""
+    LEAF_KIND_DUTY: _LeafKind.ValueType  # 29
+    """who is on call was changed; the node called somebody, or the next one; somebody took it"""
     LEAF_KIND_KEPT: _LeafKind.ValueType  # 30
     """a received entry was kept with a case, or it was decided how long it is kept"""
     LEAF_KIND_DELETED: _LeafKind.ValueType  # 31
@@ -150,6 +152,8 @@ LEAF_KIND_SHARE: LeafKind.ValueType  # 27
 """A share was held, or did not leave; a recall was proposed, let stand or is missing its receipt."""
 LEAF_KIND_ALERT: LeafKind.ValueType  # 28
 """A peer's alert found something that is not told, or ended here; who works on the same was told, or could not be."""
+LEAF_KIND_DUTY: LeafKind.ValueType  # 29
+"""who is on call was changed; the node called somebody, or the next one; somebody took it"""
 LEAF_KIND_KEPT: LeafKind.ValueType  # 30
 """a received entry was kept with a case, or it was decided how long it is kept"""
 LEAF_KIND_DELETED: LeafKind.ValueType  # 31
