@@ -6,15 +6,11 @@ of these the first three are bound to the ciphertext, and the review date is che
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Final
 
 import structlog
 from sqlalchemy import (
-    BigInteger,
     Connection,
-    LargeBinary,
     Select,
-    bindparam,
     delete,
     func,
     insert,
@@ -26,8 +22,9 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from node.errors import DecryptionError, KeyErasedError, NotFoundError, RecordError, UsageError
 from node.records.lookup import LookupKey, entry_tokens
 from node.store import disclosures, freezes
+from node.store.alert_finding import Noting
 from node.store.database import Database
-from node.store.entry_rows import EntryState, entry_context, superseded_context
+from node.store.entry_rows import FIND_SIZES, ROW, EntryState, entry_context, find_statement, superseded_context
 from node.store.frozen import Frozen
 from node.store.ids import ID_BYTES, new_id
 from node.store.inheritance import (
@@ -48,11 +45,6 @@ from node.wire.entry_pb2 import Entry
 log = structlog.get_logger()
 
 
-# Parameters of the statement that finds; a few fixed numbers, so that each is compiled and prepared once. A list in
-# between repeats its last token.
-_FIND_SIZES: Final = (1, 4, 16, 64, 256)
-
-
 class Entries:
     """Finds, reads and writes entries; what writes runs in a transaction of the caller."""
 
@@ -66,7 +58,8 @@ class Entries:
         self._vault = vault
         self._keys = keys
         self._frozen = frozen or Frozen(vault, keys)
-        self._finds = {size: database.prepare(_find(size)) for size in _FIND_SIZES}
+        self._noting = Noting(database)
+        self._finds = {size: database.prepare(find_statement(size)) for size in FIND_SIZES}
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -77,16 +70,16 @@ class Entries:
         about nobody's number does not would tell that there is something.
         """
         rows: dict[bytes, tuple[bytes, bytes, int, bytes]] = {}
-        for at in range(0, len(tokens), _FIND_SIZES[-1]):
-            part = tokens[at : at + _FIND_SIZES[-1]]
-            size = next(size for size in _FIND_SIZES if size >= len(part))
+        for at in range(0, len(tokens), FIND_SIZES[-1]):
+            part = tokens[at : at + FIND_SIZES[-1]]
+            size = next(size for size in FIND_SIZES if size >= len(part))
             values: dict[str, object] = {f"token_{number}": token for number, token in enumerate(part)}
             for number in range(len(part), size):
                 values[f"token_{number}"] = part[-1]
             values["now_us"], values["limit"] = now_us, limit
             for row in self._finds[size].run(cursor, values).fetchall():
                 rows[row[0]] = row
-        found = sorted(rows.values())[:limit] if len(tokens) > _FIND_SIZES[-1] else rows.values()
+        found = sorted(rows.values())[:limit] if len(tokens) > FIND_SIZES[-1] else rows.values()
         if len(found) > 1:
             with suppress(DecryptionError):  # a key was altered: those that it sealed tell below
                 self._vault.load_keys([case_id for _, case_id, _, _ in found])
@@ -122,17 +115,17 @@ class Entries:
     def get_many(self, connection: Connection, entry_ids: Iterable[bytes]) -> dict[bytes, Entry]:
         """Return those of the entries that there are, by id."""
         wanted = tuple(entry_ids)
-        return self._all(connection, select(*_ROW).where(entries.c.entry_id.in_(wanted))) if wanted else {}
+        return self._all(connection, select(*ROW).where(entries.c.entry_id.in_(wanted))) if wanted else {}
 
     def of_case(self, connection: Connection, case_id: bytes) -> list[Entry]:
         """Return all entries of a case, oldest first."""
-        query = select(*_ROW).where(entries.c.case_id == case_id).order_by(entries.c.entry_id)
+        query = select(*ROW).where(entries.c.case_id == case_id).order_by(entries.c.entry_id)
         return list(self._all(connection, query).values())
 
     def active(self, connection: Connection, now_us: int, limit: int) -> Iterator[Entry]:
         """Yield what may be found, the newest first, at most `limit`; erased cases are passed over."""
         where = (entries.c.state == EntryState.ACTIVE, entries.c.review_us > now_us)
-        query = select(*_ROW).where(*where).order_by(entries.c.entry_id.desc()).limit(limit)
+        query = select(*ROW).where(*where).order_by(entries.c.entry_id.desc()).limit(limit)
         for row in connection.execute(query):
             try:
                 yield self._opened(*row)
@@ -259,7 +252,7 @@ class Entries:
             raise NotFoundError("links: there is no such entry to link to")
 
     def _write_new(self, connection: Connection, new: Sequence[Entry], now_us: int) -> None:
-        rows, tokens = [], []
+        rows, tokens = [], list[tuple[bytes, bytes]]()
         for entry in new:
             entry.revision = 1
             entry_id, case_id = entry.entry_id, entry.case_id
@@ -275,10 +268,11 @@ class Entries:
                     "sealed": self._sealed(entry),
                 }
             )
-            tokens += [{"token": token, "entry_id": entry_id} for token in entry_tokens(entry, self._keys)]
+            tokens += [(token, entry_id) for token in entry_tokens(entry, self._keys)]
         connection.execute(insert(entries), rows)
         if tokens:
-            connection.execute(insert(lookups), tokens)
+            connection.execute(insert(lookups), [{"token": token, "entry_id": each} for token, each in tokens])
+            self._noting.note(connection, tokens, now_us)
         put_bonds(connection, new)
 
     def _replace_tokens(self, connection: Connection, entry: Entry) -> None:
@@ -316,6 +310,8 @@ class Entries:
         ]
         for entry in written:
             self._write_revision(connection, entry, now_us)
+        tokens = [(token, entry.entry_id) for entry in written for token in entry_tokens(entry, self._keys)]
+        self._noting.note(connection, tokens, now_us)
         if freezes.freeze_safer(connection, self, self._vault, written, now_us):
             self._frozen.load(connection)
 
@@ -336,7 +332,7 @@ class Entries:
     def _keep_superseded(self, connection: Connection, entry_id: bytes, revision: int) -> None:
         """Keep the same bytes under another seal: copied back with SQL, they would undo whatever protection came."""
         held = entries.c
-        query = select(*_ROW, held.written_us).where(held.entry_id == entry_id, held.revision == revision)
+        query = select(*ROW, held.written_us).where(held.entry_id == entry_id, held.revision == revision)
         row = connection.execute(query.with_for_update(key_share=True)).one_or_none()
         if row is None:  # changed meanwhile: the update that follows says so
             return
@@ -350,9 +346,6 @@ class Entries:
         return self._vault.seal(entry.case_id, context, entry.SerializeToString())
 
 
-_ROW: Final = (entries.c.entry_id, entries.c.case_id, entries.c.revision, entries.c.sealed)
-
-
 def verify_successor(old: Entry, new: Entry) -> None:
     """Check that one entry was made of the other as it stands.
 
@@ -364,18 +357,6 @@ def verify_successor(old: Entry, new: Entry) -> None:
         raise RecordError("case_id: an entry stays in its case")
     if new.revision != old.revision:
         raise UsageError("the entry was changed by somebody else meanwhile: read it again")
-
-
-def _find(size: int) -> Select[bytes, bytes, int, bytes]:
-    tokens = [bindparam(f"token_{number}", type_=LargeBinary) for number in range(size)]
-    if size == 1:  # a token leads to an entry once, in the order of ids: nothing to sort or to sift
-        query = select(*_ROW).join(lookups, lookups.c.entry_id == entries.c.entry_id)
-        query, order = query.where(lookups.c.token == tokens[0]), lookups.c.entry_id
-    else:
-        matching = select(lookups.c.entry_id).where(lookups.c.token.in_(tokens))
-        query, order = select(*_ROW).where(entries.c.entry_id.in_(matching)), entries.c.entry_id
-    found = entries.c.state == EntryState.ACTIVE.value, entries.c.review_us > bindparam("now_us", type_=BigInteger)
-    return query.where(*found).order_by(order).limit(bindparam("limit", type_=BigInteger))
 
 
 def _copy(entry: Entry) -> Entry:

@@ -25,23 +25,23 @@ _sym_db = _symbol_database.Default()
 from node.wire import exchange_pb2 as node_dot_wire_dot_exchange__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15node/wire/alert.proto\x12\tenlace.v1\x1a\x18node/wire/exchange.proto\"^\n\x05\x41lert\x12\x1f\n\x05query\x18\x01 \x01(\x0b\x32\x10.enlace.v1.Query\x12\x0e\n\x06set_us\x18\x02 \x01(\x03\x12\x10\n\x08until_us\x18\x03 \x01(\x03\x12\x12\n\ndeconflict\x18\x04 \x01(\x08\"F\n\x0b\x41lertAnswer\x12(\n\x07outcome\x18\x01 \x01(\x0e\x32\x17.enlace.v1.AlertOutcome\x12\r\n\x05quota\x18\x02 \x01(\r\"\n\n\x08\x41lertEnd\")\n\nAlertMatch\x12\x1b\n\x03hit\x18\x01 \x01(\x0b\x32\x0e.enlace.v1.Hit\"\x0f\n\rDeconfliction*\x97\x01\n\x0c\x41lertOutcome\x12\x19\n\x15\x41LERT_OUTCOME_UNKNOWN\x10\x00\x12\x1a\n\x16\x41LERT_OUTCOME_ACCEPTED\x10\x01\x12\x19\n\x15\x41LERT_OUTCOME_REFUSED\x10\x02\x12\x1c\n\x18\x41LERT_OUTCOME_OVER_QUOTA\x10\x03\x12\x17\n\x13\x41LERT_OUTCOME_ENDED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15node/wire/alert.proto\x12\tenlace.v1\x1a\x18node/wire/exchange.proto\"^\n\x05\x41lert\x12\x1f\n\x05query\x18\x01 \x01(\x0b\x32\x10.enlace.v1.Query\x12\x0e\n\x06set_us\x18\x02 \x01(\x03\x12\x10\n\x08until_us\x18\x03 \x01(\x03\x12\x12\n\ndeconflict\x18\x04 \x01(\x08\"7\n\x0b\x41lertAnswer\x12(\n\x07outcome\x18\x01 \x01(\x0e\x32\x17.enlace.v1.AlertOutcome\"\n\n\x08\x41lertEnd\")\n\nAlertMatch\x12\x1b\n\x03hit\x18\x01 \x01(\x0b\x32\x0e.enlace.v1.Hit\"\x0f\n\rDeconfliction*\x97\x01\n\x0c\x41lertOutcome\x12\x19\n\x15\x41LERT_OUTCOME_UNKNOWN\x10\x00\x12\x1a\n\x16\x41LERT_OUTCOME_ACCEPTED\x10\x01\x12\x19\n\x15\x41LERT_OUTCOME_REFUSED\x10\x02\x12\x1c\n\x18\x41LERT_OUTCOME_OVER_QUOTA\x10\x03\x12\x17\n\x13\x41LERT_OUTCOME_ENDED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'node.wire.alert_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ALERTOUTCOME']._serialized_start=303
-  _globals['_ALERTOUTCOME']._serialized_end=454
+  _globals['_ALERTOUTCOME']._serialized_start=288
+  _globals['_ALERTOUTCOME']._serialized_end=439
   _globals['_ALERT']._serialized_start=62
   _globals['_ALERT']._serialized_end=156
   _globals['_ALERTANSWER']._serialized_start=158
-  _globals['_ALERTANSWER']._serialized_end=228
-  _globals['_ALERTEND']._serialized_start=230
-  _globals['_ALERTEND']._serialized_end=240
-  _globals['_ALERTMATCH']._serialized_start=242
-  _globals['_ALERTMATCH']._serialized_end=283
-  _globals['_DECONFLICTION']._serialized_start=285
-  _globals['_DECONFLICTION']._serialized_end=300
+  _globals['_ALERTANSWER']._serialized_end=213
+  _globals['_ALERTEND']._serialized_start=215
+  _globals['_ALERTEND']._serialized_end=225
+  _globals['_ALERTMATCH']._serialized_start=227
+  _globals['_ALERTMATCH']._serialized_end=268
+  _globals['_DECONFLICTION']._serialized_start=270
+  _globals['_DECONFLICTION']._serialized_end=285
 # @@protoc_insertion_point(module_scope)

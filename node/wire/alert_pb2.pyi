@@ -87,19 +87,15 @@ class AlertAnswer(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     OUTCOME_FIELD_NUMBER: _builtins.int
-    QUOTA_FIELD_NUMBER: _builtins.int
     outcome: Global___AlertOutcome.ValueType
-    quota: _builtins.int
-    """of OVER_QUOTA: how many may stand"""
     def __init__(
         self,
         *,
         outcome: Global___AlertOutcome.ValueType = ...,
-        quota: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "quota", b"quota"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -113,10 +113,7 @@ class AlertDetail(_message.Message):
 
     ITEM_FIELD_NUMBER: _builtins.int
     ALERT_FIELD_NUMBER: _builtins.int
-    QUOTA_FIELD_NUMBER: _builtins.int
     TOLD_FIELD_NUMBER: _builtins.int
-    quota: _builtins.int
-    """of the peer, where it was refused for that"""
     @_builtins.property
     def item(self) -> Global___AlertItem: ...
     @_builtins.property
@@ -132,12 +129,11 @@ class AlertDetail(_message.Message):
         *,
         item: Global___AlertItem | None = ...,
         alert: _alert_pb2.Alert | None = ...,
-        quota: _builtins.int = ...,
         told: _abc.Iterable[Global___ToldEntry] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["alert", b"alert", "item", b"item"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert", b"alert", "item", b"item", "quota", b"quota", "told", b"told"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert", b"alert", "item", b"item", "told", b"told"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -15,6 +15,7 @@ class State(StrEnum):
     SET = "set"
     STANDING = "standing"
     REFUSED = "refused"
+    OVER_QUOTA = "over quota"
     ENDED = "ended"
     EXPIRED = "expired"
 
@@ -24,6 +25,7 @@ class Event(StrEnum):
 
     ACCEPT = "accepted"
     REFUSE = "refused"
+    TURN_AWAY = "turned away, since as many stand as may"
     MATCH = "matched"
     CALL = "told whom to call"
     END = "ended"
@@ -53,6 +55,8 @@ SETTING: Final = Machine(
     rows=(
         Row((State.SET,), Event.ACCEPT, (Actor.PEER,), State.STANDING),
         Row((State.SET,), Event.REFUSE, (Actor.PEER, Actor.NODE), State.REFUSED, "also where it could not be sent"),
+        Row((State.SET,), Event.TURN_AWAY, (Actor.PEER,), State.OVER_QUOTA),
+        Row((State.REFUSED,), Event.ACCEPT, (Actor.PEER,), "", "its mail was tried again; it is gone here"),
         Row((State.STANDING,), Event.MATCH, (Actor.PEER,), "", "any number of times"),
         Row((State.STANDING,), Event.CALL, (Actor.PEER, Actor.NODE), "", "somebody works on the same"),
         Row(OPEN, Event.END, (Actor.UNIT, Actor.FOCAL_POINT), State.ENDED),
@@ -60,6 +64,7 @@ SETTING: Final = Machine(
         Row(OPEN, Event.EXPIRE, (Actor.CLOCK,), State.EXPIRED),
         Row(_GONE, Event.ACCEPT, (Actor.PEER,), "", _CROSSED),
         Row(_GONE, Event.REFUSE, (Actor.PEER, Actor.NODE), "", _CROSSED),
+        Row(_GONE, Event.TURN_AWAY, (Actor.PEER,), "", _CROSSED),
         Row(_GONE, Event.MATCH, (Actor.PEER,), "", _CROSSED),
         Row(_GONE, Event.CALL, (Actor.PEER,), "", _CROSSED),
         Row(_GONE, Event.END, (Actor.PEER,), "", _CROSSED),

@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
+from node.store.migrations.alert_tables import alerts
 from node.store.migrations.audit_tables import findings, witnesses
 from node.store.migrations.institution_tables import institution
 from node.store.migrations.mail_tables import mail
@@ -39,6 +40,7 @@ def upgrade() -> None:
     received()
     requests()
     suspensions()
+    alerts()
 
 
 def _records() -> None:
