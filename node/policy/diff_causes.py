@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from node.policy.diff_ranges import HOLD, RETENTION, WIDENING, Change
+from node.policy.diff_ranges import APPROVALS, HOLD, RETENTION, WIDENING, Change
 from node.policy.diff_shared import rule_meaning
 from node.policy.evaluate import EXISTENCE, LayerResult
 from node.policy.rules import Rule
@@ -47,6 +47,10 @@ def rules_behind(change: Change, old: LayerResult, new: LayerResult) -> Iterator
         held, other = (old, new) if widens else (new, old)
         for rule in _without([each for each in held.fired if each.effect == "hold"], other):
             yield ("no longer held by" if widens else "held by"), rule, not widens
+    elif change.subject == APPROVALS:
+        asking = new if change.kind == "two approve" else old
+        says = "asked for by" if asking is new else "no longer asked for by"
+        yield from ((says, each, asking is new) for each in asking.fired if each.approvals > 1)
     elif change.subject == RETENTION:
         for layer, days, says in ((new, change.after, "set by"), (old, change.before, "no longer set by")):
             rules = [each for each in layer.fired if each.retention_days == int(days) != 0]

@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 
 import z3
 
-from node.policy.diff_ranges import HOLD, KINDS, RETENTION, WHATEVER, WITHHELD, Change, Kind, Pair
+from node.policy.diff_ranges import APPROVALS, HOLD, KINDS, RETENTION, WHATEVER, WITHHELD, Change, Kind, Pair
 from node.policy.diff_shared import Shared, shared_by
 from node.policy.prove.model import EXISTENCE, LEVELS, REFERENCE, Model, is_at_most
 from node.policy.prove.variables import Variables, conjunctions_of
@@ -99,6 +99,10 @@ class Version:
             _WITHHOLD: z3.Not(at[_MASK]),
         }[level]
 
+    def asks_two(self) -> z3.BoolRef:
+        """Whether a hold fires that two focal points must lift."""
+        return self.is_any_firing([rule for book in self._books for rule in book.rules if rule.approvals > 1])
+
     def is_any_firing(self, rules: Collection[Rule]) -> z3.BoolRef:
         """Whether one of these rules of the version fires."""
         return self._variables.any_of(map(self.model.fires, rules))
@@ -140,6 +144,11 @@ class Version:
             found.append(self.model.fires(rule) if withholds else z3.And(self.model.fires(rule), unaccepted))
         found += [self.model.met(line.when, unknown=True) for line in forbidding.red_lines]
         return self._variables.any_of(found)
+
+
+def _approves_alone(one: Version, other: Version) -> z3.BoolRef:
+    """Whether two focal points must approve in one version, and one alone in the other."""
+    return z3.And(one.asks_two(), other.model.held, z3.Not(other.asks_two()))
 
 
 Topic: TypeAlias = tuple[Kind, str]
@@ -196,6 +205,8 @@ class Versions:
             found["newly withheld", word] = z3.And(self.is_laxer(category, self.old, self.new), z3.Not(released))
         found["no longer held", HOLD] = z3.And(self.old.model.held, z3.Not(self.new.model.held))
         found["newly held", HOLD] = z3.And(self.new.model.held, z3.Not(self.old.model.held))
+        found["one approves", APPROVALS] = _approves_alone(self.old, self.new)
+        found["two approve", APPROVALS] = _approves_alone(self.new, self.old)
         for word, obligation in OBLIGATION_NUMBERS.items():
             if word != RETENTION:
                 before, after = self.old.owes(obligation), self.new.owes(obligation)
@@ -221,6 +232,9 @@ class Versions:
             first, second = (old, new) if change.kind == "newly held" else (new, old)
             takes_place = z3.And(second.model.held, z3.Not(first.model.held))
             return z3.Not(self.old.is_any_firing(self.shared.holds)), takes_place
+        if change.subject == APPROVALS:
+            one, other = (new, old) if change.kind == "two approve" else (old, new)
+            return z3.Not(self.variables.any_of(())), _approves_alone(one, other)
         category = CATEGORY_NUMBERS.get(change.subject)
         where = [z3.Not(self.old.forbids(self.shared.forbidding(category), category))]
         if change.within_floor:

@@ -33,20 +33,37 @@ from node.wire import codes_pb2, ledger_pb2
 Kind = Literal[
     "newly released",
     "no longer held",
+    "one approves",
     "obligations lost",
     "kept longer",
     "newly withheld",
     "newly held",
+    "two approve",
     "obligations gained",
     "deleted sooner",
 ]
-WIDENING: Final[tuple[Kind, ...]] = ("newly released", "no longer held", "obligations lost", "kept longer")
-NARROWING: Final[tuple[Kind, ...]] = ("newly withheld", "newly held", "obligations gained", "deleted sooner")
+WIDENING: Final[tuple[Kind, ...]] = (
+    "newly released",
+    "no longer held",
+    "one approves",
+    "obligations lost",
+    "kept longer",
+)
+NARROWING: Final[tuple[Kind, ...]] = (
+    "newly withheld",
+    "newly held",
+    "two approve",
+    "obligations gained",
+    "deleted sooner",
+)
 KINDS: Final[tuple[Kind, ...]] = (*WIDENING, *NARROWING)
 """In the order in which they are looked for and shown."""
 
 HOLD: Final = "HOLD"
 """Subject of a change in whether a focal point decides."""
+
+APPROVALS: Final = "APPROVALS"
+"""Subject of a change in how many focal points must approve what waits for them."""
 
 RETENTION: Final = "RETENTION"
 """Subject of a change of the days after which the recipient deletes."""
@@ -129,7 +146,7 @@ class Change(msgspec.Struct, frozen=True):
     """One difference in outcome.
 
     Attributes:
-        subject: Word of a category or an obligation, `RETENTION` or `HOLD`.
+        subject: Word of a category or an obligation, `RETENTION`, `HOLD` or `APPROVALS`.
         before: Level, or `WHATEVER` is less strict than the other; "yes" or "no"; days, 0 where no rule says.
         after: Likewise.
         on_approval: Of a category that leaves after: only once a focal point has approved it.
@@ -155,6 +172,7 @@ class Outcomes(NamedTuple):
         levels: By category; of what is held, what an approval may let leave at the most. Empty where nothing may leave.
         hit: Nothing leaves but that the entry exists, and its reference.
         held: A focal point decides, though perhaps in silence.
+        twice: Two of them do.
         obligations: Of all rules that fired; RETENTION is told by `days`.
         layers: What each rulebook said.
         crossed: Red lines that withheld something, each with what.
@@ -163,6 +181,7 @@ class Outcomes(NamedTuple):
     levels: dict[Category, Outcome]
     hit: bool
     held: bool
+    twice: bool
     obligations: frozenset[Obligation]
     days: int
     layers: tuple[LayerResult, LayerResult]
@@ -180,6 +199,7 @@ def outcomes_in(situation: Situation, pair: Pair) -> Outcomes:
         hit=decision.outcome in _MAY_LEAVE
         and all(decision.level(category) == _WITHHOLD for category in CATEGORIES_BY_KIND[facts.kind]),
         held=weighed.held,
+        twice=any(rule.approvals > 1 for layer in weighed.layers for rule in layer.fired),
         obligations=frozenset[Obligation]().union(*(layer.obligations for layer in weighed.layers)) - {_RETENTION},
         days=min(days, default=0),
         layers=weighed.layers,
@@ -208,6 +228,9 @@ def changes_between(old: Outcomes, new: Outcomes, kind: str) -> dict[str, Change
             )
     if old.held != new.held:
         found.append(_flag("newly held" if new.held else "no longer held", HOLD, after=new.held))
+    elif old.twice != new.twice:
+        kind_of: Kind = "two approve" if new.twice else "one approves"
+        found.append(Change(kind_of, APPROVALS, *(("1", "2") if new.twice else ("2", "1"))))
     for each in sorted(old.obligations ^ new.obligations):
         owed = each in new.obligations
         found.append(_flag("obligations gained" if owed else "obligations lost", OBLIGATIONS[each], after=owed))

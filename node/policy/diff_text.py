@@ -5,7 +5,18 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from node.policy.diff_causes import Cause
-from node.policy.diff_ranges import HOLD, KINDS, RETENTION, WHATEVER, WITHHELD, Change, Kind, Range, possible_words
+from node.policy.diff_ranges import (
+    APPROVALS,
+    HOLD,
+    KINDS,
+    RETENTION,
+    WHATEVER,
+    WITHHELD,
+    Change,
+    Kind,
+    Range,
+    possible_words,
+)
 from node.policy.prove.variables import ACCEPTED, SETS
 from node.policy.vocabulary import AGE_BOUNDS, CATEGORY_NUMBERS, UNKNOWN
 
@@ -17,10 +28,12 @@ if TYPE_CHECKING:
 _TITLES: Final[dict[Kind, str]] = {
     "newly released": "Newly released",
     "no longer held": "No longer held for a focal point",
+    "one approves": "Approved by one focal point alone",
     "obligations lost": "Obligations lost",
     "kept longer": "Kept longer by the recipient",
     "newly withheld": "Newly withheld",
     "newly held": "Newly held for a focal point",
+    "two approve": "Approved by two focal points",
     "obligations gained": "Obligations gained",
     "deleted sooner": "Deleted sooner by the recipient",
 }
@@ -116,8 +129,8 @@ def _change(change: Change) -> str:
     if change.subject == HOLD:
         held = "waits for a focal point" if change.after == "yes" else "no longer waits for a focal point"
         return f"what may leave {held}"
-    if change.subject == RETENTION:
-        return f"deleted {_days(change.after)} (was: {_days(change.before)})"
+    if change.subject in {APPROVALS, RETENTION}:
+        return _number_change(change)
     if change.subject not in CATEGORY_NUMBERS:
         return f"{change.subject} {'goes' if change.after == 'yes' else 'no longer goes'} with what leaves"
     if change.before == WHATEVER:
@@ -132,6 +145,12 @@ def _change(change: Change) -> str:
         return f"withheld (was {before})" if not change.follows else f"{after} (was {before})"
     how = "may leave once approved" if change.on_approval else "leaves"
     return f"{how} {after} (was {before})"
+
+
+def _number_change(change: Change) -> str:
+    if change.subject == APPROVALS:
+        return f"focal points who must approve: {change.after} (was: {change.before})"
+    return f"deleted {_days(change.after)} (was: {_days(change.before)})"
 
 
 def _days(days: str) -> str:

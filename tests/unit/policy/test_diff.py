@@ -30,6 +30,7 @@ MORE = rule(
 VICTIMS = rule(id="L-1", when="{victim: ['YES']}", data="{IDENTITY: withhold}")
 WITNESSES = rule(id="L-2", when="{role: [WITNESS]}", data="{TELECOM: pseudonymise}")
 HOLD = rule(id="H-1", effect="hold", when="{handling: [H2, H3]}")
+TWICE = rule(id="H-1", effect="hold", approvals="2", when="{handling: [H2, H3]}")
 DENY = rule(id="D-1", effect="deny", when="{handling: [H3]}")
 DUTY = rule(id="A-1", effect="attach", when="{purpose: [DISRUPT]}", obligations="{flags: [NO_ONWARD]}")
 LINE = "- {id: R-1, title: t, law: l, kind: never_release, data: [IDENTITY], when: {victim: ['YES']}}\n"
@@ -58,6 +59,9 @@ SHORT = GRANT[:-2] + ", obligations: {retention_days: 90}}\n"
         (GRANT, GRANT + DENY, "narrows only", {"newly withheld"}),
         (GRANT, GRANT + HOLD, "narrows only", {"newly held"}),
         (GRANT + HOLD, GRANT, "widens only", {"no longer held"}),
+        (GRANT + HOLD, GRANT + TWICE, "narrows only", {"two approve"}),
+        (GRANT + TWICE, GRANT + HOLD, "widens only", {"one approves"}),
+        (GRANT + TWICE, GRANT, "widens only", {"no longer held"}),
         (GRANT + HOLD, GRANT + DENY, "both", {"newly withheld", "no longer held"}),
         (GRANT, GRANT + DUTY, "narrows only", {"obligations gained", "newly withheld"}),
         (GRANT + DUTY, GRANT, "widens only", {"obligations lost", "newly released"}),
