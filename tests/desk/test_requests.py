@@ -334,4 +334,4 @@ async def test_what_was_decided_a_year_ago_is_deleted_with_its_key_and_a_line(pa
         await refused(stub.GetRequest(_of(item)), Status.NOT_FOUND)
         kind = LEAF_KIND_DELETED
         deleted = [private_of(line).reason for line in pair.book(code).lines(before) if line.shared.kind == kind]
-        assert [reason.split()[0] for reason in deleted] == ["REQUESTS"]
+        assert {reason.split()[0] for reason in deleted} == {"REQUESTS"}  # the node itself may look meanwhile
