@@ -1,11 +1,24 @@
-"""The table of the first schema that holds requests; the others are in `versions/v0001_first.py`."""
+"""Tables of the first schema that hold requests; the others are in `versions/v0001_first.py`."""
 
 import sqlalchemy as sa
 from alembic import op
 
 
 def requests() -> None:
-    """Make the table of requests."""
+    """Make the tables of held answers, of requests, and of what was told before."""
+    op.create_table(
+        "holds",
+        sa.Column("exchange_id", sa.LargeBinary(), nullable=False),
+        sa.Column("peer", sa.String(2), nullable=False),
+        sa.Column("entry_id", sa.LargeBinary(), nullable=False),
+        sa.Column("at_us", sa.BigInteger(), nullable=False),
+        sa.Column("due_us", sa.BigInteger(), nullable=False),
+        sa.Column("silent", sa.Boolean(), nullable=False),
+        sa.Column("state", sa.SmallInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["entry_id"], ["entries.entry_id"], name="fk_holds_entry_id"),
+        sa.PrimaryKeyConstraint("exchange_id", "peer", "entry_id", name="pk_holds"),
+    )
+    op.create_index("ix_holds_due_us", "holds", ["due_us"])
     op.create_table(
         "requests",
         sa.Column("direction", sa.SmallInteger(), autoincrement=False, nullable=False),
