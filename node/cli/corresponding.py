@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from node.desk.alerting import Alerting
 from node.desk.correspondence import CorrespondenceServicer
 from node.desk.deciding import Deciding
 from node.desk.mailing import Mailing
@@ -12,18 +13,21 @@ from node.desk.recording import Recording
 from node.desk.requests import Requests
 from node.desk.reviewing import Reviewing
 from node.desk.suspensions import Suspensions
+from node.federation.calling import Calling, alert_kinds
 from node.federation.channels import Channels
 from node.federation.deadlines import Deadlines
 from node.federation.delivering import Delivering
 from node.federation.mail_heads import Heads
 from node.federation.mail_intake import Intake
 from node.federation.mailroom import Mailroom
+from node.federation.matching import Matching
 from node.federation.purging import Purging
 from node.federation.releasing import Releasing
 from node.federation.requesting import FollowUpKind, RequestAnswerKind, RequestReplyKind
 from node.federation.standing import Standing
 from node.federation.suspending import Suspending
 from node.federation.ticks import Ticks
+from node.federation.weighing import Weighing
 from node.store.database import Database
 from node.store.entries import Entries
 from node.store.frozen import Frozen
@@ -47,6 +51,8 @@ class Correspondence:
     releasing: Releasing
     requests: Requests
     deadlines: Deadlines
+    alerting: Alerting
+    matching: Matching
 
     def servicer(self, officers: Officers, recording: Recording) -> CorrespondenceServicer:
         """Return what the desk's server registers."""
@@ -57,6 +63,7 @@ class Correspondence:
             reviewing=Reviewing(recording, self.receiving.received),
             suspensions=Suspensions(self.suspending, self.mailroom),
             requests=self.requests,
+            alerting=self.alerting,
             deciding=Deciding(
                 self.mailroom, self.mailing.database, self.releasing, recording.freezing, self.mailroom.clock
             ),
@@ -80,7 +87,9 @@ def composed_correspondence(
     """Put together mail and all that travels by it."""
     releasing = Releasing(standing, vault, entries, frozen)
     kinds = (FollowUpKind(), RequestAnswerKind(releasing, received), RequestReplyKind())
-    mailroom = Mailroom(standing, vault, writer, kinds, clock)
+    weighing = Weighing(standing, vault, entries, frozen, vault.lookup_keys())
+    calling = Calling(weighing)
+    mailroom = Mailroom(standing, vault, writer, (*kinds, *alert_kinds(weighing, calling, received)), clock)
     return Correspondence(
         mailroom=mailroom,
         intake=Intake(mailroom, database, ticks, window_us),
@@ -93,4 +102,6 @@ def composed_correspondence(
         releasing=releasing,
         requests=Requests(mailroom, database, received, clock),
         deadlines=Deadlines(mailroom, database),
+        alerting=Alerting(mailroom, database, received, calling, clock),
+        matching=Matching(mailroom, database, weighing, calling),
     )

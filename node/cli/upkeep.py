@@ -114,6 +114,7 @@ async def _look_to_safeguards(parts: Parts) -> None:
         institution.erasing,
         parts.correspondence.purging,
         parts.correspondence.deadlines,
+        parts.correspondence.matching,
     ):
         try:
             await each.look()

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from node.desk.alerting import Alerting
+from node.desk.alerting_servicer import AlertingMethods
 from node.desk.deciding import Deciding
 from node.desk.mailing import Mailing
 from node.desk.officers import Officers
@@ -17,7 +19,7 @@ from node.wire.correspondence_pb2_grpc import CorrespondenceServicer as Generate
 
 
 @dataclass(slots=True)
-class CorrespondenceServicer(GeneratedServicer):
+class CorrespondenceServicer(AlertingMethods, GeneratedServicer):
     """Serves the officers of this country: who calls and in which role; the use cases do the rest."""
 
     officers: Officers
@@ -27,6 +29,7 @@ class CorrespondenceServicer(GeneratedServicer):
     suspensions: Suspensions
     requests: Requests
     deciding: Deciding
+    alerting: Alerting
 
     # --- mail ---
 
@@ -173,7 +176,8 @@ class CorrespondenceServicer(GeneratedServicer):
     ) -> deciding_pb2.ListInboxResponse:
         del request
         officer = await self.officers.officer(context, UNIT, SUPERVISOR, FOCAL_POINT)
-        return deciding_pb2.ListInboxResponse(items=await self.requests.inbox(officer))
+        items = await self.requests.inbox(officer)
+        return deciding_pb2.ListInboxResponse(items=items, alerts=await self.alerting.news(officer))
 
     async def ListQueue(
         self, request: deciding_pb2.ListQueueRequest, context: Context

@@ -94,14 +94,14 @@ def _note(connection: Connection, found: Sequence[FindId], now_us: int) -> None:
     new = [{**each._asdict(), "found_us": now_us, "forbidden": False} for each in found if each not in known]
     if new:
         connection.execute(insert(alert_finds), new)
-    for each in found:
-        if each in known:
-            wait(connection, each, now_us)
-
-
-def wait(connection: Connection, key: FindId, now_us: int) -> None:
-    """Have it looked at again: the entry was changed, or what was to be told did not leave."""
-    connection.execute(update(alert_finds).where(*_this(key)).values(found_us=now_us))
+    again = [
+        {"peer_": each.peer, "exchange_id_": each.exchange_id, "entry_id_": each.entry_id}
+        for each in found
+        if each in known
+    ]
+    if again:
+        these = (held[name] == bindparam(f"{name}_") for name in FindId._fields)
+        connection.execute(update(alert_finds).where(*these).values(found_us=now_us), again)
 
 
 def due(connection: Connection, before_us: int, limit: int) -> list[FindId]:
@@ -120,6 +120,18 @@ def get(connection: Connection, key: FindId) -> Found | None:
 def settle(connection: Connection, key: FindId, **values: object) -> None:
     """Note that a find was looked at, and with what result."""
     connection.execute(update(alert_finds).where(*_this(key)).values(found_us=None, **values))
+
+
+def untell(connection: Connection, key: FindId, now_us: int) -> None:
+    """Note that what was to be told did not leave, and have the find looked at again."""
+    values = {"told_sha256": None, "told_us": None, "found_us": now_us}
+    connection.execute(update(alert_finds).where(*_this(key)).values(values))
+
+
+def tell(connection: Connection, key: FindId, told_sha256: bytes, now_us: int) -> None:
+    """Note that something was told after all, where nothing is known to be."""
+    values = {"told_sha256": told_sha256, "told_us": now_us}
+    connection.execute(update(alert_finds).where(*_this(key), alert_finds.c.told_us.is_(None)).values(values))
 
 
 def forget(connection: Connection, key: FindId) -> None:

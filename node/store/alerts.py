@@ -1,7 +1,7 @@
 """Alerts: those that this country set at peers, and those of peers that stand here, with where each stands.
 
-What may become of an alert, `node.workflow.alerts` says; here it is only written down. What it looks for is kept only
-while it stands, sealed under a key of its own, and beside it the tokens by which an entry tells that it is meant.
+What may become of an alert, `node.workflow.alerts` says; here it is only written down. What a peer's looks for is kept
+only while it stands, sealed under a key of its own, and beside it the tokens by which an entry tells that it is meant.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -98,7 +98,7 @@ def find(connection: Connection, vault: Vault, exchange_id: bytes) -> Kept:
 
 
 def change(connection: Connection, kept: Kept, now_us: int, state: str, *, matches: int = 0) -> None:
-    """Write down what became of an alert; of one that stands no more, what it looked for is erased.
+    """Write down what became of an alert; what a peer's looked for is erased once it stands no more.
 
     Args:
         connection: In a transaction of the caller.
@@ -112,20 +112,21 @@ def change(connection: Connection, kept: Kept, now_us: int, state: str, *, match
     values: dict[str, Any] = {"state": state, "changed_us": now_us, "matches": kept.item.matches}
     if state not in OPEN:
         close(connection, kept, now_us)
-        values["sealed"] = None
+        if kept.id.direction == DIRECTION_RECEIVED:
+            values["sealed"] = None
     connection.execute(update(alerts).where(*_this(kept.id)).values(values))
 
 
 def close(connection: Connection, kept: Kept, now_us: int) -> None:
-    """Have an alert find nothing from now on, and what it looked for erased."""
+    """Have an alert find nothing from now on; what a peer's looked for is erased."""
     held, key = alert_tokens.c, kept.id
     this = (held.direction == key.direction, held.peer == key.peer, held.exchange_id == key.exchange_id)
     connection.execute(delete(alert_tokens).where(*this))
-    row = _row(connection, key)
-    if row is not None and row.sealed is not None:
-        queue_keys(connection, [key_id_of(row.sealed)], now_us)
-    kept.detail.ClearField("alert")
     if key.direction == DIRECTION_RECEIVED:
+        row = _row(connection, key)
+        if row is not None and row.sealed is not None:
+            queue_keys(connection, [key_id_of(row.sealed)], now_us)
+        kept.detail.ClearField("alert")
         found = alert_finds.c
         these = (found.peer == key.peer, found.exchange_id == key.exchange_id)
         connection.execute(delete(alert_finds).where(*these, found.told_us.is_(None)))
@@ -169,6 +170,13 @@ def overdue(connection: Connection, vault: Vault, now_us: int, limit: int = 100)
     held = alerts.c
     where = (held.direction.in_((DIRECTION_SENT, DIRECTION_RECEIVED)), held.state.in_(OPEN), held.until_us <= now_us)
     return [_kept(vault, row) for row in connection.execute(select(alerts).where(*where).limit(limit))]
+
+
+def old(connection: Connection, now_us: int) -> bool:
+    """Tell whether any alert ended so long ago that nothing is kept of it."""
+    held = alerts.c
+    where = (held.state.not_in(OPEN), held.changed_us <= now_us - KEPT_US)
+    return connection.execute(select(held.peer).where(*where).limit(1)).first() is not None
 
 
 def forget_old(connection: Connection, now_us: int, limit: int = 100) -> int:

@@ -4,8 +4,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Table, func, select
 
-from node.store.mail import InboxRow, OutboxRow
+from node.store.mail import InboxRow, OutboxRow, open_received
 from node.store.mail_tables import inbox, outbox
+from node.store.vault import Vault
 from node.wire.correspondence_pb2 import (
     MAIL_STATE_BLOCKED,
     MAIL_STATE_DEAD,
@@ -16,6 +17,7 @@ from node.wire.correspondence_pb2 import (
     MailQueue,
 )
 from node.wire.ledger_pb2 import Direction
+from node.wire.mail_pb2 import Mail
 
 _OPEN: Final = (MAIL_STATE_QUEUED, MAIL_STATE_DEAD, MAIL_STATE_BLOCKED)
 
@@ -28,6 +30,16 @@ def list_mail(connection: Connection, request: ListMailRequest, limit: int) -> l
     if request.direction != Direction.DIRECTION_SENT:
         found += [received_item(InboxRow._make(row)) for row in _rows(connection, inbox, request, limit)]
     return sorted(found, key=lambda each: (-each.changed_us, each.peer, each.exchange_id, each.number))[:limit]
+
+
+def read_received(connection: Connection, vault: Vault, peer: str, exchange_id: bytes, kind: str) -> list[Mail]:
+    """Return what mail of a kind said that came in an exchange, in order; without what was forgotten since."""
+    came = inbox.c
+    query = select(inbox).where(came.peer == peer, came.exchange_id == exchange_id, came.kind == kind)
+    rows = [
+        InboxRow._make(row) for row in connection.execute(query.where(came.sealed.is_not(None)).order_by(came.number))
+    ]
+    return [Mail.FromString(open_received(vault, row.mail_id, row.sealed)) for row in rows]
 
 
 def _rows(connection: Connection, table: Table, request: ListMailRequest, limit: int) -> list[Row[Any]]:

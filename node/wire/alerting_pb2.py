@@ -23,40 +23,41 @@ _sym_db = _symbol_database.Default()
 
 
 from node.wire import alert_pb2 as node_dot_wire_dot_alert__pb2
+from node.wire import exchange_pb2 as node_dot_wire_dot_exchange__pb2
 from node.wire import ledger_pb2 as node_dot_wire_dot_ledger__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18node/wire/alerting.proto\x12\tenlace.v1\x1a\x15node/wire/alert.proto\x1a\x16node/wire/ledger.proto\"\xf1\x01\n\tAlertItem\x12\'\n\tdirection\x18\x01 \x01(\x0e\x32\x14.enlace.v1.Direction\x12\x0c\n\x04peer\x18\x02 \x01(\t\x12\x13\n\x0b\x65xchange_id\x18\x03 \x01(\x0c\x12\r\n\x05state\x18\x04 \x01(\t\x12\x0e\n\x06set_us\x18\x05 \x01(\x03\x12\x10\n\x08until_us\x18\x06 \x01(\x03\x12\x12\n\nchanged_us\x18\x07 \x01(\x03\x12\x0f\n\x07officer\x18\x08 \x01(\t\x12\x0c\n\x04unit\x18\t \x01(\t\x12\x0f\n\x07matches\x18\n \x01(\r\x12#\n\x04\x63\x61ll\x18\x0b \x03(\x0b\x32\x15.enlace.v1.WhomToCall\"O\n\nWhomToCall\x12\x0f\n\x07\x63ountry\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12\x11\n\ttelephone\x18\x03 \x01(\t\x12\x0f\n\x07told_us\x18\x04 \x01(\x03\"v\n\x0b\x41lertDetail\x12\"\n\x04item\x18\x01 \x01(\x0b\x32\x14.enlace.v1.AlertItem\x12\x1f\n\x05\x61lert\x18\x02 \x01(\x0b\x32\x10.enlace.v1.Alert\x12\"\n\x04told\x18\x03 \x03(\x0b\x32\x14.enlace.v1.ToldEntry\"A\n\tToldEntry\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\x0c\x12\x0f\n\x07told_us\x18\x02 \x01(\x03\x12\x11\n\tforbidden\x18\x03 \x01(\x08\"A\n\x0fSetAlertRequest\x12\x1f\n\x05\x61lert\x18\x01 \x01(\x0b\x32\x10.enlace.v1.Alert\x12\r\n\x05peers\x18\x02 \x03(\t\"1\n\x10SetAlertResponse\x12\x1d\n\x03set\x18\x01 \x03(\x0b\x32\x10.enlace.v1.SetAt\"I\n\x05SetAt\x12\x0c\n\x04peer\x18\x01 \x01(\t\x12\"\n\x04item\x18\x02 \x01(\x0b\x32\x14.enlace.v1.AlertItem\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"b\n\x11ListAlertsRequest\x12\'\n\tdirection\x18\x01 \x01(\x0e\x32\x14.enlace.v1.Direction\x12\x15\n\rstanding_only\x18\x02 \x01(\x08\x12\r\n\x05limit\x18\x03 \x01(\r\"9\n\x12ListAlertsResponse\x12#\n\x05items\x18\x01 \x03(\x0b\x32\x14.enlace.v1.AlertItem\"&\n\x0fGetAlertRequest\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\":\n\x10GetAlertResponse\x12&\n\x06\x64\x65tail\x18\x01 \x01(\x0b\x32\x16.enlace.v1.AlertDetail\"&\n\x0f\x45ndAlertRequest\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\"6\n\x10\x45ndAlertResponse\x12\"\n\x04item\x18\x01 \x01(\x0b\x32\x14.enlace.v1.AlertItemb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18node/wire/alerting.proto\x12\tenlace.v1\x1a\x15node/wire/alert.proto\x1a\x18node/wire/exchange.proto\x1a\x16node/wire/ledger.proto\"\xf1\x01\n\tAlertItem\x12\'\n\tdirection\x18\x01 \x01(\x0e\x32\x14.enlace.v1.Direction\x12\x0c\n\x04peer\x18\x02 \x01(\t\x12\x13\n\x0b\x65xchange_id\x18\x03 \x01(\x0c\x12\r\n\x05state\x18\x04 \x01(\t\x12\x0e\n\x06set_us\x18\x05 \x01(\x03\x12\x10\n\x08until_us\x18\x06 \x01(\x03\x12\x12\n\nchanged_us\x18\x07 \x01(\x03\x12\x0f\n\x07officer\x18\x08 \x01(\t\x12\x0c\n\x04unit\x18\t \x01(\t\x12\x0f\n\x07matches\x18\n \x01(\r\x12#\n\x04\x63\x61ll\x18\x0b \x03(\x0b\x32\x15.enlace.v1.WhomToCall\"O\n\nWhomToCall\x12\x0f\n\x07\x63ountry\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12\x11\n\ttelephone\x18\x03 \x01(\t\x12\x0f\n\x07told_us\x18\x04 \x01(\x03\"\x95\x01\n\x0b\x41lertDetail\x12\"\n\x04item\x18\x01 \x01(\x0b\x32\x14.enlace.v1.AlertItem\x12\x1f\n\x05\x61lert\x18\x02 \x01(\x0b\x32\x10.enlace.v1.Alert\x12\"\n\x04told\x18\x03 \x03(\x0b\x32\x14.enlace.v1.ToldEntry\x12\x1d\n\x05\x66ound\x18\x04 \x03(\x0b\x32\x0e.enlace.v1.Hit\"A\n\tToldEntry\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\x0c\x12\x0f\n\x07told_us\x18\x02 \x01(\x03\x12\x11\n\tforbidden\x18\x03 \x01(\x08\"A\n\x0fSetAlertRequest\x12\x1f\n\x05\x61lert\x18\x01 \x01(\x0b\x32\x10.enlace.v1.Alert\x12\r\n\x05peers\x18\x02 \x03(\t\"1\n\x10SetAlertResponse\x12\x1d\n\x03set\x18\x01 \x03(\x0b\x32\x10.enlace.v1.SetAt\"I\n\x05SetAt\x12\x0c\n\x04peer\x18\x01 \x01(\t\x12\"\n\x04item\x18\x02 \x01(\x0b\x32\x14.enlace.v1.AlertItem\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"b\n\x11ListAlertsRequest\x12\'\n\tdirection\x18\x01 \x01(\x0e\x32\x14.enlace.v1.Direction\x12\x15\n\rstanding_only\x18\x02 \x01(\x08\x12\r\n\x05limit\x18\x03 \x01(\r\"9\n\x12ListAlertsResponse\x12#\n\x05items\x18\x01 \x03(\x0b\x32\x14.enlace.v1.AlertItem\"&\n\x0fGetAlertRequest\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\":\n\x10GetAlertResponse\x12&\n\x06\x64\x65tail\x18\x01 \x01(\x0b\x32\x16.enlace.v1.AlertDetail\"&\n\x0f\x45ndAlertRequest\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\"6\n\x10\x45ndAlertResponse\x12\"\n\x04item\x18\x01 \x01(\x0b\x32\x14.enlace.v1.AlertItemb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'node.wire.alerting_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ALERTITEM']._serialized_start=87
-  _globals['_ALERTITEM']._serialized_end=328
-  _globals['_WHOMTOCALL']._serialized_start=330
-  _globals['_WHOMTOCALL']._serialized_end=409
-  _globals['_ALERTDETAIL']._serialized_start=411
-  _globals['_ALERTDETAIL']._serialized_end=529
-  _globals['_TOLDENTRY']._serialized_start=531
-  _globals['_TOLDENTRY']._serialized_end=596
-  _globals['_SETALERTREQUEST']._serialized_start=598
-  _globals['_SETALERTREQUEST']._serialized_end=663
-  _globals['_SETALERTRESPONSE']._serialized_start=665
-  _globals['_SETALERTRESPONSE']._serialized_end=714
-  _globals['_SETAT']._serialized_start=716
-  _globals['_SETAT']._serialized_end=789
-  _globals['_LISTALERTSREQUEST']._serialized_start=791
-  _globals['_LISTALERTSREQUEST']._serialized_end=889
-  _globals['_LISTALERTSRESPONSE']._serialized_start=891
-  _globals['_LISTALERTSRESPONSE']._serialized_end=948
-  _globals['_GETALERTREQUEST']._serialized_start=950
-  _globals['_GETALERTREQUEST']._serialized_end=988
-  _globals['_GETALERTRESPONSE']._serialized_start=990
-  _globals['_GETALERTRESPONSE']._serialized_end=1048
-  _globals['_ENDALERTREQUEST']._serialized_start=1050
-  _globals['_ENDALERTREQUEST']._serialized_end=1088
-  _globals['_ENDALERTRESPONSE']._serialized_start=1090
-  _globals['_ENDALERTRESPONSE']._serialized_end=1144
+  _globals['_ALERTITEM']._serialized_start=113
+  _globals['_ALERTITEM']._serialized_end=354
+  _globals['_WHOMTOCALL']._serialized_start=356
+  _globals['_WHOMTOCALL']._serialized_end=435
+  _globals['_ALERTDETAIL']._serialized_start=438
+  _globals['_ALERTDETAIL']._serialized_end=587
+  _globals['_TOLDENTRY']._serialized_start=589
+  _globals['_TOLDENTRY']._serialized_end=654
+  _globals['_SETALERTREQUEST']._serialized_start=656
+  _globals['_SETALERTREQUEST']._serialized_end=721
+  _globals['_SETALERTRESPONSE']._serialized_start=723
+  _globals['_SETALERTRESPONSE']._serialized_end=772
+  _globals['_SETAT']._serialized_start=774
+  _globals['_SETAT']._serialized_end=847
+  _globals['_LISTALERTSREQUEST']._serialized_start=849
+  _globals['_LISTALERTSREQUEST']._serialized_end=947
+  _globals['_LISTALERTSRESPONSE']._serialized_start=949
+  _globals['_LISTALERTSRESPONSE']._serialized_end=1006
+  _globals['_GETALERTREQUEST']._serialized_start=1008
+  _globals['_GETALERTREQUEST']._serialized_end=1046
+  _globals['_GETALERTRESPONSE']._serialized_start=1048
+  _globals['_GETALERTRESPONSE']._serialized_end=1106
+  _globals['_ENDALERTREQUEST']._serialized_start=1108
+  _globals['_ENDALERTREQUEST']._serialized_end=1146
+  _globals['_ENDALERTRESPONSE']._serialized_start=1148
+  _globals['_ENDALERTRESPONSE']._serialized_end=1202
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from node.wire import alert_pb2 as _alert_pb2
+from node.wire import exchange_pb2 as _exchange_pb2
 from node.wire import ledger_pb2 as _ledger_pb2
 import builtins as _builtins
 import sys
@@ -114,15 +115,20 @@ class AlertDetail(_message.Message):
     ITEM_FIELD_NUMBER: _builtins.int
     ALERT_FIELD_NUMBER: _builtins.int
     TOLD_FIELD_NUMBER: _builtins.int
+    FOUND_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def item(self) -> Global___AlertItem: ...
     @_builtins.property
     def alert(self) -> _alert_pb2.Alert:
-        """empty once it has ended: what was looked for is erased then"""
+        """of a peer's, empty once it has ended: what was looked for is erased then"""
 
     @_builtins.property
     def told(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToldEntry]:
         """of a peer's alert"""
+
+    @_builtins.property
+    def found(self) -> _containers.RepeatedCompositeFieldContainer[_exchange_pb2.Hit]:
+        """by one of this country's, the latest of each entry"""
 
     def __init__(
         self,
@@ -130,10 +136,11 @@ class AlertDetail(_message.Message):
         item: Global___AlertItem | None = ...,
         alert: _alert_pb2.Alert | None = ...,
         told: _abc.Iterable[Global___ToldEntry] | None = ...,
+        found: _abc.Iterable[_exchange_pb2.Hit] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["alert", b"alert", "item", b"item"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert", b"alert", "item", b"item", "told", b"told"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert", b"alert", "found", b"found", "item", b"item", "told", b"told"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
