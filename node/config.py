@@ -6,6 +6,7 @@ There is no key that turns a safeguard off. Relative paths are relative to the f
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Meta
@@ -62,6 +63,46 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     connection_age_s: Annotated[float, Meta(ge=10, le=86_400)] = 600.0
 
 
+class Smtp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The server that takes the node's mail to its people; its certificate is always verified."""
+
+    host: Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:-]{1,253}$")]
+    sender: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,253}$")]
+    port: Annotated[int, Meta(ge=1, lt=_PORTS)] = 587
+    security: Literal["starttls", "tls"] = "starttls"  # TLS from the start is usual at port 465
+    user: str = ""
+    password: Path | None = None  # file; its first line
+    roots: Path | None = None  # PEM bundle, instead of the system's
+
+    def __post_init__(self) -> None:
+        """Check that who signs in has a password."""
+        if bool(self.user) != (self.password is not None):
+            raise ValueError("user and password go together")
+
+
+class Webhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whom the node tells by HTTPS, signed by the scheme of standardwebhooks.com; the certificate is verified."""
+
+    url: Annotated[str, Meta(pattern=r"^https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[!-~]*)?$")]
+    secret: Path  # file; its first line, "whsec_" and Base64 of 24 to 64 bytes
+    roots: Path | None = None  # PEM bundle, instead of the system's
+
+
+class Duty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the node calls who is on duty, and in which time they write their roster."""
+
+    timezone: str = "UTC"  # of the IANA time zone database: "America/Guatemala"
+    smtp: Smtp | None = None
+    webhook: Webhook | None = None
+
+    def __post_init__(self) -> None:
+        """Check the time zone."""
+        try:
+            ZoneInfo(self.timezone)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"this machine knows no time zone {self.timezone}") from error
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything the node needs to be told."""
 
@@ -73,6 +114,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store: Store
     trust: Trust
     limits: Limits = Limits()
+    duty: Duty = Duty()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 

@@ -5,6 +5,7 @@ import typer
 from node.cli import (
     case,
     directory,
+    duty,
     emergency,
     entry,
     focal,
@@ -74,6 +75,7 @@ app.add_typer(request.app, name="request", rich_help_panel=_UNIT)
 app.command("inbox", rich_help_panel=_UNIT)(request.inbox)
 app.add_typer(life.app, name="life", rich_help_panel=_FOCAL)
 app.command("holds", rich_help_panel=_FOCAL)(life.holds)
+app.add_typer(duty.app, name="duty", rich_help_panel=_FOCAL)
 app.add_typer(queue.app, name="queue", rich_help_panel=_FOCAL)
 app.command("grant", rich_help_panel=_FOCAL)(queue.grant)
 app.command("refuse", rich_help_panel=_FOCAL)(queue.refuse)

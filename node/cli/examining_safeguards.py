@@ -9,9 +9,11 @@ from sqlalchemy import Connection
 from node.cli.examining import Finding, own_focal_points
 from node.cli.output import time_text
 from node.config import Config
-from node.store import determinations, emergencies, freezes, petitions, suspensions
+from node.federation.paging import waiting as untaken
+from node.store import determinations, duty, emergencies, freezes, pages, petitions, suspensions
 from node.store.database import Database
 from node.store.mail_listing import queues
+from node.wire.codes_pb2 import URGENCY_LIFE
 
 MAIL_YELLOW_US: Final = 3_600_000_000
 """How long mail may wait until it shows; the longest pause between two attempts is as long."""
@@ -24,6 +26,7 @@ def examine_safeguards(config: Config, now_us: int) -> Iterator[Finding]:
     """Look at what waits, read-only; the database is one that can be read."""
     with Database.open_read_only(config.store.database) as database, database.reading() as connection:
         yield _determinations(connection, now_us)
+        yield from _duty(connection, config, now_us)
         yield _freezes(connection, now_us)
         yield from _emergencies(connection, config, now_us)
         yield _suspensions(connection, config, now_us)
@@ -40,6 +43,26 @@ def _determinations(connection: Connection, now_us: int) -> Finding:
     if overdue:
         return Finding(what, "red", f"{overdue} of {len(waiting)} entries are overdue: {do}")
     return Finding(what, "yellow", f"{len(waiting)} entries wait until {time_text(waiting[0].due_us)}: {do}")
+
+
+def _duty(connection: Connection, config: Config, now_us: int) -> Iterator[Finding]:
+    turn, found = duty.on_duty(connection, now_us), list(untaken(connection))
+    if turn is not None:
+        yield Finding("on duty", "green", f"somebody is, until {time_text(turn.until_us)}")
+    elif duty.has_roster(connection):
+        yield Finding("on duty", "red", "nobody is: all focal points are called at once; see `enlace duty set`")
+    else:
+        yield Finding("on duty", "yellow", "nobody ever was: `enlace duty set`")
+    if config.duty.smtp is None and config.duty.webhook is None:
+        yield Finding("calls", "yellow", "nobody is told: name a mail server or a webhook in [duty], see the runbook")
+    elif failing := pages.count_failing(connection):
+        yield Finding("calls", "red", f"{failing} could not be sent so far: see notification_failed in the log")
+    if not found:
+        yield Finding("urgent work", "green", "none waits to be taken")
+        return
+    late, life = sum(what.due_us <= now_us for what in found), sum(what.urgency == URGENCY_LIFE for what in found)
+    says = f"{len(found)} wait to be taken, {life} of them for a life: `enlace duty pages`"
+    yield Finding("urgent work", "red" if late else "yellow", f"{says}; {late} are overdue" if late else says)
 
 
 def _petitions(connection: Connection, now_us: int) -> Finding:

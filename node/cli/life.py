@@ -46,7 +46,7 @@ def list_life(*, officer: OfficerOption, home: HomeOption = None, as_json: JsonO
 def list_facts(*, officer: OfficerOption, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show facts that nobody has recorded, and that alone kept an entry from a LIFE query: determine them now."""
     with desk(home_of(home), officer) as stub:
-        found = stub.ListDeterminations(ListDeterminationsRequest()).determinations
+        found = stub.ListDeterminations(ListDeterminationsRequest(take=True)).determinations
     rows = [
         {
             "due": time_text(each.due_us),

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from grpc_health.v1 import health
 
 from node.cli.corresponding import Correspondence
+from node.cli.on_call import OnCall
 from node.config import Config
 from node.desk.correspondence import CorrespondenceServicer
 from node.desk.institution import InstitutionServicer
@@ -60,6 +61,7 @@ class Parts:
     correspondence: Correspondence
     correspondence_desk: CorrespondenceServicer
     subjects: SubjectsServicer
+    duty: OnCall
     roots: tuple[x509.Certificate, ...]  # of this country
     peer_tls: ServerTls
     desk_tls: ServerTls

@@ -11,6 +11,7 @@ from node.federation.boundary import Boundary
 from node.federation.channels import MAX_MESSAGE_BYTES
 from node.wire.correspondence_pb2_grpc import add_CorrespondenceServicer_to_server
 from node.wire.desk_pb2_grpc import add_DeskServicer_to_server
+from node.wire.duty_pb2_grpc import add_DutyServicer_to_server
 from node.wire.institution_pb2_grpc import add_InstitutionServicer_to_server
 from node.wire.subject_pb2_grpc import add_SubjectsServicer_to_server
 
@@ -18,6 +19,7 @@ DESK_SERVICE = "enlace.v1.Desk"
 INSTITUTION_SERVICE = "enlace.v1.Institution"
 CORRESPONDENCE_SERVICE = "enlace.v1.Correspondence"
 SUBJECTS_SERVICE = "enlace.v1.Subjects"
+DUTY_SERVICE = "enlace.v1.Duty"
 DESK_MESSAGE_BYTES = 4 * 1_048_576
 METADATA_BYTES = 16_384
 STREAMS = 128  # calls under way in one connection; what a peer may have under way is `limits.calls_per_peer`
@@ -75,7 +77,8 @@ def desk_server(parts: Parts) -> grpc.aio.Server:
     add_InstitutionServicer_to_server(parts.institution, server)
     add_CorrespondenceServicer_to_server(parts.correspondence_desk, server)
     add_SubjectsServicer_to_server(parts.subjects, server)
-    own = (DESK_SERVICE, INSTITUTION_SERVICE, CORRESPONDENCE_SERVICE, SUBJECTS_SERVICE)
+    add_DutyServicer_to_server(parts.duty.desk, server)
+    own = (DESK_SERVICE, INSTITUTION_SERVICE, CORRESPONDENCE_SERVICE, SUBJECTS_SERVICE, DUTY_SERVICE)
     names = (*own, health.SERVICE_NAME, reflection.SERVICE_NAME)
     health_pb2_grpc.add_HealthServicer_to_server(parts.desk_health, server)
     reflection.enable_server_reflection(names, server)

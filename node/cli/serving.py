@@ -12,6 +12,7 @@ from cryptography import x509
 
 from node.cli.corresponding import composed_correspondence
 from node.cli.metrics_port import serving_metrics
+from node.cli.on_call import composed_duty
 from node.cli.parts import Parts, now_us, pem_of
 from node.cli.petitioning import composed_subjects
 from node.cli.ports import desk_server, peer_server, set_health
@@ -244,6 +245,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         correspondence=correspondence,
         correspondence_desk=correspondence.servicer(officers, recording),
         subjects=composed_subjects(officers, freezing, now_us),
+        duty=composed_duty(config, officers, vault, now_us),
         roots=roots,
         peer_tls=ServerTls(own, own_roots),
         desk_tls=ServerTls(own, own_roots),

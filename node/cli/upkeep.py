@@ -35,6 +35,7 @@ async def keep_up(parts: Parts) -> None:
         tasks.create_task(_keep_rest(parts))
         tasks.create_task(_keep_witnessed(parts))
         tasks.create_task(_keep_mail(parts))
+        tasks.create_task(_keep_notified(parts))
 
 
 async def _keep_rulebooks(parts: Parts) -> None:
@@ -101,6 +102,16 @@ async def _keep_mail(parts: Parts) -> None:
             await asyncio.sleep(ROUND_S)
 
 
+async def _keep_notified(parts: Parts) -> None:
+    """Have those on duty told, apart from all else: a mail server that does not answer costs its own time."""
+    while True:
+        await asyncio.sleep(ROUND_S)
+        try:
+            await parts.duty.notifying.deliver()
+        except (EnlaceError, OSError):
+            log.exception("notifying_failed")
+
+
 async def _look_to_safeguards(parts: Parts) -> None:
     """Look to each, whatever hinders another: a life waits for the first, and an altered record must not hide it."""
     institution = parts.institution
@@ -114,6 +125,7 @@ async def _look_to_safeguards(parts: Parts) -> None:
         institution.erasing,
         parts.correspondence.purging,
         parts.correspondence.deadlines,
+        parts.duty.paging,
         parts.correspondence.matching,
     ):
         try:

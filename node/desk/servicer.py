@@ -154,9 +154,8 @@ class DeskServicer(GeneratedServicer):
     async def ListDeterminations(
         self, request: safeguard_pb2.ListDeterminationsRequest, context: Context
     ) -> safeguard_pb2.ListDeterminationsResponse:
-        del request
         officer = await self.officers.officer(context, FOCAL_POINT, UNIT, SUPERVISOR)
-        found = await self.determinations.list_determinations(officer)
+        found = await self.determinations.list_determinations(officer, take=request.take)
         return safeguard_pb2.ListDeterminationsResponse(determinations=found)
 
     async def ListFreezes(

@@ -41,6 +41,8 @@ MAIL_DEAD = Gauge("enlace_mail_dead", "Mail that a peer refused, with what is bl
 OVERDUE = Gauge("enlace_records_overdue", "Records past their date that could not be deleted yet, holds aside")
 ALERTS_WAITING = Gauge("enlace_alert_finds_waiting", "What peers' alerts found and nobody has weighed since it was due")
 ALERTS_FORBIDDEN = Gauge("enlace_alert_matches_forbidden", "Matches told that the rules would not let leave any more")
+UNTAKEN = Gauge("enlace_untaken", "What waits for somebody on duty and that nobody has taken", ["urgency"])
+NOTIFICATIONS_FAILING = Gauge("enlace_notifications_failing", "Calls by mail or webhook that could not be sent so far")
 REQUESTS_WAITING = Gauge("enlace_requests_waiting", "Requests and held answers that wait for a focal point")
 
 _told: set[tuple[str, str]] = set()

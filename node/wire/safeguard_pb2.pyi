@@ -49,12 +49,17 @@ Global___FreezeState: _TypeAlias = FreezeState  # noqa: Y015
 class ListDeterminationsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    TAKE_FIELD_NUMBER: _builtins.int
+    take: _builtins.bool
+    """nobody else is called for what is shown; of a focal point or a supervisor"""
     def __init__(
         self,
+        *,
+        take: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["take", b"take"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

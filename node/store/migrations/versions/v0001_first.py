@@ -5,6 +5,7 @@ from alembic import op
 
 from node.store.migrations.alert_tables import alerts
 from node.store.migrations.audit_tables import findings, witnesses
+from node.store.migrations.duty_tables import duty
 from node.store.migrations.institution_tables import institution
 from node.store.migrations.mail_tables import mail
 from node.store.migrations.received_tables import received
@@ -40,6 +41,7 @@ def upgrade() -> None:
     received()
     requests()
     suspensions()
+    duty()
     alerts()
 
 
