@@ -22,6 +22,7 @@ from node.federation.request_steps import (
     put_back,
     without_entries,
 )
+from node.federation.sharing import note_decided, share_of
 from node.identity.releases import answer_sha256, joined, parse_release, release_signers, verify_release
 from node.policy.follow_up import verify_words
 from node.store import focal_points, requests
@@ -31,6 +32,7 @@ from node.store.requests import Kept
 from node.wire.codes_pb2 import Refusal
 from node.wire.deciding_pb2 import (
     REQUEST_ORIGIN_HELD_SILENTLY,
+    REQUEST_ORIGIN_SHARE,
     PrepareReleaseRequest,
     PrepareReleaseResponse,
     RefuseRequestRequest,
@@ -42,6 +44,7 @@ from node.wire.deciding_pb2 import (
 from node.wire.ledger_pb2 import DIRECTION_RECEIVED, LeafKind
 from node.wire.mail_pb2 import Mail
 from node.wire.request_pb2 import REQUEST_OUTCOME_REFUSED, RequestAnswer
+from node.workflow import shares
 from node.workflow.requests import DECIDING, OPEN, RELEASED, Actor, Event, State
 
 CLOCK_US = 300 * 1_000_000
@@ -168,11 +171,10 @@ class Deciding:
         private.floor_sha256, private.release_sha256 = composed.floor_sha256, composed.release_sha256
         private.released = sum(hit.HasField("entry") for hit in answer.hits)
         private.hits = len(answer.hits) - private.released
-        post.send(
-            OutgoingMail(
-                kept.id.peer, kept.item.exchange_id, Mail(request_answer=answer), private, composed.decisions()
-            )
-        )
+        shared = kept.item.origin == REQUEST_ORIGIN_SHARE
+        mail = Mail(share=share_of(kept, answer)) if shared else Mail(request_answer=answer)
+        post.send(OutgoingMail(kept.id.peer, kept.item.exchange_id, mail, private, composed.decisions()))
+        note_decided(post, kept, shares.Event.GRANT, shares.Actor.FOCAL_POINT)
         kept.detail.answer.CopyFrom(without_entries(answer))
         requests.change(
             post.connection, post.vault, kept, post.now_us, state=state, emergency=release.emergency, late=False
@@ -197,14 +199,16 @@ class Deciding:
 
     def _refuse(self, post: Post, *, request: RefuseRequestRequest, officer: Officer) -> RequestItem:
         kept = self._received(post.connection, request.request_id, request.peer)
-        silent = kept.item.origin == REQUEST_ORIGIN_HELD_SILENTLY
+        silent = kept.item.origin in {REQUEST_ORIGIN_HELD_SILENTLY, REQUEST_ORIGIN_SHARE}
         if silent and request.words:
-            raise UsageError("words: the peer saw a no-hit, and hears nothing of this decision")
+            saw = "knows of nothing" if kept.item.origin == REQUEST_ORIGIN_SHARE else "saw a no-hit"
+            raise UsageError(f"words: the peer {saw}, and hears nothing of this decision")
         self._verify_in_time(kept, post.now_us)
         state = DECIDING.after(kept.item.state, Event.REFUSE, Actor.FOCAL_POINT)
         kept.detail.ClearField("signed_release")
         requests.change(post.connection, post.vault, kept, post.now_us, state=state, refusal=request.refusal)
         close_hold(post.connection, kept)
+        note_decided(post, kept, shares.Event.REFUSE, shares.Actor.FOCAL_POINT)
         log_step(post, kept, f"REFUSED {request.refusal}", private_of_officer(officer))
         if not silent:
             # One code for all reasons: which one it was would tell what is hidden.

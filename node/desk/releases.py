@@ -36,13 +36,14 @@ def shown_release(connection: Connection, shown: Shown, kept: Kept, composed: Co
     if composed.answer is not None:
         response.answer = answer_bytes(composed.answer)
         response.answer_sha256 = answer_sha256(composed.answer)
-    response.entries.extend(_would_leave(shown, kept.id.peer, each) for each in composed.considered)
+    response.entries.extend(would_leave(shown, kept.id.peer, each) for each in composed.considered)
     links = _linked(connection, shown.releasing, [each.entry for each in composed.considered])
     response.before.extend(_before(connection, shown, kept.id.peer, links))
     return response
 
 
-def _would_leave(shown: Shown, peer: str, each: Considered) -> WouldLeave:
+def would_leave(shown: Shown, peer: str, each: Considered) -> WouldLeave:
+    """Return what would leave of one entry, and why."""
     policy = shown.releasing.standing.policy_for(peer, shown.now_us)
     told = explain(
         policy.floor, policy.release, each.facts, policy.accepted, shown.now_us, language=shown.language, approved=True

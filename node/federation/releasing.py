@@ -27,7 +27,7 @@ from node.store.frozen import Frozen
 from node.store.requests import Kept
 from node.store.tables import entries as entries_table
 from node.store.vault import Vault
-from node.wire.deciding_pb2 import ReleaseApproval
+from node.wire.deciding_pb2 import REQUEST_ORIGIN_SHARE, ReleaseApproval
 from node.wire.entry_pb2 import Entry
 from node.wire.ledger_pb2 import Decisions
 from node.wire.request_pb2 import (
@@ -107,8 +107,10 @@ class Releasing:
     entries: Entries
     frozen: Frozen
 
-    def compose(self, connection: Connection, kept: Kept, choice: Choice, now_us: int) -> Composed:
-        """Compose what would leave now, by this choice."""
+    def compose(
+        self, connection: Connection, kept: Kept, choice: Choice, now_us: int, *, approved: bool = True
+    ) -> Composed:
+        """Compose what would leave now, by this choice; `approved` by focal points, or else by the rules alone."""
         request, peer = kept.detail.request, kept.id.peer
         policy = self.standing.policy_for(peer, now_us)
         digests = (policy.floor.sha256 if policy.floor else b"", policy.release.sha256 if policy.release else b"")
@@ -117,7 +119,7 @@ class Releasing:
         considered = []
         for entry, handle, is_frozen in self._entries(connection, peer, request.handles, now_us):
             facts = derive_facts(asking, entry, now_us)
-            most = policy.decide_approved(facts, now_us)
+            most = policy.decide_approved(facts, now_us) if approved else policy.decide(facts, now_us)
             chosen, why_not = None, refused
             if not refused and (not choice.entry_ids or entry.entry_id in choice.entry_ids):
                 asked = asked_of(request, entry.WhichOneof("entity") or "")
@@ -125,6 +127,8 @@ class Releasing:
             kept_back = forbidden(policy.floor, facts, policy.accepted) if policy.floor else ()
             considered.append(Considered(entry, handle, is_frozen, facts, most, chosen, why_not, kept_back))
         answer = self._answer(request, considered, choice, peer)
+        if kept.item.origin == REQUEST_ORIGIN_SHARE:
+            answer.outcome = REQUEST_OUTCOME_GRANTED  # what else was considered, nobody is told who did not ask
         told = [each for each in considered if each.chosen is not None]
         approvals = max((each.chosen.approvals for each in told if each.chosen), default=1)
         nothing = "" if told else refused or "; ".join(dict.fromkeys(each.why_not for each in considered))

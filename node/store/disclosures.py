@@ -121,6 +121,13 @@ def shown_to(connection: Connection, entry_id: bytes) -> dict[str, Shown]:
     return {row.peer: Shown(row.revision, row.idx) for row in connection.execute(query)}
 
 
+def shown_after(connection: Connection, peer: str, after: bytes, limit: int) -> list[bytes]:
+    """Return ids of entries that a peer was shown, in order, from behind `after` on."""
+    held = disclosures.c
+    query = select(held.entry_id).where(held.peer == peer, held.entry_id > after).order_by(held.entry_id).limit(limit)
+    return list(connection.execute(query).scalars())
+
+
 def lines_to(connection: Connection, peer: str, entry_ids: Collection[bytes]) -> list[int]:
     """Return the indexes of all lines by which a peer was shown anything of these entries, in order."""
     held = told_lines.c

@@ -12,9 +12,11 @@ import node.store.receipts
 import node.store.received_tables
 import node.store.request_tables
 import node.store.safeguard_tables
+import node.store.share_tables
 import node.store.subject_tables
 import node.store.suspensions
 import node.store.tiles
+import node.store.watch_tables
 import node.store.witnessing  # noqa: F401 their tables register themselves
 from node.store.tables import metadata
 

@@ -178,6 +178,19 @@ class ReceivedEntries:
         row = self._rows.row(connection, this(peer, exchange_id, handle))
         return next(self._rows.in_use(connection, [row] if row is not None else [], now_us), None)
 
+    def copies_of(self, connection: Connection, peer: str, handle: bytes, now_us: int) -> list[ReceivedEntry]:
+        """Return the copies in use of what a peer knows by this handle, in whichever exchange they came, likewise."""
+        query = select(received).where(received.c.peer == peer, received.c.handle == handle)
+        return list(self._rows.in_use(connection, connection.execute(query).all(), now_us))
+
+    def is_anybody_elses(self, connection: Connection, peer: str, handle: bytes) -> bool:
+        """Tell whether another peer told of this handle, in whatever state its copies are, and this one did not."""
+        tables = (received, answer_bodies)
+        peers = {
+            each for t in tables for each in connection.execute(select(t.c.peer).where(t.c.handle == handle)).scalars()
+        }
+        return bool(peers) and peer not in peers
+
     def of_exchange(self, connection: Connection, exchange_id: bytes, now_us: int) -> list[ReceivedEntry]:
         """Return the copies in use of an exchange, likewise."""
         query = select(received).where(received.c.exchange_id == exchange_id).order_by(received.c.received_id)

@@ -10,9 +10,11 @@ from node.store.migrations.institution_tables import institution
 from node.store.migrations.mail_tables import mail
 from node.store.migrations.received_tables import received
 from node.store.migrations.request_tables import requests
+from node.store.migrations.share_tables import shares
 from node.store.migrations.state_tables import states
 from node.store.migrations.subject_tables import petitions
 from node.store.migrations.suspension_tables import suspensions
+from node.store.migrations.watch_tables import watching
 
 revision = "0001"
 down_revision = None
@@ -40,7 +42,9 @@ def upgrade() -> None:
     mail()
     received()
     requests()
+    shares()
     suspensions()
+    watching()
     duty()
     alerts()
 
