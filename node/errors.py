@@ -151,6 +151,18 @@ class OverloadedError(EnlaceError):
     public = "too many requests at once"
 
 
+class QuotaError(EnlaceError):
+    """A quota for an hour is used up; that follows from what the asker did alone."""
+
+    public = "the quota for an hour is used up: it renews at the next full hour"
+
+
+class DayQuotaError(QuotaError):
+    """A quota for a day is used up."""
+
+    public = "the quota for a day is used up: it renews at midnight, UTC"
+
+
 # --- schema ----------------------------------------------------------------------------------------------------------
 
 

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from node.desk.alarms import AlarmDesk
 from node.desk.alerting import Alerting
 from node.desk.correspondence import CorrespondenceServicer
 from node.desk.deciding import Deciding
 from node.desk.mailing import Mailing
 from node.desk.officers import Officers
+from node.desk.quotas import QuotaDesk
 from node.desk.received import Receiving
 from node.desk.recording import Recording
 from node.desk.requests import Requests
@@ -27,6 +29,7 @@ from node.federation.requesting import FollowUpKind, RequestAnswerKind, RequestR
 from node.federation.standing import Standing
 from node.federation.suspending import Suspending
 from node.federation.ticks import Ticks
+from node.federation.watching import Watching
 from node.federation.weighing import Weighing
 from node.store.database import Database
 from node.store.entries import Entries
@@ -54,7 +57,7 @@ class Correspondence:
     alerting: Alerting
     matching: Matching
 
-    def servicer(self, officers: Officers, recording: Recording) -> CorrespondenceServicer:
+    def servicer(self, officers: Officers, recording: Recording, watching: Watching) -> CorrespondenceServicer:
         """Return what the desk's server registers."""
         return CorrespondenceServicer(
             officers=officers,
@@ -67,6 +70,8 @@ class Correspondence:
             deciding=Deciding(
                 self.mailroom, self.mailing.database, self.releasing, recording.freezing, self.mailroom.clock
             ),
+            quotas=QuotaDesk(watching, recording.database, recording.writer, recording.clock),
+            alarms=AlarmDesk(watching, recording, recording.clock),
         )
 
 

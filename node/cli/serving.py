@@ -67,6 +67,7 @@ from node.federation.servicer import ExchangeServicer
 from node.federation.standing import Standing
 from node.federation.tls import ServerTls, https_context, load_own_identity
 from node.federation.trust import Trust
+from node.federation.watching import Watching
 from node.federation.witnessing import Witnessing
 from node.identity.directory import TrustedDirectory
 from node.identity.keys import key_id, parse_private_key, public_key
@@ -115,6 +116,7 @@ async def running(config: Config) -> AsyncIterator[Parts]:
         await parts.institution.copying.look()  # no line without its copy
         await parts.distribution.enacting.enact()
         await parts.exchange.answering.holding.restore()
+        await parts.exchange.answering.watching.restore()
         await parts.database.read(parts.freezing.frozen.load)
         await parts.correspondence.suspending.look()
         await parts.emergencies.follow()
@@ -153,13 +155,14 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
     distribution = Distribution(standing, channels, writer, database, enacting, now_us)
     acknowledging = Acknowledging(standing, channels, writer, now_us, window_us)
     received = ReceivedEntries(vault)
-    asking = Asking(standing, channels, writer, now_us, window_us, received, vault)
+    watching = Watching(standing, database, vault, writer, now_us)
+    asking = Asking(standing, channels, writer, now_us, window_us, received, vault, watching)
     lookup_keys = vault.lookup_keys()
     frozen = Frozen(vault, lookup_keys)
     entries = Entries(database, vault, lookup_keys, frozen)
     finding = Finding(database, entries, lookup_keys, frozen)
-    holding = Holding(database, vault, writer)
-    answering = Answering(standing, finding, vault, writer, holding, now_us, window_us)
+    holding = Holding(database, vault, writer, watching)
+    answering = Answering(standing, finding, vault, writer, holding, now_us, window_us, watching)
     reconciling = Reconciling(standing, channels, database, writer, now_us, window_us)
     evidence = Evidence(standing, channels, database, writer, now_us)
     fencing = Fencing(standing, channels, database, writer, evidence, now_us)
@@ -243,7 +246,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         desk=desk,
         institution=InstitutionServicer(officers, copying, Erasing(standing, database, vault, writer, copying, now_us)),
         correspondence=correspondence,
-        correspondence_desk=correspondence.servicer(officers, recording),
+        correspondence_desk=correspondence.servicer(officers, recording, watching),
         subjects=composed_subjects(officers, freezing, now_us),
         duty=composed_duty(config, officers, vault, now_us),
         roots=roots,

@@ -127,6 +127,7 @@ async def _look_to_safeguards(parts: Parts) -> None:
         parts.correspondence.deadlines,
         parts.duty.paging,
         parts.correspondence.matching,
+        parts.exchange.answering.watching,
     ):
         try:
             await each.look()

@@ -2,16 +2,19 @@
 
 from dataclasses import dataclass
 
+from node.desk.alarms import AlarmDesk
 from node.desk.alerting import Alerting
 from node.desk.alerting_servicer import AlertingMethods
 from node.desk.deciding import Deciding
 from node.desk.mailing import Mailing
 from node.desk.officers import Officers
+from node.desk.quotas import QuotaDesk
 from node.desk.received import Receiving
 from node.desk.requests import Requests
 from node.desk.reviewing import Reviewing
 from node.desk.servicer import ADMINISTRATOR, AUDITOR, FOCAL_POINT, SUPERVISOR, UNIT
 from node.desk.suspensions import Suspensions
+from node.desk.watching_servicer import WatchingMethods
 from node.federation.boundary import Context
 from node.wire import correspondence_pb2 as wire
 from node.wire import deciding_pb2, received_pb2, suspension_pb2
@@ -19,7 +22,7 @@ from node.wire.correspondence_pb2_grpc import CorrespondenceServicer as Generate
 
 
 @dataclass(slots=True)
-class CorrespondenceServicer(AlertingMethods, GeneratedServicer):
+class CorrespondenceServicer(AlertingMethods, WatchingMethods, GeneratedServicer):
     """Serves the officers of this country: who calls and in which role; the use cases do the rest."""
 
     officers: Officers
@@ -30,6 +33,8 @@ class CorrespondenceServicer(AlertingMethods, GeneratedServicer):
     requests: Requests
     deciding: Deciding
     alerting: Alerting
+    quotas: QuotaDesk
+    alarms: AlarmDesk
 
     # --- mail ---
 

@@ -55,6 +55,7 @@ IN_FULL = (
     errors.ApprovalError,
     errors.DeniedError,
     errors.WorkflowError,
+    errors.QuotaError,
 )
 ANYBODY = (UNIT, SUPERVISOR, FOCAL_POINT, AUDITOR, ADMINISTRATOR)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import TypeAlias
 
+import msgspec
 import structlog
 from google.protobuf.message import DecodeError
 from sqlalchemy import Connection
@@ -23,11 +24,13 @@ from node.federation.holding import Holding
 from node.federation.lines import ANSWER_BODY, QUERY_BODY, line_of, private_of, replay_key
 from node.federation.standing import Standing
 from node.federation.ticks import Ticks
+from node.federation.watching import Watching
 from node.identity.certificates import Peer
 from node.policy.decide import ENTRY, HELD_SILENTLY, HIT, INVISIBLE, PENDING, Decision
 from node.policy.derive import derive_facts, derive_request
 from node.policy.facts import encode_facts
 from node.policy.outbound import verify_query
+from node.policy.quotas import error_of, what_of
 from node.policy.redact import hit_only, redact
 from node.policy.vocabulary import NEVER_LAWFUL, PURPOSES
 from node.store import life
@@ -45,6 +48,7 @@ from node.wire.entry_pb2 import Entry
 from node.wire.envelope_pb2 import STATEMENT_TYPE_ANSWER, STATEMENT_TYPE_QUERY, Statement
 from node.wire.exchange_pb2 import Answer, Body, Hit, Query, QueryRequest, QueryResponse
 from node.wire.ledger_pb2 import ENTRY_OUTCOME_NEXT_PAGE, Decisions, Direction, EntryDecision
+from node.wire.quota_pb2 import QUOTA_SCOPE_PEER, QuotaReached
 
 log = structlog.get_logger()
 
@@ -84,6 +88,7 @@ class Answering:
     holding: Holding
     clock: Callable[[], int]
     window_us: int
+    watching: Watching
     ticks: Ticks = field(init=False)
 
     def __post_init__(self) -> None:
@@ -104,7 +109,8 @@ class Answering:
         self.standing.trust.verify_paired(peer.country)
         query = opened.body.query
         verify_query(query)
-        refusal = self._refusal(query, peer.country, now_us)
+        told = self._counted(query, peer.country, now_us)
+        refusal = "QUOTA" if told else self._refusal(query, peer.country, now_us)
         await asyncio.sleep(0)
         found = () if refusal else await self._found(query, peer.country, now_us)
         await asyncio.sleep(0)
@@ -115,6 +121,8 @@ class Answering:
         self._write_answer(
             body.answer, peer.country, query, page=page, judged=judged, now_us=now_us, refused=bool(refusal)
         )
+        if told is not None:
+            body.answer.quota.CopyFrom(told)
         await asyncio.sleep(0)
         sealed = seal(
             self.standing.signer,
@@ -154,6 +162,18 @@ class Answering:
             raise MalformedError("the body holds no query")
         return opened
 
+    def _counted(self, query: Query, peer: str, now_us: int) -> QuotaReached | None:
+        """Count a query against the peer's quota, or return which is used up: it depends on what the peer asks alone.
+
+        Raises:
+            QuotaError: so much was refused already that not even the refusals are to fill the disk.
+        """
+        key = (QUOTA_SCOPE_PEER, peer, what_of(query.purpose, query.urgency))
+        told = self.watching.quotas.spend(key, now_us)
+        if told is not None and self.watching.quotas.is_flooded(key):
+            raise error_of(told)
+        return told
+
     def _refusal(self, query: Query, peer: str, now_us: int) -> str:
         """Return why the query is refused as a whole, for the private part; empty when it is not.
 
@@ -181,10 +201,12 @@ class Answering:
             reciprocity=self.standing.reciprocity_of(peer),
             emergency=self.standing.is_emergency(peer, now_us),
         )
-        judged = []
+        judged, decoys = [], self.watching.decoys
         for entry in found:
             facts = derive_facts(request, entry, now_us)
             decision = policy.decide(facts, now_us)
+            if entry.entry_id in decoys:  # it matches like any other, is decided on like any other, and never leaves
+                decision = msgspec.structs.replace(decision, outcome=INVISIBLE)
             if decision.red_lines_crossed:
                 # The rules would have crossed it, and the line held: somebody has to look at the rules.
                 metrics.RED_LINES.inc()

@@ -17,14 +17,23 @@ import structlog
 from google.protobuf.message import DecodeError
 from sqlalchemy import Connection
 
-from node.errors import DeniedError, EnlaceError, FencedError, LedgerError, MalformedError, UnansweredError
+from node.errors import (
+    DeniedError,
+    EnlaceError,
+    FencedError,
+    LedgerError,
+    MalformedError,
+    UnansweredError,
+)
 from node.federation import metrics
 from node.federation.channels import QUERY, Channels
 from node.federation.envelope import Opened, Sealed, new_salt, open_envelope, seal
 from node.federation.lines import ANSWER_BODY, QUERY_BODY, line_of, private_of, shared_of_event, shared_of_received
 from node.federation.request_steps import put_pending
 from node.federation.standing import Standing
+from node.federation.watching import Watching
 from node.policy.outbound import decide_outbound, verify_query
+from node.policy.quotas import WHATS, error_of, scope_word, words_of
 from node.store import life
 from node.store.received import ReceivedEntries
 from node.store.vault import Vault
@@ -33,7 +42,8 @@ from node.wire.codes_pb2 import Urgency
 from node.wire.desk_pb2 import PeerOutcome, SearchResponse
 from node.wire.envelope_pb2 import StatementType
 from node.wire.exchange_pb2 import Answer, Body, Query, QueryRequest, QueryResponse
-from node.wire.ledger_pb2 import Direction, LeafKind, LeafPrivate
+from node.wire.ledger_pb2 import Decisions, Direction, LeafKind, LeafPrivate
+from node.wire.quota_pb2 import QUOTA_SCOPE_OFFICER, QUOTA_SCOPE_UNIT
 
 log = structlog.get_logger()
 
@@ -77,6 +87,7 @@ class Asking:
     window_us: int
     received: ReceivedEntries
     vault: Vault
+    watching: Watching
     _under_way: set[asyncio.Task[SearchResponse]] = field(default_factory=set)
 
     async def ask(self, query: Query, peers: Sequence[str], deadline_s: float) -> AsyncIterator[SearchResponse]:
@@ -84,10 +95,12 @@ class Asking:
 
         Raises:
             MalformedError: the query is not one that may be asked; a line says so.
+            QuotaError: the officer or the unit has asked too much; likewise.
         """
         started = time.perf_counter()
         try:
             verify_query(query)
+            self._count(query)
         except EnlaceError as error:
             await self._deny(query, "", error)
             raise
@@ -101,6 +114,8 @@ class Asking:
                 questions.append(self._question(query, peer, now_us))
         # No log, no disclosure: all lines are durable before the first question leaves.
         await self._log_asked(query, questions)
+        if questions:
+            self.watching.note(questions[0].exchange_id, "", query, Decisions(), questions[0].asked_us)
         tasks = [asyncio.create_task(self._one(query, question, deadline_s, started)) for question in questions]
         for task in tasks:
             self._under_way.add(task)
@@ -111,6 +126,14 @@ class Asking:
     async def drained(self) -> None:
         """Wait until every exchange under way has ended and is logged."""
         await asyncio.gather(*self._under_way)
+
+    def _count(self, query: Query) -> None:
+        """Count a question, to however many peers, for the officer and the unit."""
+        asker, now_us = query.asker, self.clock()
+        for scope, who in ((QUOTA_SCOPE_OFFICER, asker.officer), (QUOTA_SCOPE_UNIT, asker.unit)):
+            told = self.watching.spend(scope, who, query, now_us)
+            if told is not None:
+                raise error_of(told, f"{scope_word(scope)} {who}: ")
 
     async def _refused(self, query: Query, peer: str, now_us: int) -> SearchResponse | None:
         try:
@@ -203,7 +226,7 @@ class Asking:
             response.answer.CopyFrom(opened.body.answer)
             response.outcome = PeerOutcome.PEER_OUTCOME_ANSWERED
             if response.answer.refused:
-                response.outcome, response.detail = PeerOutcome.PEER_OUTCOME_REFUSED, "the peer refuses this request"
+                response.outcome, response.detail = PeerOutcome.PEER_OUTCOME_REFUSED, _refusal(response.answer)
         if query.urgency == Urgency.URGENCY_LIFE:
             response.duty_telephone = question.duty_telephone
             response.acknowledge_by_us = question.asked_us + life.WITHIN_US
@@ -285,6 +308,14 @@ class Asking:
             body=question.sealed.body,
         )
         return await self.writer.append(line_of(shared, private, exchange_id=question.exchange_id, now_us=now_us))
+
+
+def _refusal(answer: Answer) -> str:
+    """Say why a peer refuses, in this node's own words."""
+    told = answer.quota
+    if not answer.HasField("quota") or told.what not in WHATS:
+        return "the peer refuses this request"
+    return f"the peer refuses this request: {words_of(told)}"
 
 
 def _sentence(error: EnlaceError) -> str:

@@ -28,6 +28,7 @@ STATUS: dict[type[errors.EnlaceError], grpc.StatusCode] = {
     errors.ReplayError: grpc.StatusCode.ALREADY_EXISTS,
     errors.TooLargeError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.QuotaError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.SchemaError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.RecordError: grpc.StatusCode.INVALID_ARGUMENT,
     errors.SecondOfficerError: grpc.StatusCode.FAILED_PRECONDITION,

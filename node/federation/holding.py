@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from node.errors import KeyErasedError, NotFoundError
 from node.federation.lines import QUERY_BODY
+from node.federation.watching import Watching
 from node.ledger.leaf import parse_private, unpad
 from node.store import holds, requests
 from node.store.database import Database
@@ -45,6 +46,7 @@ class Holding:
     database: Database
     vault: Vault
     writer: Writer
+    watching: Watching
 
     def hold(
         self,
@@ -56,6 +58,18 @@ class Holding:
         at_us: int,
     ) -> "asyncio.Future[None] | None":
         """Queue what the decisions hold, after everything that waits for an answer; nobody waits for it."""
+        self.watching.note(exchange_id, peer, query, decisions, at_us)
+        return self._queue(exchange_id, peer=peer, query=query, decisions=decisions, at_us=at_us)
+
+    def _queue(
+        self,
+        exchange_id: bytes,
+        *,
+        peer: str,
+        query: Query,
+        decisions: Decisions,
+        at_us: int,
+    ) -> "asyncio.Future[None] | None":
         held = [each for each in decisions.entries if each.outcome in _SILENT]
         if not held:
             return None
@@ -65,7 +79,7 @@ class Holding:
     async def restore(self) -> None:
         """Queue again what the last lines hold and the queue does not have; to be called before serving."""
         for exchange_id, peer, query, decisions, at_us in await self.database.read(self._last):
-            queued = self.hold(exchange_id, peer=peer, query=query, decisions=decisions, at_us=at_us)
+            queued = self._queue(exchange_id, peer=peer, query=query, decisions=decisions, at_us=at_us)
             if queued is not None:
                 await queued
 

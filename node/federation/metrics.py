@@ -43,6 +43,7 @@ ALERTS_WAITING = Gauge("enlace_alert_finds_waiting", "What peers' alerts found a
 ALERTS_FORBIDDEN = Gauge("enlace_alert_matches_forbidden", "Matches told that the rules would not let leave any more")
 UNTAKEN = Gauge("enlace_untaken", "What waits for somebody on duty and that nobody has taken", ["urgency"])
 NOTIFICATIONS_FAILING = Gauge("enlace_notifications_failing", "Calls by mail or webhook that could not be sent so far")
+ALARMS = Gauge("enlace_silent_alarms", "Silent alarms that nobody has closed")
 REQUESTS_WAITING = Gauge("enlace_requests_waiting", "Requests and held answers that wait for a focal point")
 
 _told: set[tuple[str, str]] = set()

@@ -21,7 +21,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 
 from node.errors import DecryptionError, KeyErasedError, NotFoundError, RecordError, UsageError
 from node.records.lookup import LookupKey, entry_tokens
-from node.store import disclosures, freezes
+from node.store import decoys, disclosures, freezes
 from node.store.alert_finding import Noting
 from node.store.database import Database
 from node.store.entry_rows import FIND_SIZES, ROW, EntryState, entry_context, find_statement, superseded_context
@@ -123,10 +123,13 @@ class Entries:
         return list(self._all(connection, query).values())
 
     def active(self, connection: Connection, now_us: int, limit: int) -> Iterator[Entry]:
-        """Yield what may be found, the newest first, at most `limit`; erased cases are passed over."""
+        """Yield what may be found, the newest first, at most `limit`; erased cases are passed over, and decoys."""
+        hidden = decoys.entry_ids(connection, self._vault)
         where = (entries.c.state == EntryState.ACTIVE, entries.c.review_us > now_us)
         query = select(*ROW).where(*where).order_by(entries.c.entry_id.desc()).limit(limit)
         for row in connection.execute(query):
+            if row.entry_id in hidden:
+                continue
             try:
                 yield self._opened(*row)
             except KeyErasedError:

@@ -46,6 +46,7 @@ def upgrade() -> None:
     suspensions()
     watching()
     duty()
+    watching()
     alerts()
 
 
