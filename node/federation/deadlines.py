@@ -12,11 +12,13 @@ from node.federation.lines import local_line
 from node.federation.mail_kinds import Post
 from node.federation.mailroom import Mailroom
 from node.federation.request_steps import close_hold, log_step, private_of_request
+from node.federation.sharing import note_decided
 from node.store import requests
 from node.store.database import Database
 from node.store.requests import Kept, RequestId
 from node.store.writer import Priority
 from node.wire.ledger_pb2 import DIRECTION_RECEIVED, LeafKind, LeafPrivate
+from node.workflow import shares
 from node.workflow.requests import ASKING, DECIDING, Actor, Event
 
 log = structlog.get_logger()
@@ -73,6 +75,7 @@ def _expire(post: Post, kept: Kept) -> None:
     requests.change(post.connection, post.vault, kept, post.now_us, state=state, late=True)
     if received:
         close_hold(post.connection, kept)
+        note_decided(post, kept, shares.Event.EXPIRE, shares.Actor.CLOCK)
     # Whoever was to decide, they were late: the line is what the numbers of reciprocity are made of.
     log_step(post, kept, "LATE" if received else "EXPIRED", private_of_request(kept.detail.request))
     log.warning("request_expired", peer=kept.id.peer, received=received)
