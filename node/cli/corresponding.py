@@ -8,24 +8,36 @@ from node.desk.alerting import Alerting
 from node.desk.correspondence import CorrespondenceServicer
 from node.desk.deciding import Deciding
 from node.desk.mailing import Mailing
+from node.desk.masking import Reading
+from node.desk.notices import Notices
 from node.desk.officers import Officers
 from node.desk.quotas import QuotaDesk
+from node.desk.petitions import Petitions
+from node.desk.recalling import TakingBack
 from node.desk.received import Receiving
 from node.desk.recording import Recording
 from node.desk.requests import Requests
 from node.desk.reviewing import Reviewing
+from node.desk.sharing import Sharing
 from node.desk.suspensions import Suspensions
 from node.federation.calling import Calling, alert_kinds
 from node.federation.channels import Channels
 from node.federation.deadlines import Deadlines
 from node.federation.delivering import Delivering
+from node.federation.flagging import FlagMailKind
+from node.federation.freezing import Freezing
 from node.federation.mail_heads import Heads
 from node.federation.mail_intake import Intake
 from node.federation.mailroom import Mailroom
+from node.federation.notice_kinds import DeletionReceiptKind, EntryRecallKind, EntryUpdateKind
 from node.federation.matching import Matching
 from node.federation.purging import Purging
+from node.federation.recalling import Recalling
+from node.federation.redeciding import Redeciding
+from node.federation.reexamining import Reexamining
 from node.federation.releasing import Releasing
 from node.federation.requesting import FollowUpKind, RequestAnswerKind, RequestReplyKind
+from node.federation.sharing import ShareKind
 from node.federation.standing import Standing
 from node.federation.suspending import Suspending
 from node.federation.ticks import Ticks
@@ -56,6 +68,10 @@ class Correspondence:
     deadlines: Deadlines
     alerting: Alerting
     matching: Matching
+    sharing: Sharing
+    taking_back: TakingBack
+    recalling: Recalling
+    reexamining: Reexamining
 
     def servicer(self, officers: Officers, recording: Recording, watching: Watching) -> CorrespondenceServicer:
         """Return what the desk's server registers."""
@@ -67,6 +83,8 @@ class Correspondence:
             suspensions=Suspensions(self.suspending, self.mailroom),
             requests=self.requests,
             alerting=self.alerting,
+            sharing=self.sharing,
+            taking_back=self.taking_back,
             deciding=Deciding(
                 self.mailroom, self.mailing.database, self.releasing, recording.freezing, self.mailroom.clock
             ),
@@ -91,10 +109,23 @@ def composed_correspondence(
 ) -> Correspondence:
     """Put together mail and all that travels by it."""
     releasing = Releasing(standing, vault, entries, frozen)
-    kinds = (FollowUpKind(), RequestAnswerKind(releasing, received), RequestReplyKind())
+    redeciding = Redeciding(releasing)
+    kinds = (
+        FollowUpKind(),
+        RequestAnswerKind(releasing, received),
+        RequestReplyKind(),
+        ShareKind(releasing, received),
+        EntryUpdateKind(redeciding, received),
+        EntryRecallKind(received),
+        DeletionReceiptKind(),
+        FlagMailKind(releasing, received),
+    )
     weighing = Weighing(standing, vault, entries, frozen, vault.lookup_keys())
     calling = Calling(weighing)
     mailroom = Mailroom(standing, vault, writer, (*kinds, *alert_kinds(weighing, calling, received)), clock)
+    freezing = Freezing(standing, database, vault, writer, entries, frozen, clock)
+    recalling = Recalling(mailroom, database, redeciding, freezing)
+    petitions = Petitions(standing, Reading(standing, writer, clock), database, vault, writer, entries, clock)
     return Correspondence(
         mailroom=mailroom,
         intake=Intake(mailroom, database, ticks, window_us),
@@ -107,6 +138,10 @@ def composed_correspondence(
         releasing=releasing,
         requests=Requests(mailroom, database, received, clock),
         deadlines=Deadlines(mailroom, database),
-        alerting=Alerting(mailroom, database, received, calling, clock),
+        alerting=Alerting(mailroom, database, received, calling),
         matching=Matching(mailroom, database, weighing, calling),
+        sharing=Sharing(mailroom, database, releasing, freezing, received, clock),
+        taking_back=TakingBack(recalling, Notices(petitions, freezing), clock),
+        recalling=recalling,
+        reexamining=Reexamining(mailroom, database, redeciding, freezing),
     )

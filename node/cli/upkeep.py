@@ -125,9 +125,11 @@ async def _look_to_safeguards(parts: Parts) -> None:
         institution.erasing,
         parts.correspondence.purging,
         parts.correspondence.deadlines,
-        parts.duty.paging,
         parts.correspondence.matching,
         parts.exchange.answering.watching,
+        parts.duty.paging,
+        parts.correspondence.recalling,
+        parts.correspondence.reexamining,
     ):
         try:
             await each.look()

@@ -9,10 +9,13 @@ from node.desk.deciding import Deciding
 from node.desk.mailing import Mailing
 from node.desk.officers import Officers
 from node.desk.quotas import QuotaDesk
+from node.desk.recalling import TakingBack
 from node.desk.received import Receiving
 from node.desk.requests import Requests
 from node.desk.reviewing import Reviewing
 from node.desk.servicer import ADMINISTRATOR, AUDITOR, FOCAL_POINT, SUPERVISOR, UNIT
+from node.desk.sharing import Sharing
+from node.desk.sharing_servicer import SharingMethods
 from node.desk.suspensions import Suspensions
 from node.desk.watching_servicer import WatchingMethods
 from node.federation.boundary import Context
@@ -22,7 +25,7 @@ from node.wire.correspondence_pb2_grpc import CorrespondenceServicer as Generate
 
 
 @dataclass(slots=True)
-class CorrespondenceServicer(AlertingMethods, WatchingMethods, GeneratedServicer):
+class CorrespondenceServicer(AlertingMethods, SharingMethods, WatchingMethods, GeneratedServicer):
     """Serves the officers of this country: who calls and in which role; the use cases do the rest."""
 
     officers: Officers
@@ -35,6 +38,8 @@ class CorrespondenceServicer(AlertingMethods, WatchingMethods, GeneratedServicer
     alerting: Alerting
     quotas: QuotaDesk
     alarms: AlarmDesk
+    sharing: Sharing
+    taking_back: TakingBack
 
     # --- mail ---
 
