@@ -46,7 +46,6 @@ def upgrade() -> None:
     suspensions()
     watching()
     duty()
-    watching()
     alerts()
 
 
