@@ -44,7 +44,10 @@ def until(look: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
 def test_from_a_hit_to_what_was_granted(world: World) -> None:
     gt, focal = Desk(world["GT"]), Desk(world["MX"], "focal-1")
     key = str(world["MX"].home.path / "focal-1.pem")
-    answer = gt.json("search", SUSPECTS, *QUESTION, "--peer", "MX")
+    # A node that has just come up may not have reached its peer yet.
+    (answer,) = until(
+        lambda: [found for found in [gt.json("search", SUSPECTS, *QUESTION, "--peer", "MX")] if "answer" in found]
+    )
     handle, exchange = answer["answer"]["hits"][0]["entry"]["handle"], answer["exchange_id"]
     sent = gt.json("request", "send", "MX", exchange, handle, "--why", "Invented need.", "--crime", "trafficking")
     assert (sent["state"], sent["due"]) == ("asked", "in 6 d 23 h")
