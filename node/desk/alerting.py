@@ -1,7 +1,6 @@
 """Alerts at the desk: setting one at peers, seeing what it found and who works on the same, ending it."""
 
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -46,7 +45,6 @@ class Alerting:
     database: Database
     received: ReceivedEntries
     calling: Calling
-    clock: Callable[[], int]
 
     async def set_alert(self, asked: SetAlertRequest, officer: Officer) -> list[SetAt]:
         """Set an alert at each of the peers that this country's own rules let it go to; it is logged before it leaves.
@@ -54,7 +52,7 @@ class Alerting:
         Raises:
             MalformedError, UsageError: it is not complete; the text names the field.
         """
-        alert, now_us = Alert(), self.clock()
+        alert, now_us = Alert(), self.mailroom.clock()
         alert.CopyFrom(asked.alert)
         alert.set_us = now_us
         alert.query.asker.CopyFrom(Asker(officer=officer.name, unit=officer.unit, unit_type=officer.unit_type))
@@ -170,7 +168,7 @@ class Alerting:
 
     def _fill_own(self, connection: Connection, kept: Kept, officer: Officer) -> None:
         """Put in what it found, the latest of each entry, from where it is kept until its date."""
-        now_us, found = self.clock(), dict[bytes, Hit]()
+        now_us, found = self.mailroom.clock(), dict[bytes, Hit]()
         use = Use(kept.detail.alert.query.purpose, officer.unit_type, officer.unit)
         _, peer, exchange_id = kept.id
         for mail in read_received(connection, self.mailroom.vault, peer, exchange_id, "alert_match"):
@@ -208,7 +206,7 @@ class Alerting:
         return await self.database.read(self._news, officer)
 
     def _news(self, connection: Connection, officer: Officer) -> list[AlertItem]:
-        since_us = self.clock() - RECENT_US
+        since_us = self.mailroom.clock() - RECENT_US
         listed = alerts.list_items(connection, direction=DIRECTION_SENT, unit=officer.unit, since_us=since_us)
         items = {each.exchange_id: each for each in listed if each.matches or each.state not in OPEN}
         for pair in alert_pairs.told(connection, unit=officer.unit, since_us=since_us):
@@ -221,7 +219,7 @@ class Alerting:
     async def _read(self, officer: Officer, subject: bytes, reason: str) -> None:
         """Return when the look is durably logged: only then may anything be shown."""
         private = private_of_officer(officer, subject=subject, reason=reason)
-        line = local_line(LeafKind.LEAF_KIND_READ, private, self.mailroom.standing.signer, self.clock())
+        line = local_line(LeafKind.LEAF_KIND_READ, private, self.mailroom.standing.signer, self.mailroom.clock())
         await self.mailroom.writer.append(line)
 
 

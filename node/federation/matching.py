@@ -131,10 +131,10 @@ class Matching:
         policy = post.standing.policy_for(kept.id.peer, post.now_us)
         private.floor_sha256 = policy.floor.sha256 if policy.floor else b""
         private.release_sha256 = policy.release.sha256 if policy.release else b""
-        private.held = weighed.decision.outcome in (PENDING, HELD_SILENTLY)
-        private.released = hit is not None and hit.HasField("entry")
-        private.hits = hit is not None and hit.HasField("hit")
-        private.invisible = hit is None and not private.held
+        private.held = int(weighed.decision.outcome in (PENDING, HELD_SILENTLY))
+        private.released = int(hit is not None and hit.HasField("entry"))
+        private.hits = int(hit is not None and hit.HasField("hit"))
+        private.invisible = int(hit is None and not private.held)
         return private
 
 

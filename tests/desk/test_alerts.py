@@ -1,0 +1,290 @@
+"""Alerts between two real nodes: set, refused, matched as records are written, held, ended, and who works on it too."""
+
+import secrets
+from collections.abc import AsyncIterator
+from functools import partial
+
+import grpc
+import pytest
+import pytest_asyncio
+from sqlalchemy import select
+
+from node.federation import alert_kinds
+from node.federation.alert_kinds import new_detail
+from node.federation.mail_kinds import OutgoingMail, Post
+from node.federation.matching import INSTANT_US
+from node.policy.alerts import MOST_DAYS
+from node.store import alerts
+from node.store.listing import ListedLine
+from node.store.mail_tables import inbox
+from node.wire.alert_pb2 import (
+    ALERT_OUTCOME_ACCEPTED,
+    Alert,
+    AlertAnswer,
+    AlertEnd,
+    AlertMatch,
+    Deconfliction,
+)
+from node.wire.alerting_pb2 import AlertDetail, EndAlertRequest, GetAlertRequest, SetAlertRequest, SetAt
+from node.wire.codes_pb2 import (
+    CRIME_LAUNDERING,
+    CRIME_TRAFFICKING,
+    PURPOSE_POLITICAL,
+    SOURCE_GRADE_A,
+    UNIT_TYPE_POLICE_INTELLIGENCE,
+)
+from node.wire.correspondence_pb2 import MAIL_STATE_DEAD
+from node.wire.deciding_pb2 import ListInboxRequest
+from node.wire.desk_pb2 import GetEntryRequest, PutCaseRequest, PutEntryRequest
+from node.wire.desk_pb2_grpc import DeskStub
+from node.wire.entry_pb2 import Entry
+from node.wire.exchange_pb2 import Asker, Hit, HitOnly
+from node.wire.ledger_pb2 import (
+    DIRECTION_RECEIVED,
+    DIRECTION_SENT,
+    LEAF_KIND_ALERT,
+    EntryDecision,
+    LeafPrivate,
+)
+from node.wire.mail_pb2 import Mail
+from tests.desk.request_support import HELD, Pair, held_telephone, pair_of
+from tests.desk.support import Status, asserted, life_query, refused
+from tests.federation.mail_support import mail_here
+from tests.federation.support import altered, case_record, decisions_of, opened_ledger, private_of, telephone
+from tests.peer_simulator import telephone_query
+from tests.world import DAY_US, World
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
+    world = World.make(tmp_path_factory.mktemp("alerts"), ("GT", "MX"))
+    async with pair_of(world) as opened:
+        for parts in opened.nodes.values():
+            parts.correspondence.mailroom.clock = opened.clock
+        yield opened
+
+
+async def set_alert(pair: Pair, number: str, **changes: object) -> SetAt:
+    alert = Alert(query=telephone_query(number), until_us=pair.clock() + 30 * DAY_US, deconflict=True)
+    stub = await pair.desk("GT")
+    response = await stub.SetAlert(SetAlertRequest(alert=altered(alert, **changes), peers=["MX"]))
+    await pair.delivered()
+    return response.set[0]
+
+
+async def record(pair: Pair, entry: Entry) -> Entry:
+    channel = await pair.stack.enter_async_context(pair.world["MX"].desk_channel())
+    stub = DeskStub(channel)
+    if not entry.case_id:
+        case = (await stub.PutCase(PutCaseRequest(case=altered(case_record(), crimes=[CRIME_TRAFFICKING])))).case
+        entry = altered(asserted(entry), case_id=case.case_id)
+    return (await stub.PutEntry(PutEntryRequest(entry=entry))).entry
+
+
+async def latest(pair: Pair, entry: Entry) -> Entry:
+    channel = await pair.stack.enter_async_context(pair.world["MX"].desk_channel())
+    return (await DeskStub(channel).GetEntry(GetEntryRequest(entry_id=entry.entry_id))).entry
+
+
+def decisions(line: ListedLine) -> list[EntryDecision]:
+    if line.opening is None or not line.opening.decisions:
+        return []
+    return list(decisions_of(line).entries)
+
+
+async def sent_anyway(pair: Pair, alert: Alert) -> bytes:
+    """Set an alert at MX that GT's own desk would not."""
+    exchange_id = secrets.token_bytes(16)
+    alert = altered(alert)
+    alert.query.asker.CopyFrom(Asker(officer="analyst", unit="UNIT-1", unit_type=UNIT_TYPE_POLICE_INTELLIGENCE))
+    detail = new_detail(exchange_id, "MX", alert, DIRECTION_SENT, "set")
+
+    def change(post: Post) -> None:
+        alerts.put(post.connection, post.vault, detail, ())
+        post.send(OutgoingMail("MX", exchange_id, Mail(alert=alert), LeafPrivate()))
+
+    await pair.nodes["GT"].correspondence.mailroom.post(change)
+    await pair.delivered()
+    return exchange_id
+
+
+async def seen(pair: Pair, exchange_id: bytes, code: str = "GT", officer: str = "analyst") -> AlertDetail:
+    stub = await pair.desk(code, officer)
+    return (await stub.GetAlert(GetAlertRequest(exchange_id=exchange_id))).detail
+
+
+async def instant(pair: Pair) -> None:
+    """Let the next instant come, at which what was found is told."""
+    pair.clock.advance(seconds=2 * INSTANT_US / 1e6)
+    for parts in pair.nodes.values():
+        await parts.correspondence.matching.look()
+    await pair.delivered()
+
+
+def local_reasons(pair: Pair, code: str = "MX") -> list[str]:
+    return [private_of(line).reason for line in pair.book(code).lines() if line.shared.kind == LEAF_KIND_ALERT]
+
+
+async def test_what_is_recorded_later_is_told_at_the_next_instant_and_once(pair: Pair) -> None:
+    set_at = await set_alert(pair, "+12025550170")
+    assert not set_at.detail
+    exchange_id = set_at.item.exchange_id
+    assert (await seen(pair, exchange_id)).item.state == "standing"
+    entry = await record(pair, telephone("+12025550170"))
+    for parts in pair.nodes.values():
+        await parts.correspondence.matching.look()
+    await pair.delivered()
+    assert not (await seen(pair, exchange_id)).found
+    await instant(pair)
+    detail = await seen(pair, exchange_id)
+    (hit,) = detail.found
+    assert hit.entry.telecom.telephone == "+12025550170"
+    assert detail.item.matches == 1
+    stub = await pair.desk("GT")
+    news = (await stub.ListInbox(ListInboxRequest())).alerts
+    assert exchange_id in [each.exchange_id for each in news]
+
+    await record(pair, altered(entry, source_grade=SOURCE_GRADE_A))  # what the peer sees of it stays the same
+    await instant(pair)
+    told = (await seen(pair, exchange_id)).item.matches
+    await record(pair, altered(await latest(pair, entry), crimes=[CRIME_TRAFFICKING, CRIME_LAUNDERING]))
+    await instant(pair)
+    changed = await seen(pair, exchange_id)
+    assert changed.item.matches == told + 1
+    (hit,) = changed.found
+    assert CRIME_LAUNDERING in hit.entry.crimes
+    (line, *_) = [each for each in pair.book("MX").lines(exchange_id=exchange_id) if decisions(each)]
+    assert decisions(line)[0].entry_id == entry.entry_id
+
+
+async def test_what_the_rules_hide_stays_hidden_and_is_a_line_here_alone(pair: Pair) -> None:
+    exchange_id = (await set_alert(pair, "+12025550171")).item.exchange_id
+    before = len(pair.book("GT").lines(exchange_id=exchange_id))
+    await record(pair, telephone("+12025550171", victim=True))
+    await instant(pair)
+    detail = await seen(pair, exchange_id)
+    assert (detail.item.matches, len(detail.found)) == (0, 0)
+    assert len(pair.book("GT").lines(exchange_id=exchange_id)) == before
+    assert "NOT_TOLD GT" in local_reasons(pair)
+
+
+async def test_what_is_held_waits_for_a_focal_point_and_leaves_once_it_is_signed(pair: Pair) -> None:
+    exchange_id = (await set_alert(pair, HELD)).item.exchange_id
+    await record(pair, held_telephone())
+    await instant(pair)
+    (hit,) = (await seen(pair, exchange_id)).found
+    assert hit.HasField("pending")
+    waiting = await pair.waiting(exchange_id)
+    granted = await pair.granted(waiting)
+    assert granted.state == "granted"
+    detail = await pair.seen(waiting)
+    assert detail.answer.hits[0].entry.telecom.telephone == HELD
+
+
+async def test_an_alert_that_ended_finds_nothing_and_what_it_looked_for_is_gone(pair: Pair) -> None:
+    exchange_id = (await set_alert(pair, "+12025550172")).item.exchange_id
+    stub = await pair.desk("GT")
+    ended = await stub.EndAlert(EndAlertRequest(exchange_id=exchange_id))
+    assert ended.item.state == "ended"
+    await pair.delivered()
+    at_mx = await seen(pair, exchange_id, "MX", "focal-1")
+    assert at_mx.item.state == "ended"
+    assert not at_mx.HasField("alert")
+    await record(pair, telephone("+12025550172"))
+    await instant(pair)
+    assert (await seen(pair, exchange_id)).item.matches == 0
+    await refused(stub.EndAlert(EndAlertRequest(exchange_id=exchange_id)), Status.FAILED_PRECONDITION)
+    with opened_ledger(pair.world["MX"]) as (database, _), database.reading() as connection:
+        bodies = select(inbox.c.sealed).where(inbox.c.exchange_id == exchange_id, inbox.c.kind == "alert")
+        assert connection.execute(bodies).scalars().all() == [None]
+
+
+async def test_a_focal_point_ends_what_a_peer_has_set_and_the_peer_sees_it(pair: Pair) -> None:
+    exchange_id = (await set_alert(pair, "+12025550173")).item.exchange_id
+    unit, focal = await pair.desk("MX"), await pair.desk("MX", "focal-1")
+    await refused(unit.EndAlert(EndAlertRequest(exchange_id=exchange_id)), Status.PERMISSION_DENIED)
+    await refused(unit.GetAlert(GetAlertRequest(exchange_id=exchange_id)), Status.PERMISSION_DENIED)
+    await focal.EndAlert(EndAlertRequest(exchange_id=exchange_id))
+    await pair.delivered()
+    assert (await seen(pair, exchange_id)).item.state == "ended"
+
+
+async def test_an_alert_names_its_end_and_none_stands_for_longer_than_half_a_year(pair: Pair) -> None:
+    late = pair.clock() + (MOST_DAYS + 1) * DAY_US
+    for changes in ({"until_us": late}, {"until_us": 0}, {"query": life_query("+12025550174")}):
+        await refused(set_alert(pair, "+12025550174", **changes), Status.INVALID_ARGUMENT)
+    exchange_id = (await set_alert(pair, "+12025550174", until_us=pair.clock() + 3_600_000_000)).item.exchange_id
+    pair.clock.advance(seconds=3_600)
+    await instant(pair)
+    assert (await seen(pair, exchange_id)).item.state == "expired"
+    assert (await seen(pair, exchange_id, "MX", "focal-1")).item.state == "expired"
+    assert "EXPIRED GT" in local_reasons(pair)
+
+
+async def test_own_rules_and_the_peers_instruments_decide_as_of_a_query(pair: Pair) -> None:
+    query = altered(telephone_query("+12025550175"), purpose=PURPOSE_POLITICAL)
+    told = await set_alert(pair, "", query=query)
+    assert (told.HasField("item"), "never lawful" in told.detail) == (False, True)
+    gt = pair.nodes["GT"].correspondence.mailroom
+    query = altered(telephone_query("+12025550175"), instrument="NO-SUCH-TREATY")
+    alert = Alert(query=query, set_us=gt.clock(), until_us=gt.clock() + DAY_US)
+    exchange_id = await sent_anyway(pair, alert)
+    assert (await seen(pair, exchange_id)).item.state == "refused"
+    with pytest.raises(grpc.aio.AioRpcError):
+        await seen(pair, exchange_id, "MX", "focal-1")
+
+
+async def test_beyond_its_quota_a_peer_is_turned_away_and_told_so(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    exchange_id = (await set_alert(pair, "+12025550176")).item.exchange_id
+    with opened_ledger(pair.world["MX"]) as (database, _), database.reading() as connection:
+        standing = alerts.count_open(connection, DIRECTION_RECEIVED, peer="GT")
+    monkeypatch.setattr(alert_kinds, "MOST_FROM_PEER", standing)
+    turned_away = (await set_alert(pair, "+12025550177")).item.exchange_id
+    assert (await seen(pair, turned_away)).item.state == "over quota"
+    await (await pair.desk("GT")).EndAlert(EndAlertRequest(exchange_id=exchange_id))
+    await pair.delivered()
+    taken = (await set_alert(pair, "+12025550177")).item.exchange_id
+    assert (await seen(pair, taken)).item.state == "standing"
+
+
+async def test_alerts_of_a_peer_that_is_suspended_find_nothing(pair: Pair) -> None:
+    exchange_id = (await set_alert(pair, "+12025550178")).item.exchange_id
+    standing = pair.nodes["MX"].standing
+    standing.suspend(frozenset({"GT"}))
+    await record(pair, telephone("+12025550178"))
+    pair.clock.advance(seconds=2 * INSTANT_US / 1e6)
+    await pair.nodes["MX"].correspondence.matching.look()
+    standing.suspend(frozenset())
+    await instant(pair)
+    assert (await seen(pair, exchange_id)).item.matches == 0
+
+
+async def test_bad_alerts_are_refused_logged_and_visible(pair: Pair) -> None:
+    gt = pair.nodes["GT"].correspondence.mailroom
+    now = gt.clock()
+    query = telephone_query("+12025550179")
+    bad = [
+        Alert(query=query, set_us=now, until_us=now + (MOST_DAYS + 1) * DAY_US),
+        Alert(query=altered(query, page=1), set_us=now, until_us=now + DAY_US),
+        Alert(query=altered(query, selectors=[]), set_us=now, until_us=now + DAY_US),
+        Alert(query=query, set_us=now - DAY_US, until_us=now + DAY_US),
+    ]
+    for alert in bad:
+        exchange_id = await sent_anyway(pair, alert)
+        assert (await seen(pair, exchange_id)).item.state == "refused"
+        assert [each.state for each in mail_here(pair.nodes["GT"], DIRECTION_SENT, exchange_id=exchange_id)] == [
+            MAIL_STATE_DEAD
+        ]
+    for mail in (
+        Mail(alert_match=AlertMatch(hit=Hit(hit=HitOnly(handle=bytes(16))))),
+        Mail(alert_answer=AlertAnswer(outcome=ALERT_OUTCOME_ACCEPTED)),
+        Mail(alert_end=AlertEnd()),
+        Mail(deconfliction=Deconfliction()),
+    ):
+        exchange_id = secrets.token_bytes(16)
+        await gt.post(partial(Post.send, outgoing=OutgoingMail("MX", exchange_id, mail, LeafPrivate())))
+        await pair.delivered()
+        (item,) = mail_here(pair.nodes["GT"], DIRECTION_SENT, exchange_id=exchange_id)
+        assert item.state == MAIL_STATE_DEAD
