@@ -202,7 +202,7 @@ class Redeciding:
             return str(error)[:100]
         if again.frozen or again.entry is None:  # what is deleted here is not a matter of rules
             return ""
-        decision = again.approved if _was_approved(given) else again.decision
+        decision = again.approved if was_approved(given) else again.decision
         if decision.outcome == PENDING:
             return "a rule has focal points decide on it first"
         if decision.outcome not in {ENTRY, HIT}:
@@ -213,7 +213,8 @@ class Redeciding:
         return f"the rules let less leave of {', '.join(names)}" if less else ""
 
 
-def _was_approved(given: Given) -> bool:
+def was_approved(given: Given) -> bool:
+    """Tell whether focal points had approved what a line tells."""
     return given.shared.kind == LEAF_KIND_MAIL and given.private.reason.startswith(_APPROVED)
 
 

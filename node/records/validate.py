@@ -10,6 +10,8 @@ import phonenumbers
 from google.protobuf.descriptor import FieldDescriptor
 
 from node.errors import RecordError
+from node.records.attached import listed_in
+from node.records.attachment import LARGEST, SHA256_BYTES
 from node.schema import ENTITY_ONEOF, is_free_text
 from node.wire import codes_pb2
 from node.wire.entry_pb2 import Case, Coordinates, DateInterval, Entry, Protection
@@ -28,6 +30,8 @@ LARGEST_ENTRY: Final = 4 * 1024 * 1024
 MOST_ITEMS: Final = 64
 """Items of a repeated field."""
 MOST_LINKS: Final = 1024
+MOST_ATTACHMENTS: Final = 16
+"""Of one entry: the list is part of every answer."""
 LONGEST_REVIEW_US: Final = (5 * 365 + 2) * 86_400_000_000
 """Five years, with as many leap days as may fall in them: the longest review period of 28 CFR 23.20(h)."""
 
@@ -144,6 +148,7 @@ def verify_entry(entry: Entry, *, now_us: int) -> None:
     _require(
         bool(entry.handling_text.strip()) == needs_words, "handling_text", "goes with handling code H3, and only so"
     )
+    _verify_attachments(entry)
     biometrics = sum(len(getattr(entry.person, field)) for field in _LARGEST_BYTES)
     what = f"has with prints and dna_profile more than {LARGEST_BIOMETRICS} bytes: an answer's time would tell"
     _require(biometrics <= LARGEST_BIOMETRICS, "person.photo", what)
@@ -202,6 +207,14 @@ def _verify_protection(protection: Protection) -> None:
         _require(known, "protection.assurances.by", "says who recorded the assurance, and when")
 
 
+def _verify_attachments(entry: Entry) -> None:
+    listed = listed_in(entry)
+    _require(len(listed) <= MOST_ATTACHMENTS, "attachments", f"are more than {MOST_ATTACHMENTS}")
+    for each in listed:
+        fits = len(each.sha256) == SHA256_BYTES and 0 < each.size <= LARGEST and bool(each.media_type)
+        _require(fits, "attachments", "are listed by digest, size and kind; `enlace attachment add` does so")
+
+
 def _verify_links(entry: Entry) -> None:
     for link in entry.links:
         _require(bool(link.kind), "links.kind", "is missing")
@@ -224,7 +237,7 @@ def _verify_parts(message: "Message", prefix: str) -> None:
             elif field.type == FieldDescriptor.TYPE_STRING:
                 _verify_text(field, item, path)
             elif field.type == FieldDescriptor.TYPE_BYTES:
-                largest = _LARGEST_BYTES.get(field.name, ID_SIZE)
+                largest = SHA256_BYTES if field.name == "sha256" else _LARGEST_BYTES.get(field.name, ID_SIZE)
                 _require(len(item) <= largest, path, f"has more than {largest} bytes")
             elif field.type == FieldDescriptor.TYPE_MESSAGE:
                 _verify_value(item, path)

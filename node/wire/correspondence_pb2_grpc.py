@@ -5,6 +5,7 @@ import warnings
 
 from node.wire import alarm_pb2 as node_dot_wire_dot_alarm__pb2
 from node.wire import alerting_pb2 as node_dot_wire_dot_alerting__pb2
+from node.wire import attachment_pb2 as node_dot_wire_dot_attachment__pb2
 from node.wire import correspondence_pb2 as node_dot_wire_dot_correspondence__pb2
 from node.wire import deciding_pb2 as node_dot_wire_dot_deciding__pb2
 from node.wire import quota_pb2 as node_dot_wire_dot_quota__pb2
@@ -235,6 +236,31 @@ class CorrespondenceStub:
                 '/enlace.v1.Correspondence/EndAlert',
                 request_serializer=node_dot_wire_dot_alerting__pb2.EndAlertRequest.SerializeToString,
                 response_deserializer=node_dot_wire_dot_alerting__pb2.EndAlertResponse.FromString,
+                _registered_method=True)
+        self.BeginAttachment = channel.unary_unary(
+                '/enlace.v1.Correspondence/BeginAttachment',
+                request_serializer=node_dot_wire_dot_attachment__pb2.BeginAttachmentRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_attachment__pb2.BeginAttachmentResponse.FromString,
+                _registered_method=True)
+        self.PutAttachment = channel.stream_unary(
+                '/enlace.v1.Correspondence/PutAttachment',
+                request_serializer=node_dot_wire_dot_attachment__pb2.PutAttachmentRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_attachment__pb2.PutAttachmentResponse.FromString,
+                _registered_method=True)
+        self.ListAttachments = channel.unary_unary(
+                '/enlace.v1.Correspondence/ListAttachments',
+                request_serializer=node_dot_wire_dot_attachment__pb2.ListAttachmentsRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_attachment__pb2.ListAttachmentsResponse.FromString,
+                _registered_method=True)
+        self.GetContents = channel.unary_stream(
+                '/enlace.v1.Correspondence/GetContents',
+                request_serializer=node_dot_wire_dot_attachment__pb2.GetContentsRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_attachment__pb2.GetContentsResponse.FromString,
+                _registered_method=True)
+        self.FetchAttachment = channel.unary_stream(
+                '/enlace.v1.Correspondence/FetchAttachment',
+                request_serializer=node_dot_wire_dot_attachment__pb2.FetchAttachmentRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_attachment__pb2.FetchAttachmentResponse.FromString,
                 _registered_method=True)
         self.KeepReceived = channel.unary_unary(
                 '/enlace.v1.Correspondence/KeepReceived',
@@ -579,6 +605,43 @@ class CorrespondenceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BeginAttachment(self, request, context):
+        """--- attachments ---
+
+        Says how much of a file is here already; then the rest follows. Role: unit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutAttachment(self, request_iterator, context):
+        """Takes a file in, cleans it and attaches it to an own entry, once all of it is here. Role: unit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAttachments(self, request, context):
+        """Attachments of an own or a received entry. Role: unit, supervisor, focal point.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetContents(self, request, context):
+        """Contents that are here. Role: unit, supervisor, focal point.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FetchAttachment(self, request, context):
+        """Fetches from its originator what a received entry lists, going on where it broke off. Role: unit, supervisor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def KeepReceived(self, request, context):
         """--- what peers disclosed, and how long records are kept ---
 
@@ -853,6 +916,31 @@ def add_CorrespondenceServicer_to_server(servicer, server):
                     servicer.EndAlert,
                     request_deserializer=node_dot_wire_dot_alerting__pb2.EndAlertRequest.FromString,
                     response_serializer=node_dot_wire_dot_alerting__pb2.EndAlertResponse.SerializeToString,
+            ),
+            'BeginAttachment': grpc.unary_unary_rpc_method_handler(
+                    servicer.BeginAttachment,
+                    request_deserializer=node_dot_wire_dot_attachment__pb2.BeginAttachmentRequest.FromString,
+                    response_serializer=node_dot_wire_dot_attachment__pb2.BeginAttachmentResponse.SerializeToString,
+            ),
+            'PutAttachment': grpc.stream_unary_rpc_method_handler(
+                    servicer.PutAttachment,
+                    request_deserializer=node_dot_wire_dot_attachment__pb2.PutAttachmentRequest.FromString,
+                    response_serializer=node_dot_wire_dot_attachment__pb2.PutAttachmentResponse.SerializeToString,
+            ),
+            'ListAttachments': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAttachments,
+                    request_deserializer=node_dot_wire_dot_attachment__pb2.ListAttachmentsRequest.FromString,
+                    response_serializer=node_dot_wire_dot_attachment__pb2.ListAttachmentsResponse.SerializeToString,
+            ),
+            'GetContents': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetContents,
+                    request_deserializer=node_dot_wire_dot_attachment__pb2.GetContentsRequest.FromString,
+                    response_serializer=node_dot_wire_dot_attachment__pb2.GetContentsResponse.SerializeToString,
+            ),
+            'FetchAttachment': grpc.unary_stream_rpc_method_handler(
+                    servicer.FetchAttachment,
+                    request_deserializer=node_dot_wire_dot_attachment__pb2.FetchAttachmentRequest.FromString,
+                    response_serializer=node_dot_wire_dot_attachment__pb2.FetchAttachmentResponse.SerializeToString,
             ),
             'KeepReceived': grpc.unary_unary_rpc_method_handler(
                     servicer.KeepReceived,
@@ -1963,6 +2051,141 @@ class Correspondence:
             '/enlace.v1.Correspondence/EndAlert',
             node_dot_wire_dot_alerting__pb2.EndAlertRequest.SerializeToString,
             node_dot_wire_dot_alerting__pb2.EndAlertResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BeginAttachment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/BeginAttachment',
+            node_dot_wire_dot_attachment__pb2.BeginAttachmentRequest.SerializeToString,
+            node_dot_wire_dot_attachment__pb2.BeginAttachmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutAttachment(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/enlace.v1.Correspondence/PutAttachment',
+            node_dot_wire_dot_attachment__pb2.PutAttachmentRequest.SerializeToString,
+            node_dot_wire_dot_attachment__pb2.PutAttachmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAttachments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.v1.Correspondence/ListAttachments',
+            node_dot_wire_dot_attachment__pb2.ListAttachmentsRequest.SerializeToString,
+            node_dot_wire_dot_attachment__pb2.ListAttachmentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetContents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/enlace.v1.Correspondence/GetContents',
+            node_dot_wire_dot_attachment__pb2.GetContentsRequest.SerializeToString,
+            node_dot_wire_dot_attachment__pb2.GetContentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchAttachment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/enlace.v1.Correspondence/FetchAttachment',
+            node_dot_wire_dot_attachment__pb2.FetchAttachmentRequest.SerializeToString,
+            node_dot_wire_dot_attachment__pb2.FetchAttachmentResponse.FromString,
             options,
             channel_credentials,
             insecure,

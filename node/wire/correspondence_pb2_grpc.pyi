@@ -7,6 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from node.wire import alarm_pb2 as _alarm_pb2
 from node.wire import alerting_pb2 as _alerting_pb2
+from node.wire import attachment_pb2 as _attachment_pb2
 from node.wire import correspondence_pb2 as _correspondence_pb2
 from node.wire import deciding_pb2 as _deciding_pb2
 from node.wire import quota_pb2 as _quota_pb2
@@ -134,6 +135,19 @@ class CorrespondenceStub:
     """Role: unit and supervisor, of those that this country set; focal point."""
     EndAlert: _grpc.UnaryUnaryMultiCallable[_alerting_pb2.EndAlertRequest, _alerting_pb2.EndAlertResponse]
     """Ends one before its date. Role: unit, of those that this country set; focal point."""
+    BeginAttachment: _grpc.UnaryUnaryMultiCallable[_attachment_pb2.BeginAttachmentRequest, _attachment_pb2.BeginAttachmentResponse]
+    """--- attachments ---
+
+    Says how much of a file is here already; then the rest follows. Role: unit.
+    """
+    PutAttachment: _grpc.StreamUnaryMultiCallable[_attachment_pb2.PutAttachmentRequest, _attachment_pb2.PutAttachmentResponse]
+    """Takes a file in, cleans it and attaches it to an own entry, once all of it is here. Role: unit."""
+    ListAttachments: _grpc.UnaryUnaryMultiCallable[_attachment_pb2.ListAttachmentsRequest, _attachment_pb2.ListAttachmentsResponse]
+    """Attachments of an own or a received entry. Role: unit, supervisor, focal point."""
+    GetContents: _grpc.UnaryStreamMultiCallable[_attachment_pb2.GetContentsRequest, _attachment_pb2.GetContentsResponse]
+    """Contents that are here. Role: unit, supervisor, focal point."""
+    FetchAttachment: _grpc.UnaryStreamMultiCallable[_attachment_pb2.FetchAttachmentRequest, _attachment_pb2.FetchAttachmentResponse]
+    """Fetches from its originator what a received entry lists, going on where it broke off. Role: unit, supervisor."""
     KeepReceived: _grpc.UnaryUnaryMultiCallable[_received_pb2.KeepReceivedRequest, _received_pb2.KeepReceivedResponse]
     """--- what peers disclosed, and how long records are kept ---
 
@@ -257,6 +271,19 @@ class CorrespondenceAsyncStub(CorrespondenceStub):
     """Role: unit and supervisor, of those that this country set; focal point."""
     EndAlert: _aio.UnaryUnaryMultiCallable[_alerting_pb2.EndAlertRequest, _alerting_pb2.EndAlertResponse]  # type: ignore[assignment]
     """Ends one before its date. Role: unit, of those that this country set; focal point."""
+    BeginAttachment: _aio.UnaryUnaryMultiCallable[_attachment_pb2.BeginAttachmentRequest, _attachment_pb2.BeginAttachmentResponse]  # type: ignore[assignment]
+    """--- attachments ---
+
+    Says how much of a file is here already; then the rest follows. Role: unit.
+    """
+    PutAttachment: _aio.StreamUnaryMultiCallable[_attachment_pb2.PutAttachmentRequest, _attachment_pb2.PutAttachmentResponse]  # type: ignore[assignment]
+    """Takes a file in, cleans it and attaches it to an own entry, once all of it is here. Role: unit."""
+    ListAttachments: _aio.UnaryUnaryMultiCallable[_attachment_pb2.ListAttachmentsRequest, _attachment_pb2.ListAttachmentsResponse]  # type: ignore[assignment]
+    """Attachments of an own or a received entry. Role: unit, supervisor, focal point."""
+    GetContents: _aio.UnaryStreamMultiCallable[_attachment_pb2.GetContentsRequest, _attachment_pb2.GetContentsResponse]  # type: ignore[assignment]
+    """Contents that are here. Role: unit, supervisor, focal point."""
+    FetchAttachment: _aio.UnaryStreamMultiCallable[_attachment_pb2.FetchAttachmentRequest, _attachment_pb2.FetchAttachmentResponse]  # type: ignore[assignment]
+    """Fetches from its originator what a received entry lists, going on where it broke off. Role: unit, supervisor."""
     KeepReceived: _aio.UnaryUnaryMultiCallable[_received_pb2.KeepReceivedRequest, _received_pb2.KeepReceivedResponse]  # type: ignore[assignment]
     """--- what peers disclosed, and how long records are kept ---
 
@@ -611,6 +638,49 @@ class CorrespondenceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_alerting_pb2.EndAlertResponse, _abc.Awaitable[_alerting_pb2.EndAlertResponse]]:
         """Ends one before its date. Role: unit, of those that this country set; focal point."""
+
+    @_abc_1.abstractmethod
+    def BeginAttachment(
+        self,
+        request: _attachment_pb2.BeginAttachmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_attachment_pb2.BeginAttachmentResponse, _abc.Awaitable[_attachment_pb2.BeginAttachmentResponse]]:
+        """--- attachments ---
+
+        Says how much of a file is here already; then the rest follows. Role: unit.
+        """
+
+    @_abc_1.abstractmethod
+    def PutAttachment(
+        self,
+        request_iterator: _MaybeAsyncIterator[_attachment_pb2.PutAttachmentRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_attachment_pb2.PutAttachmentResponse, _abc.Awaitable[_attachment_pb2.PutAttachmentResponse]]:
+        """Takes a file in, cleans it and attaches it to an own entry, once all of it is here. Role: unit."""
+
+    @_abc_1.abstractmethod
+    def ListAttachments(
+        self,
+        request: _attachment_pb2.ListAttachmentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_attachment_pb2.ListAttachmentsResponse, _abc.Awaitable[_attachment_pb2.ListAttachmentsResponse]]:
+        """Attachments of an own or a received entry. Role: unit, supervisor, focal point."""
+
+    @_abc_1.abstractmethod
+    def GetContents(
+        self,
+        request: _attachment_pb2.GetContentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_attachment_pb2.GetContentsResponse], _abc.AsyncIterator[_attachment_pb2.GetContentsResponse]]:
+        """Contents that are here. Role: unit, supervisor, focal point."""
+
+    @_abc_1.abstractmethod
+    def FetchAttachment(
+        self,
+        request: _attachment_pb2.FetchAttachmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_attachment_pb2.FetchAttachmentResponse], _abc.AsyncIterator[_attachment_pb2.FetchAttachmentResponse]]:
+        """Fetches from its originator what a received entry lists, going on where it broke off. Role: unit, supervisor."""
 
     @_abc_1.abstractmethod
     def KeepReceived(

@@ -9,6 +9,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from node.wire import codes_pb2 as _codes_pb2
 import builtins as _builtins
 import sys
@@ -20,6 +21,24 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _MediaType:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MediaTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MediaType.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MEDIA_TYPE_UNKNOWN: _MediaType.ValueType  # 0
+    MEDIA_TYPE_JPEG: _MediaType.ValueType  # 1
+    MEDIA_TYPE_PNG: _MediaType.ValueType  # 2
+
+class MediaType(_MediaType, metaclass=_MediaTypeEnumTypeWrapper):
+    """What an attachment is, by its bytes."""
+
+MEDIA_TYPE_UNKNOWN: MediaType.ValueType  # 0
+MEDIA_TYPE_JPEG: MediaType.ValueType  # 1
+MEDIA_TYPE_PNG: MediaType.ValueType  # 2
+Global___MediaType: _TypeAlias = MediaType  # noqa: Y015
 
 @_typing.final
 class Case(_message.Message):
@@ -525,6 +544,7 @@ class Person(_message.Message):
     CLOTHING_AND_EFFECTS_FIELD_NUMBER: _builtins.int
     MEANS_OF_CONTROL_FIELD_NUMBER: _builtins.int
     EXPLOITATION_FIELD_NUMBER: _builtins.int
+    PHOTOS_FIELD_NUMBER: _builtins.int
     sex: _codes_pb2.Sex.ValueType
     birth_place: _builtins.str
     address: _builtins.str
@@ -559,6 +579,8 @@ class Person(_message.Message):
     def last_seen_at(self) -> Global___Coordinates: ...
     @_builtins.property
     def document_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def photos(self) -> _containers.RepeatedCompositeFieldContainer[Global___Photo]: ...
     def __init__(
         self,
         *,
@@ -589,14 +611,75 @@ class Person(_message.Message):
         clothing_and_effects: _builtins.str = ...,
         means_of_control: _builtins.str = ...,
         exploitation: _builtins.str = ...,
+        photos: _abc.Iterable[Global___Photo] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["birth", b"birth", "last_seen_at", b"last_seen_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "asylum_note", b"asylum_note", "belief_ethnicity", b"belief_ethnicity", "birth", b"birth", "birth_place", b"birth_place", "clothing_and_effects", b"clothing_and_effects", "communications", b"communications", "criminal_record", b"criminal_record", "distinguishing_marks", b"distinguishing_marks", "dna_profile", b"dna_profile", "document_numbers", b"document_numbers", "emails", b"emails", "exploitation", b"exploitation", "fingerprints", b"fingerprints", "health", b"health", "last_seen_at", b"last_seen_at", "last_seen_country", b"last_seen_country", "last_seen_us", b"last_seen_us", "means_of_control", b"means_of_control", "migration_status", b"migration_status", "names", b"names", "nationalities", b"nationalities", "photo", b"photo", "sex", b"sex", "sex_life", b"sex_life", "telephones", b"telephones", "witness_programme", b"witness_programme"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "asylum_note", b"asylum_note", "belief_ethnicity", b"belief_ethnicity", "birth", b"birth", "birth_place", b"birth_place", "clothing_and_effects", b"clothing_and_effects", "communications", b"communications", "criminal_record", b"criminal_record", "distinguishing_marks", b"distinguishing_marks", "dna_profile", b"dna_profile", "document_numbers", b"document_numbers", "emails", b"emails", "exploitation", b"exploitation", "fingerprints", b"fingerprints", "health", b"health", "last_seen_at", b"last_seen_at", "last_seen_country", b"last_seen_country", "last_seen_us", b"last_seen_us", "means_of_control", b"means_of_control", "migration_status", b"migration_status", "names", b"names", "nationalities", b"nationalities", "photo", b"photo", "photos", b"photos", "sex", b"sex", "sex_life", b"sex_life", "telephones", b"telephones", "witness_programme", b"witness_programme"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Person: _TypeAlias = Person  # noqa: Y015
+
+@_typing.final
+class Photo(_message.Message):
+    """A photograph of a person, which lies beside the entry; who is told of it may fetch it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHA256_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    MEDIA_TYPE_FIELD_NUMBER: _builtins.int
+    sha256: _builtins.bytes
+    """of what is stored, which has no metadata"""
+    size: _builtins.int
+    """bytes; at most 50 MiB"""
+    media_type: Global___MediaType.ValueType
+    def __init__(
+        self,
+        *,
+        sha256: _builtins.bytes = ...,
+        size: _builtins.int = ...,
+        media_type: Global___MediaType.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["media_type", b"media_type", "sha256", b"sha256", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Photo: _TypeAlias = Photo  # noqa: Y015
+
+@_typing.final
+class Scan(_message.Message):
+    """A picture of a document. It shows number, bearer and face at once, so a part of this message stands for each: who may
+    not have all of them gets none that is of use.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHA256_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    MEDIA_TYPE_FIELD_NUMBER: _builtins.int
+    sha256: _builtins.bytes
+    """of what is stored, which has no metadata"""
+    size: _builtins.int
+    """bytes; at most 50 MiB"""
+    media_type: Global___MediaType.ValueType
+    def __init__(
+        self,
+        *,
+        sha256: _builtins.bytes = ...,
+        size: _builtins.int = ...,
+        media_type: Global___MediaType.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["media_type", b"media_type", "sha256", b"sha256", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Scan: _TypeAlias = Scan  # noqa: Y015
 
 @_typing.final
 class PersonName(_message.Message):
@@ -757,6 +840,7 @@ class Document(_message.Message):
     EXPIRES_FIELD_NUMBER: _builtins.int
     HOLDER_NAME_FIELD_NUMBER: _builtins.int
     FORGERY_FEATURE_FIELD_NUMBER: _builtins.int
+    SCANS_FIELD_NUMBER: _builtins.int
     number: _builtins.str
     type: _builtins.str
     issuer: _builtins.str
@@ -766,6 +850,8 @@ class Document(_message.Message):
     def issued(self) -> Global___DateInterval: ...
     @_builtins.property
     def expires(self) -> Global___DateInterval: ...
+    @_builtins.property
+    def scans(self) -> _containers.RepeatedCompositeFieldContainer[Global___Scan]: ...
     def __init__(
         self,
         *,
@@ -776,10 +862,11 @@ class Document(_message.Message):
         expires: Global___DateInterval | None = ...,
         holder_name: _builtins.str = ...,
         forgery_feature: _builtins.str = ...,
+        scans: _abc.Iterable[Global___Scan] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expires", b"expires", "issued", b"issued"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires", b"expires", "forgery_feature", b"forgery_feature", "holder_name", b"holder_name", "issued", b"issued", "issuer", b"issuer", "number", b"number", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires", b"expires", "forgery_feature", b"forgery_feature", "holder_name", b"holder_name", "issued", b"issued", "issuer", b"issuer", "number", b"number", "scans", b"scans", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,6 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from node.wire import attachment_pb2 as node_dot_wire_dot_attachment__pb2
 from node.wire import codes_pb2 as node_dot_wire_dot_codes__pb2
 from node.wire import delivery_pb2 as node_dot_wire_dot_delivery__pb2
 from node.wire import entry_pb2 as node_dot_wire_dot_entry__pb2
@@ -31,59 +32,59 @@ from node.wire import reconcile_pb2 as node_dot_wire_dot_reconcile__pb2
 from node.wire import witness_pb2 as node_dot_wire_dot_witness__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18node/wire/exchange.proto\x12\tenlace.v1\x1a\x15node/wire/codes.proto\x1a\x18node/wire/delivery.proto\x1a\x15node/wire/entry.proto\x1a\x18node/wire/envelope.proto\x1a\x15node/wire/quota.proto\x1a\x19node/wire/reconcile.proto\x1a\x17node/wire/witness.proto\"5\n\x0cQueryRequest\x12%\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x13.enlace.v1.Envelope\"6\n\rQueryResponse\x12%\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x13.enlace.v1.Envelope\";\n\x12\x41\x63knowledgeRequest\x12%\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x13.enlace.v1.Envelope\"<\n\x13\x41\x63knowledgeResponse\x12%\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x13.enlace.v1.Envelope\"+\n\x13GetDirectoryRequest\x12\x14\n\x0chave_version\x18\x01 \x01(\x04\">\n\x14GetDirectoryResponse\x12\x18\n\x10signed_directory\x18\x01 \x01(\x0c\x12\x0c\n\x04\x63rls\x18\x02 \x03(\x0c\"%\n\x16PushRevocationsRequest\x12\x0b\n\x03\x63rl\x18\x01 \x01(\x0c\"-\n\x17PushRevocationsResponse\x12\x12\n\ncrl_number\x18\x01 \x01(\x04\"\x84\x03\n\x04\x42ody\x12\x0c\n\x04salt\x18\x01 \x01(\x0c\x12!\n\x05query\x18\x02 \x01(\x0b\x32\x10.enlace.v1.QueryH\x00\x12#\n\x06\x61nswer\x18\x03 \x01(\x0b\x32\x11.enlace.v1.AnswerH\x00\x12\x35\n\x0f\x61\x63knowledgement\x18\x04 \x01(\x0b\x32\x1a.enlace.v1.AcknowledgementH\x00\x12%\n\x07receipt\x18\x05 \x01(\x0b\x32\x12.enlace.v1.ReceiptH\x00\x12\x34\n\x0freconcile_query\x18\x06 \x01(\x0b\x32\x19.enlace.v1.ReconcileQueryH\x00\x12\x36\n\x10reconcile_answer\x18\x07 \x01(\x0b\x32\x1a.enlace.v1.ReconcileAnswerH\x00\x12\x0e\n\x04mail\x18\x08 \x01(\x0cH\x00\x12.\n\x0cmail_receipt\x18\t \x01(\x0b\x32\x16.enlace.v1.MailReceiptH\x00\x12\x0f\n\x07padding\x18\x0f \x01(\x0c\x42\t\n\x07\x63ontent\"\xdf\x02\n\x05Query\x12&\n\tselectors\x18\x01 \x03(\x0b\x32\x13.enlace.v1.Selector\x12#\n\x07purpose\x18\x02 \x01(\x0e\x32\x12.enlace.v1.Purpose\x12 \n\x06\x63rimes\x18\x03 \x03(\x0e\x32\x10.enlace.v1.Crime\x12#\n\x07urgency\x18\x04 \x01(\x0e\x32\x12.enlace.v1.Urgency\x12\x16\n\x0eurgency_reason\x18\x05 \x01(\t\x12\x1f\n\x05\x61sker\x18\x06 \x01(\x0b\x32\x10.enlace.v1.Asker\x12\x16\n\x0e\x63\x61se_reference\x18\x07 \x01(\t\x12\x12\n\ninstrument\x18\x08 \x01(\t\x12!\n\x06ground\x18\t \x01(\x0e\x32\x11.enlace.v1.Ground\x12,\n\x0cperson_basis\x18\n \x01(\x0b\x32\x16.enlace.v1.PersonBasis\x12\x0c\n\x04page\x18\x0b \x01(\r\"R\n\x08Selector\x12#\n\x04kind\x18\x01 \x01(\x0e\x32\x15.enlace.v1.LookupKind\x12\r\n\x05value\x18\x02 \x01(\t\x12\x12\n\nbirth_year\x18\x03 \x01(\r\"N\n\x05\x41sker\x12\x0f\n\x07officer\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12&\n\tunit_type\x18\x03 \x01(\x0e\x32\x13.enlace.v1.UnitType\"\x94\x01\n\x0bPersonBasis\x12!\n\x07offence\x18\x01 \x01(\x0e\x32\x10.enlace.v1.Crime\x12%\n\x04when\x18\x02 \x01(\x0b\x32\x17.enlace.v1.DateInterval\x12\x15\n\rplace_country\x18\x03 \x01(\t\x12\r\n\x05place\x18\x04 \x01(\t\x12\x15\n\rfactual_basis\x18\x05 \x01(\t\"\x8d\x01\n\x06\x41nswer\x12\x1c\n\x04hits\x18\x01 \x03(\x0b\x32\x0e.enlace.v1.Hit\x12\x11\n\ttruncated\x18\x02 \x01(\x08\x12\x0f\n\x07refused\x18\x03 \x01(\x08\x12\x19\n\x11\x61\x63knowledge_by_us\x18\x04 \x01(\x03\x12&\n\x05quota\x18\x05 \x01(\x0b\x32\x17.enlace.v1.QuotaReached\"\x82\x01\n\x03Hit\x12)\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x18.enlace.v1.ReleasedEntryH\x00\x12!\n\x03hit\x18\x02 \x01(\x0b\x32\x12.enlace.v1.HitOnlyH\x00\x12%\n\x07pending\x18\x03 \x01(\x0b\x32\x12.enlace.v1.PendingH\x00\x42\x06\n\x04kind\"\x80\x08\n\rReleasedEntry\x12\x0e\n\x06handle\x18\x01 \x01(\x0c\x12\x1f\n\x05terms\x18\x02 \x01(\x0b\x32\x10.enlace.v1.Terms\x12 \n\x06grants\x18\x03 \x03(\x0b\x32\x10.enlace.v1.Grant\x12)\n\x08withheld\x18\x04 \x03(\x0e\x32\x17.enlace.v1.DataCategory\x12&\n\x05links\x18\x05 \x03(\x0b\x32\x17.enlace.v1.ReleasedLink\x12\x13\n\x0brecorded_us\x18\x06 \x01(\x03\x12\x1e\n\x05roles\x18\x08 \x03(\x0e\x32\x0f.enlace.v1.Role\x12 \n\x06\x63rimes\x18\t \x03(\x0e\x32\x10.enlace.v1.Crime\x12)\n\x08handling\x18\n \x01(\x0e\x32\x17.enlace.v1.HandlingCode\x12\x15\n\rhandling_text\x18\x0b \x01(\t\x12\"\n\x07\x63\x61veats\x18\x0c \x03(\x0e\x32\x11.enlace.v1.Caveat\x12,\n\x0csource_grade\x18\r \x01(\x0e\x32\x16.enlace.v1.SourceGrade\x12\x36\n\x11information_grade\x18\x0e \x01(\x0e\x32\x1b.enlace.v1.InformationGrade\x12\x0e\n\x06source\x18\x12 \x01(\t\x12\x10\n\x08invented\x18\x13 \x01(\x08\x12\x13\n\x0b\x61ttribution\x18\x14 \x01(\t\x12#\n\x06person\x18\x1e \x01(\x0b\x32\x11.enlace.v1.PersonH\x00\x12/\n\x0corganisation\x18\x1f \x01(\x0b\x32\x17.enlace.v1.OrganisationH\x00\x12)\n\x05group\x18  \x01(\x0b\x32\x18.enlace.v1.CriminalGroupH\x00\x12%\n\x07vehicle\x18! \x01(\x0b\x32\x12.enlace.v1.VehicleH\x00\x12#\n\x06vessel\x18\" \x01(\x0b\x32\x11.enlace.v1.VesselH\x00\x12\'\n\x08\x64ocument\x18# \x01(\x0b\x32\x13.enlace.v1.DocumentH\x00\x12%\n\x07telecom\x18$ \x01(\x0b\x32\x12.enlace.v1.TelecomH\x00\x12%\n\x07\x61\x63\x63ount\x18% \x01(\x0b\x32\x12.enlace.v1.AccountH\x00\x12!\n\x05place\x18& \x01(\x0b\x32\x10.enlace.v1.PlaceH\x00\x12\'\n\x08incident\x18\' \x01(\x0b\x32\x13.enlace.v1.IncidentH\x00\x12!\n\x05route\x18( \x01(\x0b\x32\x10.enlace.v1.RouteH\x00\x12\x32\n\x0emodus_operandi\x18) \x01(\x0b\x32\x18.enlace.v1.ModusOperandiH\x00\x42\x08\n\x06\x65ntity\"D\n\x0cReleasedLink\x12!\n\x04kind\x18\x01 \x01(\x0e\x32\x13.enlace.v1.LinkKind\x12\x11\n\tto_handle\x18\x02 \x01(\x0c\"\\\n\x07HitOnly\x12\x0e\n\x06handle\x18\x01 \x01(\x0c\x12\x1f\n\x05terms\x18\x02 \x01(\x0b\x32\x10.enlace.v1.Terms\x12 \n\x06grants\x18\x03 \x03(\x0b\x32\x10.enlace.v1.Grant\")\n\x07Pending\x12\x0e\n\x06ticket\x18\x01 \x01(\x0c\x12\x0e\n\x06\x64ue_us\x18\x02 \x01(\x03\"K\n\x05Terms\x12*\n\x0bobligations\x18\x01 \x03(\x0e\x32\x15.enlace.v1.Obligation\x12\x16\n\x0eretention_days\x18\x02 \x01(\r\"r\n\x05Grant\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x0b\n\x03law\x18\x02 \x01(\t\x12)\n\x08\x63\x61tegory\x18\x03 \x01(\x0e\x32\x17.enlace.v1.DataCategory\x12#\n\x07outcome\x18\x04 \x01(\x0e\x32\x12.enlace.v1.Outcome\"J\n\x0f\x41\x63knowledgement\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\x0f\n\x07officer\x18\x02 \x01(\t\x12\x11\n\ttelephone\x18\x03 \x01(\t\"\x1e\n\x07Receipt\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x32\xf3\x06\n\x08\x45xchange\x12:\n\x05Query\x12\x17.enlace.v1.QueryRequest\x1a\x18.enlace.v1.QueryResponse\x12L\n\x0b\x41\x63knowledge\x12\x1d.enlace.v1.AcknowledgeRequest\x1a\x1e.enlace.v1.AcknowledgeResponse\x12\x46\n\tReconcile\x12\x1b.enlace.v1.ReconcileRequest\x1a\x1c.enlace.v1.ReconcileResponse\x12O\n\x0cGetDirectory\x12\x1e.enlace.v1.GetDirectoryRequest\x1a\x1f.enlace.v1.GetDirectoryResponse\x12L\n\x0b\x44\x65liverMail\x12\x1d.enlace.v1.DeliverMailRequest\x1a\x1e.enlace.v1.DeliverMailResponse\x12X\n\x0fPushRevocations\x12!.enlace.v1.PushRevocationsRequest\x1a\".enlace.v1.PushRevocationsResponse\x12[\n\x10SubmitCheckpoint\x12\".enlace.v1.SubmitCheckpointRequest\x1a#.enlace.v1.SubmitCheckpointResponse\x12\x43\n\x08GetHeads\x12\x1a.enlace.v1.GetHeadsRequest\x1a\x1b.enlace.v1.GetHeadsResponse\x12U\n\x0eGetConsistency\x12 .enlace.v1.GetConsistencyRequest\x1a!.enlace.v1.GetConsistencyResponse\x12R\n\rPushSplitView\x12\x1f.enlace.v1.PushSplitViewRequest\x1a .enlace.v1.PushSplitViewResponse\x12O\n\x0cGetInclusion\x12\x1e.enlace.v1.GetInclusionRequest\x1a\x1f.enlace.v1.GetInclusionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18node/wire/exchange.proto\x12\tenlace.v1\x1a\x1anode/wire/attachment.proto\x1a\x15node/wire/codes.proto\x1a\x18node/wire/delivery.proto\x1a\x15node/wire/entry.proto\x1a\x18node/wire/envelope.proto\x1a\x15node/wire/quota.proto\x1a\x19node/wire/reconcile.proto\x1a\x17node/wire/witness.proto\"5\n\x0cQueryRequest\x12%\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x13.enlace.v1.Envelope\"6\n\rQueryResponse\x12%\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x13.enlace.v1.Envelope\";\n\x12\x41\x63knowledgeRequest\x12%\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x13.enlace.v1.Envelope\"<\n\x13\x41\x63knowledgeResponse\x12%\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x13.enlace.v1.Envelope\"+\n\x13GetDirectoryRequest\x12\x14\n\x0chave_version\x18\x01 \x01(\x04\">\n\x14GetDirectoryResponse\x12\x18\n\x10signed_directory\x18\x01 \x01(\x0c\x12\x0c\n\x04\x63rls\x18\x02 \x03(\x0c\"%\n\x16PushRevocationsRequest\x12\x0b\n\x03\x63rl\x18\x01 \x01(\x0c\"-\n\x17PushRevocationsResponse\x12\x12\n\ncrl_number\x18\x01 \x01(\x04\"\x84\x03\n\x04\x42ody\x12\x0c\n\x04salt\x18\x01 \x01(\x0c\x12!\n\x05query\x18\x02 \x01(\x0b\x32\x10.enlace.v1.QueryH\x00\x12#\n\x06\x61nswer\x18\x03 \x01(\x0b\x32\x11.enlace.v1.AnswerH\x00\x12\x35\n\x0f\x61\x63knowledgement\x18\x04 \x01(\x0b\x32\x1a.enlace.v1.AcknowledgementH\x00\x12%\n\x07receipt\x18\x05 \x01(\x0b\x32\x12.enlace.v1.ReceiptH\x00\x12\x34\n\x0freconcile_query\x18\x06 \x01(\x0b\x32\x19.enlace.v1.ReconcileQueryH\x00\x12\x36\n\x10reconcile_answer\x18\x07 \x01(\x0b\x32\x1a.enlace.v1.ReconcileAnswerH\x00\x12\x0e\n\x04mail\x18\x08 \x01(\x0cH\x00\x12.\n\x0cmail_receipt\x18\t \x01(\x0b\x32\x16.enlace.v1.MailReceiptH\x00\x12\x0f\n\x07padding\x18\x0f \x01(\x0c\x42\t\n\x07\x63ontent\"\xdf\x02\n\x05Query\x12&\n\tselectors\x18\x01 \x03(\x0b\x32\x13.enlace.v1.Selector\x12#\n\x07purpose\x18\x02 \x01(\x0e\x32\x12.enlace.v1.Purpose\x12 \n\x06\x63rimes\x18\x03 \x03(\x0e\x32\x10.enlace.v1.Crime\x12#\n\x07urgency\x18\x04 \x01(\x0e\x32\x12.enlace.v1.Urgency\x12\x16\n\x0eurgency_reason\x18\x05 \x01(\t\x12\x1f\n\x05\x61sker\x18\x06 \x01(\x0b\x32\x10.enlace.v1.Asker\x12\x16\n\x0e\x63\x61se_reference\x18\x07 \x01(\t\x12\x12\n\ninstrument\x18\x08 \x01(\t\x12!\n\x06ground\x18\t \x01(\x0e\x32\x11.enlace.v1.Ground\x12,\n\x0cperson_basis\x18\n \x01(\x0b\x32\x16.enlace.v1.PersonBasis\x12\x0c\n\x04page\x18\x0b \x01(\r\"R\n\x08Selector\x12#\n\x04kind\x18\x01 \x01(\x0e\x32\x15.enlace.v1.LookupKind\x12\r\n\x05value\x18\x02 \x01(\t\x12\x12\n\nbirth_year\x18\x03 \x01(\r\"N\n\x05\x41sker\x12\x0f\n\x07officer\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12&\n\tunit_type\x18\x03 \x01(\x0e\x32\x13.enlace.v1.UnitType\"\x94\x01\n\x0bPersonBasis\x12!\n\x07offence\x18\x01 \x01(\x0e\x32\x10.enlace.v1.Crime\x12%\n\x04when\x18\x02 \x01(\x0b\x32\x17.enlace.v1.DateInterval\x12\x15\n\rplace_country\x18\x03 \x01(\t\x12\r\n\x05place\x18\x04 \x01(\t\x12\x15\n\rfactual_basis\x18\x05 \x01(\t\"\x8d\x01\n\x06\x41nswer\x12\x1c\n\x04hits\x18\x01 \x03(\x0b\x32\x0e.enlace.v1.Hit\x12\x11\n\ttruncated\x18\x02 \x01(\x08\x12\x0f\n\x07refused\x18\x03 \x01(\x08\x12\x19\n\x11\x61\x63knowledge_by_us\x18\x04 \x01(\x03\x12&\n\x05quota\x18\x05 \x01(\x0b\x32\x17.enlace.v1.QuotaReached\"\x82\x01\n\x03Hit\x12)\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x18.enlace.v1.ReleasedEntryH\x00\x12!\n\x03hit\x18\x02 \x01(\x0b\x32\x12.enlace.v1.HitOnlyH\x00\x12%\n\x07pending\x18\x03 \x01(\x0b\x32\x12.enlace.v1.PendingH\x00\x42\x06\n\x04kind\"\x80\x08\n\rReleasedEntry\x12\x0e\n\x06handle\x18\x01 \x01(\x0c\x12\x1f\n\x05terms\x18\x02 \x01(\x0b\x32\x10.enlace.v1.Terms\x12 \n\x06grants\x18\x03 \x03(\x0b\x32\x10.enlace.v1.Grant\x12)\n\x08withheld\x18\x04 \x03(\x0e\x32\x17.enlace.v1.DataCategory\x12&\n\x05links\x18\x05 \x03(\x0b\x32\x17.enlace.v1.ReleasedLink\x12\x13\n\x0brecorded_us\x18\x06 \x01(\x03\x12\x1e\n\x05roles\x18\x08 \x03(\x0e\x32\x0f.enlace.v1.Role\x12 \n\x06\x63rimes\x18\t \x03(\x0e\x32\x10.enlace.v1.Crime\x12)\n\x08handling\x18\n \x01(\x0e\x32\x17.enlace.v1.HandlingCode\x12\x15\n\rhandling_text\x18\x0b \x01(\t\x12\"\n\x07\x63\x61veats\x18\x0c \x03(\x0e\x32\x11.enlace.v1.Caveat\x12,\n\x0csource_grade\x18\r \x01(\x0e\x32\x16.enlace.v1.SourceGrade\x12\x36\n\x11information_grade\x18\x0e \x01(\x0e\x32\x1b.enlace.v1.InformationGrade\x12\x0e\n\x06source\x18\x12 \x01(\t\x12\x10\n\x08invented\x18\x13 \x01(\x08\x12\x13\n\x0b\x61ttribution\x18\x14 \x01(\t\x12#\n\x06person\x18\x1e \x01(\x0b\x32\x11.enlace.v1.PersonH\x00\x12/\n\x0corganisation\x18\x1f \x01(\x0b\x32\x17.enlace.v1.OrganisationH\x00\x12)\n\x05group\x18  \x01(\x0b\x32\x18.enlace.v1.CriminalGroupH\x00\x12%\n\x07vehicle\x18! \x01(\x0b\x32\x12.enlace.v1.VehicleH\x00\x12#\n\x06vessel\x18\" \x01(\x0b\x32\x11.enlace.v1.VesselH\x00\x12\'\n\x08\x64ocument\x18# \x01(\x0b\x32\x13.enlace.v1.DocumentH\x00\x12%\n\x07telecom\x18$ \x01(\x0b\x32\x12.enlace.v1.TelecomH\x00\x12%\n\x07\x61\x63\x63ount\x18% \x01(\x0b\x32\x12.enlace.v1.AccountH\x00\x12!\n\x05place\x18& \x01(\x0b\x32\x10.enlace.v1.PlaceH\x00\x12\'\n\x08incident\x18\' \x01(\x0b\x32\x13.enlace.v1.IncidentH\x00\x12!\n\x05route\x18( \x01(\x0b\x32\x10.enlace.v1.RouteH\x00\x12\x32\n\x0emodus_operandi\x18) \x01(\x0b\x32\x18.enlace.v1.ModusOperandiH\x00\x42\x08\n\x06\x65ntity\"D\n\x0cReleasedLink\x12!\n\x04kind\x18\x01 \x01(\x0e\x32\x13.enlace.v1.LinkKind\x12\x11\n\tto_handle\x18\x02 \x01(\x0c\"\\\n\x07HitOnly\x12\x0e\n\x06handle\x18\x01 \x01(\x0c\x12\x1f\n\x05terms\x18\x02 \x01(\x0b\x32\x10.enlace.v1.Terms\x12 \n\x06grants\x18\x03 \x03(\x0b\x32\x10.enlace.v1.Grant\")\n\x07Pending\x12\x0e\n\x06ticket\x18\x01 \x01(\x0c\x12\x0e\n\x06\x64ue_us\x18\x02 \x01(\x03\"K\n\x05Terms\x12*\n\x0bobligations\x18\x01 \x03(\x0e\x32\x15.enlace.v1.Obligation\x12\x16\n\x0eretention_days\x18\x02 \x01(\r\"r\n\x05Grant\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x0b\n\x03law\x18\x02 \x01(\t\x12)\n\x08\x63\x61tegory\x18\x03 \x01(\x0e\x32\x17.enlace.v1.DataCategory\x12#\n\x07outcome\x18\x04 \x01(\x0e\x32\x12.enlace.v1.Outcome\"J\n\x0f\x41\x63knowledgement\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\x0f\n\x07officer\x18\x02 \x01(\t\x12\x11\n\ttelephone\x18\x03 \x01(\t\"\x1e\n\x07Receipt\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x32\xc9\x07\n\x08\x45xchange\x12:\n\x05Query\x12\x17.enlace.v1.QueryRequest\x1a\x18.enlace.v1.QueryResponse\x12L\n\x0b\x41\x63knowledge\x12\x1d.enlace.v1.AcknowledgeRequest\x1a\x1e.enlace.v1.AcknowledgeResponse\x12\x46\n\tReconcile\x12\x1b.enlace.v1.ReconcileRequest\x1a\x1c.enlace.v1.ReconcileResponse\x12O\n\x0cGetDirectory\x12\x1e.enlace.v1.GetDirectoryRequest\x1a\x1f.enlace.v1.GetDirectoryResponse\x12L\n\x0b\x44\x65liverMail\x12\x1d.enlace.v1.DeliverMailRequest\x1a\x1e.enlace.v1.DeliverMailResponse\x12T\n\rGetAttachment\x12\x1f.enlace.v1.GetAttachmentRequest\x1a .enlace.v1.GetAttachmentResponse0\x01\x12X\n\x0fPushRevocations\x12!.enlace.v1.PushRevocationsRequest\x1a\".enlace.v1.PushRevocationsResponse\x12[\n\x10SubmitCheckpoint\x12\".enlace.v1.SubmitCheckpointRequest\x1a#.enlace.v1.SubmitCheckpointResponse\x12\x43\n\x08GetHeads\x12\x1a.enlace.v1.GetHeadsRequest\x1a\x1b.enlace.v1.GetHeadsResponse\x12U\n\x0eGetConsistency\x12 .enlace.v1.GetConsistencyRequest\x1a!.enlace.v1.GetConsistencyResponse\x12R\n\rPushSplitView\x12\x1f.enlace.v1.PushSplitViewRequest\x1a .enlace.v1.PushSplitViewResponse\x12O\n\x0cGetInclusion\x12\x1e.enlace.v1.GetInclusionRequest\x1a\x1f.enlace.v1.GetInclusionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'node.wire.exchange_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_QUERYREQUEST']._serialized_start=212
-  _globals['_QUERYREQUEST']._serialized_end=265
-  _globals['_QUERYRESPONSE']._serialized_start=267
-  _globals['_QUERYRESPONSE']._serialized_end=321
-  _globals['_ACKNOWLEDGEREQUEST']._serialized_start=323
-  _globals['_ACKNOWLEDGEREQUEST']._serialized_end=382
-  _globals['_ACKNOWLEDGERESPONSE']._serialized_start=384
-  _globals['_ACKNOWLEDGERESPONSE']._serialized_end=444
-  _globals['_GETDIRECTORYREQUEST']._serialized_start=446
-  _globals['_GETDIRECTORYREQUEST']._serialized_end=489
-  _globals['_GETDIRECTORYRESPONSE']._serialized_start=491
-  _globals['_GETDIRECTORYRESPONSE']._serialized_end=553
-  _globals['_PUSHREVOCATIONSREQUEST']._serialized_start=555
-  _globals['_PUSHREVOCATIONSREQUEST']._serialized_end=592
-  _globals['_PUSHREVOCATIONSRESPONSE']._serialized_start=594
-  _globals['_PUSHREVOCATIONSRESPONSE']._serialized_end=639
-  _globals['_BODY']._serialized_start=642
-  _globals['_BODY']._serialized_end=1030
-  _globals['_QUERY']._serialized_start=1033
-  _globals['_QUERY']._serialized_end=1384
-  _globals['_SELECTOR']._serialized_start=1386
-  _globals['_SELECTOR']._serialized_end=1468
-  _globals['_ASKER']._serialized_start=1470
-  _globals['_ASKER']._serialized_end=1548
-  _globals['_PERSONBASIS']._serialized_start=1551
-  _globals['_PERSONBASIS']._serialized_end=1699
-  _globals['_ANSWER']._serialized_start=1702
-  _globals['_ANSWER']._serialized_end=1843
-  _globals['_HIT']._serialized_start=1846
-  _globals['_HIT']._serialized_end=1976
-  _globals['_RELEASEDENTRY']._serialized_start=1979
-  _globals['_RELEASEDENTRY']._serialized_end=3003
-  _globals['_RELEASEDLINK']._serialized_start=3005
-  _globals['_RELEASEDLINK']._serialized_end=3073
-  _globals['_HITONLY']._serialized_start=3075
-  _globals['_HITONLY']._serialized_end=3167
-  _globals['_PENDING']._serialized_start=3169
-  _globals['_PENDING']._serialized_end=3210
-  _globals['_TERMS']._serialized_start=3212
-  _globals['_TERMS']._serialized_end=3287
-  _globals['_GRANT']._serialized_start=3289
-  _globals['_GRANT']._serialized_end=3403
-  _globals['_ACKNOWLEDGEMENT']._serialized_start=3405
-  _globals['_ACKNOWLEDGEMENT']._serialized_end=3479
-  _globals['_RECEIPT']._serialized_start=3481
-  _globals['_RECEIPT']._serialized_end=3511
-  _globals['_EXCHANGE']._serialized_start=3514
-  _globals['_EXCHANGE']._serialized_end=4397
+  _globals['_QUERYREQUEST']._serialized_start=240
+  _globals['_QUERYREQUEST']._serialized_end=293
+  _globals['_QUERYRESPONSE']._serialized_start=295
+  _globals['_QUERYRESPONSE']._serialized_end=349
+  _globals['_ACKNOWLEDGEREQUEST']._serialized_start=351
+  _globals['_ACKNOWLEDGEREQUEST']._serialized_end=410
+  _globals['_ACKNOWLEDGERESPONSE']._serialized_start=412
+  _globals['_ACKNOWLEDGERESPONSE']._serialized_end=472
+  _globals['_GETDIRECTORYREQUEST']._serialized_start=474
+  _globals['_GETDIRECTORYREQUEST']._serialized_end=517
+  _globals['_GETDIRECTORYRESPONSE']._serialized_start=519
+  _globals['_GETDIRECTORYRESPONSE']._serialized_end=581
+  _globals['_PUSHREVOCATIONSREQUEST']._serialized_start=583
+  _globals['_PUSHREVOCATIONSREQUEST']._serialized_end=620
+  _globals['_PUSHREVOCATIONSRESPONSE']._serialized_start=622
+  _globals['_PUSHREVOCATIONSRESPONSE']._serialized_end=667
+  _globals['_BODY']._serialized_start=670
+  _globals['_BODY']._serialized_end=1058
+  _globals['_QUERY']._serialized_start=1061
+  _globals['_QUERY']._serialized_end=1412
+  _globals['_SELECTOR']._serialized_start=1414
+  _globals['_SELECTOR']._serialized_end=1496
+  _globals['_ASKER']._serialized_start=1498
+  _globals['_ASKER']._serialized_end=1576
+  _globals['_PERSONBASIS']._serialized_start=1579
+  _globals['_PERSONBASIS']._serialized_end=1727
+  _globals['_ANSWER']._serialized_start=1730
+  _globals['_ANSWER']._serialized_end=1871
+  _globals['_HIT']._serialized_start=1874
+  _globals['_HIT']._serialized_end=2004
+  _globals['_RELEASEDENTRY']._serialized_start=2007
+  _globals['_RELEASEDENTRY']._serialized_end=3031
+  _globals['_RELEASEDLINK']._serialized_start=3033
+  _globals['_RELEASEDLINK']._serialized_end=3101
+  _globals['_HITONLY']._serialized_start=3103
+  _globals['_HITONLY']._serialized_end=3195
+  _globals['_PENDING']._serialized_start=3197
+  _globals['_PENDING']._serialized_end=3238
+  _globals['_TERMS']._serialized_start=3240
+  _globals['_TERMS']._serialized_end=3315
+  _globals['_GRANT']._serialized_start=3317
+  _globals['_GRANT']._serialized_end=3431
+  _globals['_ACKNOWLEDGEMENT']._serialized_start=3433
+  _globals['_ACKNOWLEDGEMENT']._serialized_end=3507
+  _globals['_RECEIPT']._serialized_start=3509
+  _globals['_RECEIPT']._serialized_end=3539
+  _globals['_EXCHANGE']._serialized_start=3542
+  _globals['_EXCHANGE']._serialized_end=4511
 # @@protoc_insertion_point(module_scope)

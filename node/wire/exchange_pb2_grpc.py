@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from node.wire import attachment_pb2 as node_dot_wire_dot_attachment__pb2
 from node.wire import delivery_pb2 as node_dot_wire_dot_delivery__pb2
 from node.wire import exchange_pb2 as node_dot_wire_dot_exchange__pb2
 from node.wire import reconcile_pb2 as node_dot_wire_dot_reconcile__pb2
@@ -61,6 +62,11 @@ class ExchangeStub:
                 '/enlace.v1.Exchange/DeliverMail',
                 request_serializer=node_dot_wire_dot_delivery__pb2.DeliverMailRequest.SerializeToString,
                 response_deserializer=node_dot_wire_dot_delivery__pb2.DeliverMailResponse.FromString,
+                _registered_method=True)
+        self.GetAttachment = channel.unary_stream(
+                '/enlace.v1.Exchange/GetAttachment',
+                request_serializer=node_dot_wire_dot_attachment__pb2.GetAttachmentRequest.SerializeToString,
+                response_deserializer=node_dot_wire_dot_attachment__pb2.GetAttachmentResponse.FromString,
                 _registered_method=True)
         self.PushRevocations = channel.unary_unary(
                 '/enlace.v1.Exchange/PushRevocations',
@@ -127,6 +133,13 @@ class ExchangeServicer:
 
     def DeliverMail(self, request, context):
         """Signed, numbered messages of any kind, in the order in which they were written.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAttachment(self, request, context):
+        """Contents of an attachment of an entry that was disclosed to the caller, while the rules still let it leave.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -201,6 +214,11 @@ def add_ExchangeServicer_to_server(servicer, server):
                     servicer.DeliverMail,
                     request_deserializer=node_dot_wire_dot_delivery__pb2.DeliverMailRequest.FromString,
                     response_serializer=node_dot_wire_dot_delivery__pb2.DeliverMailResponse.SerializeToString,
+            ),
+            'GetAttachment': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetAttachment,
+                    request_deserializer=node_dot_wire_dot_attachment__pb2.GetAttachmentRequest.FromString,
+                    response_serializer=node_dot_wire_dot_attachment__pb2.GetAttachmentResponse.SerializeToString,
             ),
             'PushRevocations': grpc.unary_unary_rpc_method_handler(
                     servicer.PushRevocations,
@@ -368,6 +386,33 @@ class Exchange:
             '/enlace.v1.Exchange/DeliverMail',
             node_dot_wire_dot_delivery__pb2.DeliverMailRequest.SerializeToString,
             node_dot_wire_dot_delivery__pb2.DeliverMailResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAttachment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/enlace.v1.Exchange/GetAttachment',
+            node_dot_wire_dot_attachment__pb2.GetAttachmentRequest.SerializeToString,
+            node_dot_wire_dot_attachment__pb2.GetAttachmentResponse.FromString,
             options,
             channel_credentials,
             insecure,

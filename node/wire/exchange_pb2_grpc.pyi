@@ -5,6 +5,7 @@ What peers ask of each other."""
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from node.wire import attachment_pb2 as _attachment_pb2
 from node.wire import delivery_pb2 as _delivery_pb2
 from node.wire import exchange_pb2 as _exchange_pb2
 from node.wire import reconcile_pb2 as _reconcile_pb2
@@ -44,6 +45,8 @@ class ExchangeStub:
     """The newest signed directory that the peer holds, and every country's revocation lists."""
     DeliverMail: _grpc.UnaryUnaryMultiCallable[_delivery_pb2.DeliverMailRequest, _delivery_pb2.DeliverMailResponse]
     """Signed, numbered messages of any kind, in the order in which they were written."""
+    GetAttachment: _grpc.UnaryStreamMultiCallable[_attachment_pb2.GetAttachmentRequest, _attachment_pb2.GetAttachmentResponse]
+    """Contents of an attachment of an entry that was disclosed to the caller, while the rules still let it leave."""
     PushRevocations: _grpc.UnaryUnaryMultiCallable[_exchange_pb2.PushRevocationsRequest, _exchange_pb2.PushRevocationsResponse]
     """The caller's own revocation list; it counts from the next call on."""
     SubmitCheckpoint: _grpc.UnaryUnaryMultiCallable[_witness_pb2.SubmitCheckpointRequest, _witness_pb2.SubmitCheckpointResponse]
@@ -70,6 +73,8 @@ class ExchangeAsyncStub(ExchangeStub):
     """The newest signed directory that the peer holds, and every country's revocation lists."""
     DeliverMail: _aio.UnaryUnaryMultiCallable[_delivery_pb2.DeliverMailRequest, _delivery_pb2.DeliverMailResponse]  # type: ignore[assignment]
     """Signed, numbered messages of any kind, in the order in which they were written."""
+    GetAttachment: _aio.UnaryStreamMultiCallable[_attachment_pb2.GetAttachmentRequest, _attachment_pb2.GetAttachmentResponse]  # type: ignore[assignment]
+    """Contents of an attachment of an entry that was disclosed to the caller, while the rules still let it leave."""
     PushRevocations: _aio.UnaryUnaryMultiCallable[_exchange_pb2.PushRevocationsRequest, _exchange_pb2.PushRevocationsResponse]  # type: ignore[assignment]
     """The caller's own revocation list; it counts from the next call on."""
     SubmitCheckpoint: _aio.UnaryUnaryMultiCallable[_witness_pb2.SubmitCheckpointRequest, _witness_pb2.SubmitCheckpointResponse]  # type: ignore[assignment]
@@ -123,6 +128,14 @@ class ExchangeServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_delivery_pb2.DeliverMailResponse, _abc.Awaitable[_delivery_pb2.DeliverMailResponse]]:
         """Signed, numbered messages of any kind, in the order in which they were written."""
+
+    @_abc_1.abstractmethod
+    def GetAttachment(
+        self,
+        request: _attachment_pb2.GetAttachmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_attachment_pb2.GetAttachmentResponse], _abc.AsyncIterator[_attachment_pb2.GetAttachmentResponse]]:
+        """Contents of an attachment of an entry that was disclosed to the caller, while the rules still let it leave."""
 
     @_abc_1.abstractmethod
     def PushRevocations(

@@ -88,6 +88,8 @@ class _LeafKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafKind.Val
     """a record or a received entry was deleted at its date, or taken back by its originator"""
     LEAF_KIND_LEGAL_HOLD: _LeafKind.ValueType  # 32
     """one was placed or released"""
+    LEAF_KIND_ATTACHMENT: _LeafKind.ValueType  # 33
+    """contents of an attachment are to leave, were asked of a peer, came whole or were wrong"""
     LEAF_KIND_FENCED: _LeafKind.ValueType  # 40
     """this ledger lost lines by a restore, and opens its next epoch"""
     LEAF_KIND_RESTORED: _LeafKind.ValueType  # 41
@@ -160,6 +162,8 @@ LEAF_KIND_DELETED: LeafKind.ValueType  # 31
 """a record or a received entry was deleted at its date, or taken back by its originator"""
 LEAF_KIND_LEGAL_HOLD: LeafKind.ValueType  # 32
 """one was placed or released"""
+LEAF_KIND_ATTACHMENT: LeafKind.ValueType  # 33
+"""contents of an attachment are to leave, were asked of a peer, came whole or were wrong"""
 LEAF_KIND_FENCED: LeafKind.ValueType  # 40
 """this ledger lost lines by a restore, and opens its next epoch"""
 LEAF_KIND_RESTORED: LeafKind.ValueType  # 41

@@ -805,6 +805,7 @@ class FlagItem(_message.Message):
     FLAG_FIELD_NUMBER: _builtins.int
     AT_US_FIELD_NUMBER: _builtins.int
     OFFICER_FIELD_NUMBER: _builtins.int
+    DRAFT_FIELD_NUMBER: _builtins.int
     direction: _ledger_pb2.Direction.ValueType
     peer: _builtins.str
     exchange_id: _builtins.bytes
@@ -815,6 +816,10 @@ class FlagItem(_message.Message):
     """who flagged it, of this country"""
     @_builtins.property
     def flag(self) -> _share_pb2.Flag: ...
+    @_builtins.property
+    def draft(self) -> Global___ShareDraft:
+        """by what the basis was decided on, of a flag that was sent"""
+
     def __init__(
         self,
         *,
@@ -825,10 +830,11 @@ class FlagItem(_message.Message):
         flag: _share_pb2.Flag | None = ...,
         at_us: _builtins.int = ...,
         officer: _builtins.str = ...,
+        draft: Global___ShareDraft | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["flag", b"flag"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["draft", b"draft", "flag", b"flag"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_us", b"at_us", "direction", b"direction", "entry_id", b"entry_id", "exchange_id", b"exchange_id", "flag", b"flag", "officer", b"officer", "peer", b"peer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_us", b"at_us", "direction", b"direction", "draft", b"draft", "entry_id", b"entry_id", "exchange_id", b"exchange_id", "flag", b"flag", "officer", b"officer", "peer", b"peer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

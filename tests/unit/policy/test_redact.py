@@ -91,6 +91,8 @@ def fill(message: Message, tokens: Iterator[str]) -> None:
             fill(target.add() if field.is_repeated else target, tokens)
             continue
         value: Any = INTEGERS.get(field.cpp_type)
+        if field.enum_type is not None:
+            value = min(value, max(field.enum_type.values_by_number))
         if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
             token = next(tokens)
             value = token.encode() if field.type == FieldDescriptor.TYPE_BYTES else "+502 " + token
