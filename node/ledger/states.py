@@ -86,30 +86,33 @@ def parse_key(key: bytes) -> list[Value]:
     return values
 
 
-def state_sha256(table: str, names: Sequence[str], rows: Iterable[Sequence[Value]]) -> bytes:
-    """Digest all rows of one thing: 32 bytes; empty where there is no row.
+class StateDigest:
+    """Digests all rows of one thing of a table; made once for many, since what it prepares costs more than a digest.
 
     Names without a value are left out, so that a column which a later version adds changes no digest; the order of
     columns and rows does not matter.
-
-    Args:
-        table: Its name.
-        names: Of the columns.
-        rows: Values of the columns; true and false are 1 and 0.
     """
-    order = sorted(range(len(names)), key=names.__getitem__)
-    encoded = sorted(
-        _encode(
-            [
-                part
-                for place in order
-                if (value := row[place]) is not None
-                for part in (names[place], +value if value.__class__ is bool else value)
-            ]
-        )
-        for row in rows
-    )
-    return sha256(_ROWS + _encode([table, encoded])).digest() if encoded else b""
+
+    __slots__ = ("_order", "_table")
+
+    def __init__(self, table: str, names: Sequence[str]) -> None:
+        """Begin with the table's name, and those of its columns, in the order in which rows have their values."""
+        self._table = table
+        self._order = sorted((name, place) for place, name in enumerate(names))
+
+    def of(self, rows: Iterable[Sequence[Value]]) -> bytes:
+        """Return 32 bytes, or none where there is no row; true and false are 1 and 0."""
+        encoded = []
+        for row in rows:
+            parts: list[Value] = []
+            for name, place in self._order:
+                value = row[place]
+                if value is not None:
+                    parts += (name, +value if value.__class__ is bool else value)
+            encoded.append(_encode(parts))
+        if len(encoded) > 1:
+            encoded.sort()
+        return sha256(_ROWS + _encode((self._table, encoded))).digest() if encoded else b""
 
 
 def build_states(salt: bytes, states: Iterable[State]) -> bytes:

@@ -17,13 +17,13 @@ from node.ledger.leaf import parse_leaf
 from node.ledger.states import (
     Difference,
     State,
+    StateDigest,
     Told,
     Value,
     compare,
     key_of,
     parse_key,
     parse_states,
-    state_sha256,
     states_sha256,
     words_of,
 )
@@ -149,9 +149,9 @@ class BoundRows:
         query = select(*(table.c[each] for each in names))
         if set(held.key) != {column.name for column in table.primary_key}:  # rows that share a key
             query = query.order_by(*(table.c[each] for each in held.key))
-        rows = self._raw(Prepared(query, self._connection.dialect).sql)
+        rows, digest = self._raw(Prepared(query, self._connection.dialect).sql), StateDigest(name, names)
         for key, those in groupby(rows, key=lambda row: [row[place] for place in places]):
-            yield State(name, key_of(key), state_sha256(name, names, those))
+            yield State(name, key_of(key), digest.of(those))
 
     def _compared(self) -> Iterator[Difference]:
         told = self._scratch.execute("SELECT place, key, sha256, line FROM told ORDER BY place, key, line")

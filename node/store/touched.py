@@ -5,26 +5,34 @@ write? Once the change is made, each of them is read again, and digested as it i
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from typing import Any, Final
 
 from sqlalchemy import (
     ClauseElement,
+    ColumnElement,
     Connection,
     CursorResult,
     Delete,
+    Dialect,
     Insert,
     Table,
     Update,
+    and_,
+    bindparam,
     event,
+    or_,
     select,
-    tuple_,
 )
+from sqlalchemy.engine.interfaces import DBAPICursor
 
 from node.errors import LedgerError
-from node.ledger.states import State, key_of, state_sha256
+from node.ledger.states import State, StateDigest, key_of
 from node.store.bound import Bound, holding_of
+from node.store.prepared import Prepared
 
-_KEYS: Final = 200  # of one statement
+_SIZES: Final = (1, 4, 16, 64, 256)
+"""Keys of one statement: a few fixed numbers, each compiled once; what is in between is filled up with its last key."""
 
 _Key = tuple[Any, ...]
 
@@ -35,6 +43,7 @@ class Touched:
     def __init__(self) -> None:
         """Begin with nothing."""
         self._keys: dict[Table, dict[_Key, None]] = {}
+        self._things: dict[Table, _Things] = {}
 
     def watch(self, connection: Connection) -> None:
         """Look at all that is executed on the connection from now on."""
@@ -47,11 +56,18 @@ class Touched:
 
     def states(self, connection: Connection) -> list[State]:
         """Return what each thing that was written is now."""
-        found = []
-        for table, keys in self._keys.items():
-            held = holding_of(table)
-            if isinstance(held, Bound):
-                found += _states(connection, table, held, list(keys))
+        found: list[State] = []
+        if not self._keys:
+            return found
+        with closing(connection.connection.cursor()) as cursor:
+            for table, keys in self._keys.items():
+                things = self._things.get(table)
+                if things is None:
+                    held = holding_of(table)
+                    if not isinstance(held, Bound):
+                        continue
+                    things = self._things[table] = _Things(table, held, connection.dialect)
+                found += things.states(cursor, list(keys))
         return found
 
     def _before(
@@ -102,16 +118,46 @@ def _held(statement: Insert | Update | Delete) -> tuple[Table, tuple[str, ...]] 
     return (table, held.key) if isinstance(table, Table) and isinstance(held, Bound) else None
 
 
-def _states(connection: Connection, table: Table, held: Bound, keys: Sequence[_Key]) -> list[State]:
-    names = [str(column.name) for column in table.columns if column.name not in held.beside]
-    columns = [table.c[name] for name in held.key]
-    query = select(*(table.c[name] for name in names))
-    places = [names.index(name) for name in held.key]
-    rows: dict[_Key, list[Sequence[Any]]] = {key: [] for key in keys}
-    for at in range(0, len(keys), _KEYS):
-        wanted = keys[at : at + _KEYS]
-        these = columns[0].in_([key[0] for key in wanted]) if len(columns) == 1 else tuple_(*columns).in_(wanted)
-        for row in connection.execute(query.where(these)):
-            rows[tuple(row[place] for place in places)].append(row)
-    name = str(table.name)  # SQLAlchemy's own kind of string until here
-    return [State(name, key_of(key), state_sha256(name, names, those)) for key, those in rows.items()]
+class _Things:
+    """Reads things of one table again, with statements compiled once, and digests them."""
+
+    def __init__(self, table: Table, held: Bound, dialect: Dialect) -> None:
+        self._table = table
+        self._name = str(table.name)  # SQLAlchemy's own kind of string until here
+        self._key = held.key
+        self._dialect = dialect
+        self._names = [str(column.name) for column in table.columns if column.name not in held.beside]
+        self._places = [self._names.index(name) for name in held.key]
+        self._digest = StateDigest(self._name, self._names)
+        self._statements: dict[int, str] = {}
+
+    def states(self, cursor: DBAPICursor, keys: Sequence[_Key]) -> list[State]:
+        """Return what each of them is now."""
+        rows: dict[_Key, list[Sequence[Any]]] = {key: [] for key in keys}
+        places, most = self._places, _SIZES[-1]
+        for at in range(0, len(keys), most):
+            wanted = keys[at : at + most]
+            size = next(size for size in _SIZES if size >= len(wanted))
+            wanted = [*wanted, *[wanted[-1]] * (size - len(wanted))]
+            cursor.execute(self._statement(size), [value for key in wanted for value in key])
+            for row in cursor.fetchall():
+                rows[tuple([row[place] for place in places])].append(row)
+        name, digest = self._name, self._digest.of
+        return [State(name, key_of(key), digest(those)) for key, those in rows.items()]
+
+    def _statement(self, size: int) -> str:
+        """Select so many things by their keys, values as the database has them."""
+        if size not in self._statements:
+            columns = self._table.c
+            keys = [
+                {name: bindparam(f"{name}_{at}", type_=columns[name].type) for name in self._key} for at in range(size)
+            ]
+            these: ColumnElement[bool]
+            if len(self._key) == 1:
+                (name,) = self._key
+                these = columns[name].in_([key[name] for key in keys])
+            else:
+                these = or_(*(and_(*(columns[name] == key[name] for name in self._key)) for key in keys))
+            query = select(*(columns[name] for name in self._names)).where(these)
+            self._statements[size] = Prepared(query, self._dialect).sql
+        return self._statements[size]

@@ -93,6 +93,17 @@ def test_what_the_node_writes_is_as_the_lines_say(filled: Database, vault: Vault
         assert verify_ledger(connection, vault=vault).rows == 2 * len(BOUND)
 
 
+def test_one_change_tells_of_many_rows_of_each_table(database: Database, vault: Vault) -> None:
+    def change(connection: Connection) -> None:
+        for number in range(5):
+            fill(connection, number)
+
+    with Writer(database.engine, vault, "GT/gt-1") as writer:
+        writer.submit(change).result(PATIENCE_S)
+    with database.reading() as connection:
+        assert verify_ledger(connection, vault=vault).rows == 5 * len(BOUND)
+
+
 def test_a_row_that_is_taken_away_is_named(filled: Database) -> None:
     for table, held in BOUND.items():
         with attacked(filled) as connection:

@@ -8,6 +8,7 @@ from node.ledger.states import (
     Difference,
     Fault,
     State,
+    StateDigest,
     Told,
     bind,
     build_states,
@@ -15,7 +16,6 @@ from node.ledger.states import (
     key_of,
     parse_key,
     parse_states,
-    state_sha256,
     states_sha256,
 )
 
@@ -55,17 +55,17 @@ def test_what_differs_is_found(told: list[Told], found: list[State], faults: lis
 
 
 def test_a_digest_is_of_names_and_values_and_not_of_their_order() -> None:
-    digest = state_sha256("t", ["a", "b"], [[1, "x"], [2, None]])
-    assert digest == state_sha256("t", ["b", "a"], [[None, 2], ["x", True]])
-    assert digest == state_sha256("t", ["a", "b", "new"], [[1, "x", None], [2, None, None]])
+    digest = StateDigest("t", ["a", "b"]).of([[1, "x"], [2, None]])
+    assert digest == StateDigest("t", ["b", "a"]).of([[None, 2], ["x", True]])
+    assert digest == StateDigest("t", ["a", "b", "new"]).of([[1, "x", None], [2, None, None]])
     others = [
-        state_sha256("u", ["a", "b"], [[1, "x"], [2, None]]),
-        state_sha256("t", ["a", "b"], [[1, b"x"], [2, None]]),
-        state_sha256("t", ["a", "b"], [[1, "x"]]),
-        state_sha256("t", ["a", "b"], [["x", 1], [2, None]]),
+        StateDigest("u", ["a", "b"]).of([[1, "x"], [2, None]]),
+        StateDigest("t", ["a", "b"]).of([[1, b"x"], [2, None]]),
+        StateDigest("t", ["a", "b"]).of([[1, "x"]]),
+        StateDigest("t", ["a", "b"]).of([["x", 1], [2, None]]),
     ]
     assert len({digest, *others}) == 5
-    assert state_sha256("t", ["a"], []) == b""
+    assert StateDigest("t", ["a"]).of([]) == b""
 
 
 def test_a_leaf_names_the_list_beside_it() -> None:
