@@ -3,6 +3,7 @@
 import typer
 
 from node.cli import (
+    alert,
     case,
     directory,
     duty,
@@ -73,6 +74,7 @@ app.add_typer(received.app, name="received", rich_help_panel=_UNIT)
 app.command("import", rich_help_panel=_UNIT)(import_file)
 app.add_typer(request.app, name="request", rich_help_panel=_UNIT)
 app.command("inbox", rich_help_panel=_UNIT)(request.inbox)
+app.add_typer(alert.app, name="alert", rich_help_panel=_UNIT)
 app.add_typer(life.app, name="life", rich_help_panel=_FOCAL)
 app.command("holds", rich_help_panel=_FOCAL)(life.holds)
 app.add_typer(duty.app, name="duty", rich_help_panel=_FOCAL)

@@ -6,6 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
+from node.cli.alert import ALERT_JSON, alert_rows
 from node.cli.answers import hit_lines
 from node.cli.client import desk_channel
 from node.cli.home import home_of
@@ -49,6 +50,7 @@ Why = Annotated[str, typer.Option("--why", help="Why it is needed; the peer's fo
 _DAY_US: Final = 86_400 * 1_000_000
 _MINUTE_US: Final = 60_000_000
 _HOUR_MINUTES: Final = 60
+_ONLY_JSON: Final = ("exchange", "asked", "officer", "unit", "origin", "refusal")
 _DAY_HOURS: Final = 48  # from so many on, days are easier to read
 
 
@@ -199,8 +201,14 @@ def numbers(
 def inbox(*, officer: OfficerOption, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show what came for your unit, or waits for you as a focal point, the earliest due first."""
     with desk_channel(home_of(home), officer) as channel:
-        items = CorrespondenceStub(channel).ListInbox(ListInboxRequest()).items
-    show_items(items, as_json, empty="Nothing waits for you.")
+        came = CorrespondenceStub(channel).ListInbox(ListInboxRequest())
+    rows = [_facts(each, _now_us()) for each in came.items]
+    if as_json or not came.alerts:
+        show_rows([*rows, *alert_rows(came.alerts)], as_json, empty="Nothing waits for you.", only_json=_ONLY_JSON)
+        return
+    if rows:
+        show_rows(rows, as_json, empty="", only_json=_ONLY_JSON)
+    show_rows(alert_rows(came.alerts), as_json, empty="", only_json=ALERT_JSON)
 
 
 # --- shown alike everywhere ------------------------------------------------------------------------------------------
@@ -209,8 +217,7 @@ def inbox(*, officer: OfficerOption, home: HomeOption = None, as_json: JsonOptio
 def show_items(items: Iterable[RequestItem], as_json: bool, *, empty: str) -> None:
     """Print requests as a table, or as JSON."""
     now_us = _now_us()
-    only_json = ("exchange", "asked", "officer", "unit", "origin", "refusal")
-    show_rows([_facts(each, now_us) for each in items], as_json, empty=empty, only_json=only_json)
+    show_rows([_facts(each, now_us) for each in items], as_json, empty=empty, only_json=_ONLY_JSON)
 
 
 def left_text(due_us: int, now_us: int) -> str:

@@ -68,7 +68,7 @@ def search(
     node = home_of(home)
     config = load_config(node.config)
     typed = Typed(
-        values=_values(values),
+        values=read_values(values),
         kind=kind,
         birth_year=birth_year,
         purpose=purpose,
@@ -94,7 +94,8 @@ def search(
         raise typer.Exit(1)
 
 
-def _values(values: Sequence[str]) -> list[str]:
+def read_values(values: Sequence[str]) -> list[str]:
+    """Return what was typed, with the lines of standard input where "-" stands."""
     if STANDARD_INPUT not in values:
         return list(values)
     lines = [line.strip() for line in sys.stdin if line.strip()]
