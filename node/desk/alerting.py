@@ -63,6 +63,9 @@ class Alerting:
         for selector in alert.query.selectors:
             if not tokens_of([selector], self.calling.weighing.keys[:1], self.mailroom.standing.country):
                 raise UsageError("selectors: one of them is no such value, and would find nothing")
+        # Whose state or unit an official suspect is of, nobody knows here: so nobody is told of it, and this not told.
+        if await self.database.read(self.calling.is_of_official, tokens, now_us):
+            alert.deconflict = False
         return [await self._set_at(peer, alert, tokens, now_us) for peer in asked.peers]
 
     async def _set_at(self, peer: str, alert: Alert, tokens: set[bytes], now_us: int) -> SetAt:

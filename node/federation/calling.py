@@ -75,6 +75,11 @@ class Calling:
                 if theirs.detail.alert.deconflict:
                     _put(post, exchanges[key.peer], officer, unit, theirs.id)
 
+    def is_of_official(self, connection: Connection, tokens: Collection[bytes], now_us: int) -> bool:
+        """Tell whether an own entry that has any of the tokens marks an official suspect."""
+        found = self.weighing.matching(connection, frozenset(tokens), now_us)
+        return any(ROLE_OFFICIAL_SUSPECT in (*each.roles, *each.inherited_roles) for each in found)
+
     # --- telling -----------------------------------------------------------------------------------------------------
 
     def call(self, post: Post, *, pair: Pair) -> None:
@@ -112,16 +117,17 @@ class Calling:
         if told:
             self.weighing.standing.trust.verify_paired(peer)
         tokens = alerts.tokens_of(connection, theirs.id)
-        for entry in self.weighing.matching(connection, tokens, now_us):
-            if ROLE_OFFICIAL_SUSPECT in (*entry.roles, *entry.inherited_roles):
-                raise DeniedError("an official suspect")
-            if told:
-                decision, facts = self.weighing.decide(peer, query, entry, now_us)
+        if self.is_of_official(connection, tokens, now_us):
+            raise DeniedError("an official suspect")
+        for entry in self.weighing.matching(connection, tokens, now_us) if told else ():
+            seen = self.weighing.frozen.of_entry(peer, entry, now_us)
+            if seen is not None:
+                decision, facts = self.weighing.decide(peer, query, seen, now_us)
                 if decision.outcome not in VISIBLE:
                     raise DeniedError("an entry that the peer does not see")
                 made = decisions.entries.add()
                 made.CopyFrom(decided(decision))
-                made.entry_id, made.revision, made.outcome = entry.entry_id, entry.revision, decision.outcome
+                made.entry_id, made.revision, made.outcome = seen.entry_id, seen.revision, decision.outcome
                 made.facts = facts
         return decisions
 
@@ -162,6 +168,9 @@ class DeconflictionKind(MailKind):
             raise DeniedError("the alert does not ask who works on the same")
         to = SETTING.after(kept.item.state, Event.CALL, Actor.PEER)
         received.private.CopyFrom(private_of_alert(kept, ""))
+        if self.calling.is_of_official(post.connection, alerts.tokens_of(post.connection, kept.id), post.now_us):
+            log_step(post, kept, "NOT_CALLED OFFICIAL")  # the unit may be that official's own
+            return
         pair = Pair(exchange_id, peer, exchange_id, kept.item.officer, kept.item.unit, "", post.now_us)
         alert_pairs.put(post.connection, pair, None)
         alerts.change(post.connection, kept, post.now_us, to)

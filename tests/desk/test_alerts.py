@@ -11,7 +11,8 @@ from sqlalchemy import select
 
 from node.federation import alert_kinds
 from node.federation.alert_kinds import new_detail
-from node.federation.mail_kinds import OutgoingMail, Post
+from node.federation.calling import DeconflictionKind
+from node.federation.mail_kinds import MailKind, OutgoingMail, Post
 from node.federation.matching import INSTANT_US
 from node.policy.alerts import MOST_DAYS
 from node.store import alerts
@@ -30,6 +31,7 @@ from node.wire.codes_pb2 import (
     CRIME_LAUNDERING,
     CRIME_TRAFFICKING,
     PURPOSE_POLITICAL,
+    ROLE_OFFICIAL_SUSPECT,
     SOURCE_GRADE_A,
     UNIT_TYPE_POLICE_INTELLIGENCE,
 )
@@ -66,10 +68,10 @@ async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
         yield opened
 
 
-async def set_alert(pair: Pair, number: str, **changes: object) -> SetAt:
+async def set_alert(pair: Pair, number: str, by: str = "GT", **changes: object) -> SetAt:
     alert = Alert(query=telephone_query(number), until_us=pair.clock() + 30 * DAY_US, deconflict=True)
-    stub = await pair.desk("GT")
-    response = await stub.SetAlert(SetAlertRequest(alert=altered(alert, **changes), peers=["MX"]))
+    stub, peers = await pair.desk(by), ["MX" if by == "GT" else "GT"]
+    response = await stub.SetAlert(SetAlertRequest(alert=altered(alert, **changes), peers=peers))
     await pair.delivered()
     return response.set[0]
 
@@ -177,8 +179,10 @@ async def test_what_is_held_waits_for_a_focal_point_and_leaves_once_it_is_signed
     (hit,) = (await seen(pair, exchange_id)).found
     assert hit.HasField("pending")
     waiting = await pair.waiting(exchange_id)
-    granted = await pair.granted(waiting)
-    assert granted.state == "granted"
+    shown = await pair.prepared(waiting)
+    focal = await pair.desk("MX", "focal-1")
+    assert (await focal.ApproveRelease(pair.signed(shown, time_us=pair.clock()))).item.state == "granted"
+    await pair.delivered()
     detail = await pair.seen(waiting)
     assert detail.answer.hits[0].entry.telecom.telephone == HELD
 
@@ -261,7 +265,10 @@ async def test_alerts_of_a_peer_that_is_suspended_find_nothing(pair: Pair) -> No
     assert (await seen(pair, exchange_id)).item.matches == 0
 
 
-async def test_bad_alerts_are_refused_logged_and_visible(pair: Pair) -> None:
+async def test_bad_alerts_are_refused_logged_and_visible(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in (alert_kinds.AlertMatchKind, DeconflictionKind):  # else they would not even leave
+        monkeypatch.setattr(kind, "recheck", MailKind.recheck)
+        monkeypatch.setattr(kind, "settled", MailKind.settled)
     gt = pair.nodes["GT"].correspondence.mailroom
     now = gt.clock()
     query = telephone_query("+12025550179")
@@ -288,3 +295,59 @@ async def test_bad_alerts_are_refused_logged_and_visible(pair: Pair) -> None:
         await pair.delivered()
         (item,) = mail_here(pair.nodes["GT"], DIRECTION_SENT, exchange_id=exchange_id)
         assert item.state == MAIL_STATE_DEAD
+
+
+# --- who works on the same -------------------------------------------------------------------------------------------
+
+
+async def both_set(pair: Pair, number: str, *, deconflict: bool = True) -> tuple[bytes, bytes]:
+    """GT and MX each set an alert on a number at the other, and the next instant comes."""
+    ours = (await set_alert(pair, number, deconflict=deconflict)).item.exchange_id
+    theirs = (await set_alert(pair, number, by="MX")).item.exchange_id
+    await instant(pair)
+    return ours, theirs
+
+
+async def calls(pair: Pair, code: str, exchange_id: bytes) -> list[tuple[str, str]]:
+    return [(each.country, each.telephone) for each in (await seen(pair, exchange_id, code)).item.call]
+
+
+async def test_who_works_on_the_same_learns_whom_to_call_and_nothing_of_the_others_case(pair: Pair) -> None:
+    ours, theirs = await both_set(pair, "+12025550180")
+    telephone_of_duty = pair.world["MX"].record().duty_telephone
+    assert await calls(pair, "GT", ours) == [("MX", telephone_of_duty)]
+    assert await calls(pair, "MX", theirs) == [("GT", telephone_of_duty)]
+    stub = await pair.desk("GT")
+    assert ours in [each.exchange_id for each in (await stub.ListInbox(ListInboxRequest())).alerts]
+    assert "CALL UNIT-1 GT" in local_reasons(pair)
+
+
+async def test_who_does_not_want_it_known_is_neither_told_nor_told_of(pair: Pair) -> None:
+    ours, theirs = await both_set(pair, "+12025550181", deconflict=False)
+    assert (await calls(pair, "GT", ours), await calls(pair, "MX", theirs)) == ([], [])
+
+
+async def test_neither_the_state_nor_the_unit_of_an_official_suspect_learns_of_it(pair: Pair) -> None:
+    number = "+12025550182"
+    suspect = altered(telephone(number), roles=[ROLE_OFFICIAL_SUSPECT])
+    theirs = (await set_alert(pair, number, by="MX")).item.exchange_id
+    await record(pair, suspect)
+    ours = (await set_alert(pair, number)).item.exchange_id
+    await instant(pair)
+    assert await calls(pair, "MX", theirs) == []
+    assert {"NOT_CALLED DeniedError GT", "NOT_CALLED OFFICIAL GT"} <= set(local_reasons(pair))
+    quiet = (await set_alert(pair, number, by="MX")).item.exchange_id
+    await instant(pair)
+    assert not (await seen(pair, quiet, "GT", "focal-1")).alert.deconflict
+    del ours
+
+
+async def test_a_peer_is_not_told_of_what_hides_an_entry_from_it(pair: Pair) -> None:
+    await record(pair, telephone("+12025550183", victim=True))
+    theirs = (await set_alert(pair, "+12025550183", by="MX")).item.exchange_id
+    ours = (await set_alert(pair, "+12025550183")).item.exchange_id
+    before = len(mail_here(pair.nodes["MX"], DIRECTION_SENT, exchange_id=ours))
+    await instant(pair)
+    sent = mail_here(pair.nodes["MX"], DIRECTION_SENT, exchange_id=ours)
+    assert "DECONFLICTION" not in [each.kind for each in sent[before:]]
+    assert theirs
