@@ -234,7 +234,9 @@ class Versions:
             return z3.Not(self.old.is_any_firing(self.shared.holds)), takes_place
         if change.subject == APPROVALS:
             one, other = (new, old) if change.kind == "two approve" else (old, new)
-            return z3.Not(self.variables.any_of(())), _approves_alone(one, other)
+            # Where the floor asks for two, it is all the same what a rulebook asks for.
+            asked = [self._floor.asks_two()] if change.within_floor and self._floor else []
+            return z3.Not(self.variables.any_of(asked)), _approves_alone(one, other)
         category = CATEGORY_NUMBERS.get(change.subject)
         where = [z3.Not(self.old.forbids(self.shared.forbidding(category), category))]
         if change.within_floor:

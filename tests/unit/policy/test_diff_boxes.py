@@ -9,14 +9,24 @@ from hypothesis import strategies as st
 
 from node.policy.decision import HIT
 from node.policy.diff import Difference, diff
-from node.policy.diff_ranges import HOLD, RETENTION, WHATEVER, Change, Pair, Situation, changes_between, outcomes_in
+from node.policy.diff_ranges import (
+    APPROVALS,
+    HOLD,
+    RETENTION,
+    WHATEVER,
+    Change,
+    Pair,
+    Situation,
+    changes_between,
+    outcomes_in,
+)
 from node.policy.diff_search import Box
 from node.policy.diff_shared import is_forbidden, shared_by
 from node.policy.evaluate import EXISTENCE, REFERENCE, WITHHOLD, categories_of, evaluate_layer, is_firing
 from node.policy.prove.anything import anything
 from node.policy.prove.variables import ACCEPTED, SETS, Variables
 from node.policy.reference import decide, is_held_silently, refusals
-from node.policy.rules import Layer, Rulebook
+from node.policy.rules import Layer, Rule, Rulebook
 from node.policy.vocabulary import (
     CATEGORIES_BY_KIND,
     CATEGORY_NUMBERS,
@@ -59,6 +69,9 @@ def is_excepted(change: Change, situation: Situation, old: Pair, new: Pair) -> b
     shared, category = shared_by(old, new), CATEGORY_NUMBERS.get(change.subject)
     if change.subject == HOLD:
         return any(is_firing(rule, situation.facts) for rule in shared.holds)
+    if change.subject == APPROVALS:
+        floor_asks = (rule for rule in old[0].rules if rule.approvals > 1)
+        return change.within_floor and any(is_firing(rule, situation.facts) for rule in floor_asks)
     if is_forbidden(situation, shared.forbidding(category), category):
         return True
     if WHATEVER in {change.before, change.after}:
@@ -118,6 +131,8 @@ def takes_place(change: Change, situation: Situation, old: Pair, new: Pair) -> b
     before, after = outcomes_in(situation, old), outcomes_in(situation, new)
     if change.subject == HOLD:
         return (before.held, after.held) == (change.before == "yes", change.after == "yes")
+    if change.subject == APPROVALS:
+        return before.held and after.held and (before.twice, after.twice) == (change.before == "2", change.after == "2")
     category = CATEGORY_NUMBERS.get(change.subject)
     if category:
         is_held = any(is_firing(rule, situation.facts) for rule in shared_by(old, new).holds)
@@ -151,7 +166,11 @@ def verify(difference: Difference, situation: Situation) -> int:
                 told.add((box.kind, change.subject))
     before, after = outcomes_in(situation, old), outcomes_in(situation, new)
     for change in changes_between(before, after, situation.facts.kind).values():
-        if change.subject in CATEGORY_NUMBERS or change.subject == HOLD or (before.levels and after.levels):
+        if (
+            change.subject in CATEGORY_NUMBERS
+            or change.subject in {HOLD, APPROVALS}
+            or (before.levels and after.levels)
+        ):
             assert difference.verdict != "same"
             assert change.kind in difference.unfinished or (change.kind, change.subject) in told, (
                 change,
@@ -161,6 +180,10 @@ def verify(difference: Difference, situation: Situation) -> int:
     return len(told)
 
 
+def _with_other_approvals(rule: Rule) -> Rule:
+    return msgspec.structs.replace(rule, approvals=3 - rule.approvals) if rule.effect == "hold" else rule
+
+
 @st.composite
 def versions(draw: st.DrawFn, layer: Layer) -> tuple[Rulebook, Rulebook]:
     """A rulebook, and what it became."""
@@ -168,7 +191,9 @@ def versions(draw: st.DrawFn, layer: Layer) -> tuple[Rulebook, Rulebook]:
     found = list(old.rules)
     lines = list(old.red_lines)
     for number in range(draw(st.integers(1, 2))):
-        step = draw(st.sampled_from(("add", "remove", "replace", "line")))
+        step = draw(st.sampled_from(("add", "remove", "replace", "line", "approvals")))
+        if step == "approvals":
+            found = [_with_other_approvals(rule) for rule in found]
         if step in {"remove", "replace"} and found:
             found.pop(draw(st.integers(0, len(found) - 1)))
         if step in {"add", "replace"}:
