@@ -19,8 +19,10 @@ from node.cli import (
     pki,
     policy,
     queue,
+    recall,
     received,
     request,
+    share,
     suspension,
 )
 from node.cli.demo.command import demo
@@ -74,6 +76,10 @@ app.add_typer(received.app, name="received", rich_help_panel=_UNIT)
 app.command("import", rich_help_panel=_UNIT)(import_file)
 app.add_typer(request.app, name="request", rich_help_panel=_UNIT)
 app.command("inbox", rich_help_panel=_UNIT)(request.inbox)
+app.add_typer(share.app, name="share", rich_help_panel=_UNIT)
+app.add_typer(recall.app, name="recall", rich_help_panel=_UNIT)
+app.command("update", rich_help_panel=_UNIT)(share.update)
+app.add_typer(share.flags, name="flag", rich_help_panel=_UNIT)
 app.add_typer(alert.app, name="alert", rich_help_panel=_UNIT)
 app.add_typer(life.app, name="life", rich_help_panel=_FOCAL)
 app.command("holds", rich_help_panel=_FOCAL)(life.holds)

@@ -10,10 +10,11 @@ from node.cli.examining import Finding, own_focal_points
 from node.cli.output import time_text
 from node.config import Config
 from node.federation.paging import waiting as untaken
-from node.store import determinations, duty, emergencies, freezes, pages, petitions, suspensions
+from node.store import determinations, duty, emergencies, freezes, pages, petitions, recalls, suspensions
 from node.store.database import Database
 from node.store.mail_listing import queues
 from node.wire.codes_pb2 import URGENCY_LIFE
+from node.workflow.recalls import State
 
 MAIL_YELLOW_US: Final = 3_600_000_000
 """How long mail may wait until it shows; the longest pause between two attempts is as long."""
@@ -32,6 +33,7 @@ def examine_safeguards(config: Config, now_us: int) -> Iterator[Finding]:
         yield _suspensions(connection, config, now_us)
         yield _petitions(connection, now_us)
         yield from _mail(connection, now_us)
+        yield _recalls(connection)
 
 
 def _determinations(connection: Connection, now_us: int) -> Finding:
@@ -99,6 +101,17 @@ def _mail(connection: Connection, now_us: int) -> Iterator[Finding]:
         elif queue.queued:
             says = f"{queue.queued} wait since {time_text(queue.oldest_us)}"
             yield Finding(what, "yellow" if waits_us > MAIL_YELLOW_US else "green", says)
+
+
+def _recalls(connection: Connection) -> Finding:
+    what, found = "recalls", recalls.count(connection)
+    if overdue := found[State.OVERDUE]:
+        says = f"{overdue} without a deletion receipt within 48 hours: ask the peer, `enlace recall list --missing`"
+        return Finding(what, "red", says)
+    if proposed := found[State.PROPOSED]:
+        return Finding(what, "yellow", f"{proposed} are proposed: decide on them, `enlace recall proposed`")
+    waiting = found[State.SENT] + found[State.DELIVERED]
+    return Finding(what, "green", f"{waiting} wait for their deletion receipts" if waiting else "none waits")
 
 
 def _suspensions(connection: Connection, config: Config, now_us: int) -> Finding:

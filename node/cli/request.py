@@ -21,6 +21,7 @@ from node.cli.output import (
     show_rows,
     time_text,
 )
+from node.cli.share import flag_facts
 from node.cli.words import parse_country, parse_id, parse_word, word
 from node.errors import UsageError
 from node.records.labels import Language
@@ -37,8 +38,9 @@ from node.wire.deciding_pb2 import (
     RequestOrigin,
     SendRequestRequest,
 )
-from node.wire.ledger_pb2 import DIRECTION_SENT
+from node.wire.ledger_pb2 import DIRECTION_RECEIVED, DIRECTION_SENT
 from node.wire.request_pb2 import FollowUpRequest
+from node.wire.sharing_pb2 import ListFlagsRequest
 
 app = typer.Typer(help="Ask a peer for more than it answered, and see how that stands.", no_args_is_help=True)
 
@@ -51,6 +53,8 @@ _DAY_US: Final = 86_400 * 1_000_000
 _MINUTE_US: Final = 60_000_000
 _HOUR_MINUTES: Final = 60
 _ONLY_JSON: Final = ("exchange", "asked", "officer", "unit", "origin", "refusal")
+_FLAGS: Final = 50
+_FLAG_DAYS: Final = 7  # for which one shows
 _DAY_HOURS: Final = 48  # from so many on, days are easier to read
 
 
@@ -201,14 +205,20 @@ def numbers(
 def inbox(*, officer: OfficerOption, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show what came for your unit, or waits for you as a focal point, the earliest due first."""
     with desk_channel(home_of(home), officer) as channel:
-        came = CorrespondenceStub(channel).ListInbox(ListInboxRequest())
+        stub = CorrespondenceStub(channel)
+        came = stub.ListInbox(ListInboxRequest())
+        flags = stub.ListFlags(ListFlagsRequest(direction=DIRECTION_RECEIVED, limit=_FLAGS)).items
     rows = [_facts(each, _now_us()) for each in came.items]
-    if as_json or not came.alerts:
-        show_rows([*rows, *alert_rows(came.alerts)], as_json, empty="Nothing waits for you.", only_json=_ONLY_JSON)
-        return
-    if rows:
-        show_rows(rows, as_json, empty="", only_json=_ONLY_JSON)
-    show_rows(alert_rows(came.alerts), as_json, empty="", only_json=ALERT_JSON)
+    since_us = _now_us() - _FLAG_DAYS * _DAY_US
+    flagged = [flag_facts(each) for each in flags if each.at_us >= since_us]
+    if as_json:
+        rows = [*rows, *alert_rows(came.alerts), *flagged]
+    if rows or not (came.alerts or flagged):
+        show_rows(rows, as_json, empty="Nothing waits for you.", only_json=_ONLY_JSON)
+    if came.alerts and not as_json:
+        show_rows(alert_rows(came.alerts), as_json, empty="", only_json=ALERT_JSON)
+    if flagged and not as_json:
+        show_rows(flagged, as_json, empty="")
 
 
 # --- shown alike everywhere ------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from node.policy.narrowing import narrowed
 from node.policy.redact import redact
 from node.policy.vocabulary import CATEGORIES, INSTRUMENT_KINDS, Category, Outcome
 from node.store import disclosures
+from node.store.mail_listing import is_withdrawn
 from node.store.traces import Given, trace
 from node.wire import codes_pb2
 from node.wire.entry_pb2 import Entry
@@ -91,7 +92,7 @@ def told_last(
                 for each in trace(connection, releasing.vault, {entry_id}, index, index + 1).given
                 if each.decided.outcome in {ENTRY, HIT} and exchange_id in {b"", each.shared.exchange_id}
             ]
-            if given:
+            if given and not _never_left(connection, given[-1]):
                 found.append(given[-1])
                 break
     return found
@@ -211,6 +212,12 @@ class Redeciding:
         less = _stricter(told, decision)
         names = [codes_pb2.DataCategory.Name(each).removeprefix("DATA_CATEGORY_").lower() for each in less]
         return f"the rules let less leave of {', '.join(names)}" if less else ""
+
+
+def _never_left(connection: Connection, given: Given) -> bool:
+    """Tell whether a line tells of mail that was withdrawn; to take that back would tell that there was something."""
+    shared = given.shared
+    return shared.kind == LEAF_KIND_MAIL and is_withdrawn(connection, shared.peer, shared.exchange_id, shared.time_us)
 
 
 def was_approved(given: Given) -> bool:

@@ -10,6 +10,7 @@ from node.store.vault import Vault
 from node.wire.correspondence_pb2 import (
     MAIL_STATE_BLOCKED,
     MAIL_STATE_DEAD,
+    MAIL_STATE_DELIVERED,
     MAIL_STATE_QUEUED,
     MAIL_STATE_WITHDRAWN,
     ListMailRequest,
@@ -100,3 +101,11 @@ def queues(connection: Connection) -> list[MailQueue]:
         else:
             queue.blocked = row.number
     return [found[peer] for peer in sorted(found)]
+
+
+def is_withdrawn(connection: Connection, peer: str, exchange_id: bytes, written_us: int) -> bool:
+    """Tell whether a mail that was written at this time is one that, by all that is known, never left."""
+    held = outbox.c
+    where = (held.peer == peer, held.exchange_id == exchange_id, held.queued_us == written_us)
+    never = (held.withdrawn.is_not(None), held.state != MAIL_STATE_DELIVERED)
+    return connection.execute(select(held.number).where(*where, *never).limit(1)).first() is not None
