@@ -3,6 +3,7 @@
 import typer
 
 from node.cli import (
+    alarms,
     alert,
     case,
     directory,
@@ -19,6 +20,7 @@ from node.cli import (
     pki,
     policy,
     queue,
+    quota,
     recall,
     received,
     request,
@@ -92,6 +94,9 @@ app.add_typer(freeze.app, name="freeze", rich_help_panel=_FOCAL)
 app.add_typer(emergency.app, name="emergency", rich_help_panel=_FOCAL)
 app.add_typer(pairing.app, name="pairing", rich_help_panel=_FOCAL)
 app.add_typer(suspension.app, name="suspension", rich_help_panel=_FOCAL)
+app.add_typer(quota.app, name="quota", rich_help_panel=_FOCAL)
+app.add_typer(alarms.app, name="alarms", rich_help_panel=_FOCAL)
+app.add_typer(alarms.decoy_app, name="decoy", rich_help_panel=_FOCAL)
 app.add_typer(policy.app, name="policy", rich_help_panel=_FOCAL)
 app.add_typer(focal.app, name="focal-point", rich_help_panel=_FOCAL)
 app.add_typer(ledger.app, name="ledger", rich_help_panel=_FOCAL)

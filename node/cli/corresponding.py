@@ -11,8 +11,8 @@ from node.desk.mailing import Mailing
 from node.desk.masking import Reading
 from node.desk.notices import Notices
 from node.desk.officers import Officers
-from node.desk.quotas import QuotaDesk
 from node.desk.petitions import Petitions
+from node.desk.quotas import QuotaDesk
 from node.desk.recalling import TakingBack
 from node.desk.received import Receiving
 from node.desk.recording import Recording
@@ -29,8 +29,8 @@ from node.federation.freezing import Freezing
 from node.federation.mail_heads import Heads
 from node.federation.mail_intake import Intake
 from node.federation.mailroom import Mailroom
-from node.federation.notice_kinds import DeletionReceiptKind, EntryRecallKind, EntryUpdateKind
 from node.federation.matching import Matching
+from node.federation.notice_kinds import DeletionReceiptKind, EntryRecallKind, EntryUpdateKind
 from node.federation.purging import Purging
 from node.federation.recalling import Recalling
 from node.federation.redeciding import Redeciding

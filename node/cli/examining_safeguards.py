@@ -10,7 +10,7 @@ from node.cli.examining import Finding, own_focal_points
 from node.cli.output import time_text
 from node.config import Config
 from node.federation.paging import waiting as untaken
-from node.store import determinations, duty, emergencies, freezes, pages, petitions, recalls, suspensions
+from node.store import alarms, determinations, duty, emergencies, freezes, pages, petitions, recalls, suspensions
 from node.store.database import Database
 from node.store.mail_listing import queues
 from node.wire.codes_pb2 import URGENCY_LIFE
@@ -32,6 +32,7 @@ def examine_safeguards(config: Config, now_us: int) -> Iterator[Finding]:
         yield from _emergencies(connection, config, now_us)
         yield _suspensions(connection, config, now_us)
         yield _petitions(connection, now_us)
+        yield _alarms(connection)
         yield from _mail(connection, now_us)
         yield _recalls(connection)
 
@@ -76,6 +77,13 @@ def _petitions(connection: Connection, now_us: int) -> Finding:
         return Finding(what, "red", f"{overdue} of {len(dates)} are past the date of the law: {do}")
     soon = dates[0] - now_us < PETITION_YELLOW_US
     return Finding(what, "yellow" if soon else "green", f"{len(dates)} wait until {time_text(dates[0])}: {do}")
+
+
+def _alarms(connection: Connection) -> Finding:
+    what, count = "silent alarms", alarms.count_open(connection)
+    if not count:
+        return Finding(what, "green", "none is open")
+    return Finding(what, "red", f"{count} are open: a focal point or an auditor looks, `enlace alarms list`")
 
 
 def _freezes(connection: Connection, now_us: int) -> Finding:

@@ -27,6 +27,7 @@ from node.federation.receipts import Receipts
 from node.federation.reciprocating import Reciprocating
 from node.federation.servicer import ExchangeServicer
 from node.federation.standing import Standing
+from node.federation.sweeping import Sweeping
 from node.federation.tls import ServerTls, https_context, load_own_identity, pem_bundle
 from node.federation.witnessing import Witnessing
 from node.store.database import Database
@@ -54,6 +55,7 @@ class Parts:
     freezing: Freezing
     emergencies: Emergencies
     reciprocating: Reciprocating
+    sweeping: Sweeping
     witnessing: Witnessing
     receipts: Receipts
     desk: DeskServicer

@@ -65,6 +65,7 @@ from node.federation.reciprocating import Reciprocating
 from node.federation.reconciling import Reconciling
 from node.federation.servicer import ExchangeServicer
 from node.federation.standing import Standing
+from node.federation.sweeping import Sweeping
 from node.federation.tls import ServerTls, https_context, load_own_identity
 from node.federation.trust import Trust
 from node.federation.watching import Watching
@@ -241,6 +242,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         freezing=freezing,
         emergencies=emergencies,
         reciprocating=reciprocating,
+        sweeping=Sweeping(standing, database, vault, writer, now_us),
         witnessing=witnessing,
         receipts=receipts,
         desk=desk,

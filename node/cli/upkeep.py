@@ -130,6 +130,7 @@ async def _look_to_safeguards(parts: Parts) -> None:
         parts.duty.paging,
         parts.correspondence.recalling,
         parts.correspondence.reexamining,
+        parts.sweeping,
     ):
         try:
             await each.look()

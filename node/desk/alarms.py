@@ -69,7 +69,14 @@ class AlarmDesk:
         """
         now_us, recording = self.clock(), self.recording
         case = recording.completed_case(
-            Case(reference=request.case_reference, title=request.case_title), officer, now_us
+            Case(
+                reference=request.case_reference,
+                title=request.case_title,
+                crimes=request.entry.crimes,
+                open=True,
+            ),
+            officer,
+            now_us,
         )
         entry = Entry()
         entry.CopyFrom(request.entry)

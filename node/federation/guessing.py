@@ -41,6 +41,9 @@ ENOUGH: Final[Mapping[QuotaScope.ValueType, int]] = MappingProxyType(
 MOST_RUNS: Final = 40_000
 """Beginnings of numbers that are remembered, at some 400 bytes each."""
 
+_STRETCHES: Final = 4
+"""Stretches of numbers in which runs of a day are told as one."""
+
 _NUMBER: Final = re.compile(r"^(.*?)(\d{2,})(\D*)$", re.DOTALL)
 
 
@@ -117,7 +120,7 @@ class Guessing:
         numbers = frozenset(self._digest("number", number)[:DIGEST] for number in near.numbers)
         asker = place.asker
         about = self._digest(
-            "about", asker.peer, place.kind, place.frame, place.stretch // NEAR, near.at_us // WINDOW_US
+            "about", asker.peer, place.kind, place.frame, place.stretch // _STRETCHES, near.at_us // WINDOW_US
         )
         return Run(asker, self._digest("run", *asker, *place[1:]), about, numbers)
 

@@ -90,6 +90,7 @@ class Watching:
     _guessing: Guessing = field(init=False)
     _seen: list[Seen] = field(default_factory=list)
     _forgot_us: int = 0
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         """Derive the key of what is written down of numbers."""
@@ -112,6 +113,10 @@ class Watching:
 
     async def look(self) -> None:
         """Look at what was asked since the last time; to be called again and again."""
+        async with self._turn:  # who comes second finds that all is written down
+            await self._look()
+
+    async def _look(self) -> None:
         seen, self._seen = self._seen, []
         suspicions: list[_Suspicion] = []
         for number, each in enumerate(seen, start=1):
