@@ -15,19 +15,20 @@ from sqlalchemy import Connection
 from node.errors import DeniedError, UnknownMemberError
 from node.federation import metrics
 from node.federation.freezing import Freezing
+from node.federation.lines import local_line
 from node.federation.mail_kinds import OutgoingMail, Post
 from node.federation.mailroom import Mailroom
 from node.federation.noticing import recall_of
 from node.federation.proposing import log_recall
 from node.federation.redeciding import Redeciding, told_last
-from node.store import recalls, withdrawals
+from node.store import recalls, shares, withdrawals
 from node.store.database import Database
 from node.store.freezes import may_be_origin
 from node.store.recalls import RecallId, due_us
 from node.store.traces import Given
 from node.store.withdrawals import Deletion, DeletionGround
 from node.store.writer import Priority
-from node.wire.ledger_pb2 import LeafPrivate
+from node.wire.ledger_pb2 import LeafKind, LeafPrivate
 from node.wire.mail_pb2 import Mail
 from node.wire.share_pb2 import DeletionReceipt
 from node.wire.sharing_pb2 import NotSent, RecallItem, UpdateItem
@@ -209,8 +210,16 @@ class Recalling:
         for item in await self.database.read(recalls.to_chase, vault, now_us):
             if item.peer in self.mailroom.standing.trust.pairings:
                 await self._post(partial(self._chase, key=_key(item)))
+        await self._purge(now_us)
         for state, number in (await self.database.read(recalls.count)).items():
             metrics.RECALLS.labels(state).set(number)
+
+    async def _purge(self, now_us: int) -> None:
+        """Delete what was done long ago; the keys first, so that a crash leaves nothing that can be read."""
+        old = await self.database.read(shares.outdated, now_us)
+        if old:
+            self.mailroom.vault.erase_keys([key for *_, key in old], now_us)
+            await self._post(partial(_forget, old=old))
 
     async def _post(self, change: Callable[[Post], None]) -> None:
         await self.mailroom.post(change, Priority.BACKGROUND)
@@ -232,6 +241,12 @@ class Recalling:
         item.changed_us, item.chased = post.now_us, item.chased + 1
         recalls.put(post.connection, post.vault, item)
         self._send(post, key, item.entry_id, LeafPrivate())
+
+
+def _forget(post: Post, *, old: Sequence[shares.Outdated]) -> None:
+    shares.forget(post.connection, old)
+    private = LeafPrivate(reason=f"SHARES {len(old)}")
+    post.log(local_line(LeafKind.LEAF_KIND_DELETED, private, post.standing.signer, post.now_us))
 
 
 def send_receipt(post: Post, deletion_id: bytes) -> None:

@@ -1,14 +1,17 @@
 """Shares and flags of both directions; what may become of a share, `node.workflow.shares` says."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, delete, insert, select, update
 
 from node.errors import NotFoundError
-from node.store.share_tables import flags, shares
-from node.store.vault import Vault
+from node.store.share_tables import flags, recalls, shares
+from node.store.vault import Vault, key_id_of
 from node.wire.ledger_pb2 import Direction
 from node.wire.sharing_pb2 import FlagItem, ShareDetail, ShareItem
+from node.workflow.recalls import State as RecallState
+from node.workflow.shares import State
 
 _COPIED: Final = (
     "direction",
@@ -107,6 +110,37 @@ def _detail(vault: Vault, row: Row[Any]) -> ShareDetail:
 
 def _item(row: Row[Any]) -> ShareItem:
     return ShareItem(**{name: getattr(row, name) for name in _COPIED})
+
+
+# --- how long they are kept ------------------------------------------------------------------------------------------
+
+KEPT_US: Final = 365 * 86_400_000_000
+"""How long a share, a flag and a recall that is done are kept; their lines tell of them for longer."""
+
+Outdated = tuple[Table, tuple[bytes | int | str, ...], bytes]
+"""A row, by its table and key, and the id of the key that it is sealed under."""
+
+
+def outdated(connection: Connection, now_us: int, limit: int = 100) -> list[Outdated]:
+    """Return what is kept for long enough; what still waits for somebody is not."""
+    done = recalls.c.state.in_((RecallState.DELETED, RecallState.STANDS)) & (recalls.c.changed_us <= now_us - KEPT_US)
+    where: tuple[tuple[Table, ColumnElement[bool]], ...] = (
+        (shares, (shares.c.changed_us <= now_us - KEPT_US) & (shares.c.state != State.HELD)),
+        (flags, flags.c.at_us <= now_us - KEPT_US),
+        (recalls, done),
+    )
+    found: list[Outdated] = []
+    for table, old in where:
+        rows = connection.execute(select(*table.primary_key, table.c.sealed).where(old).limit(limit))
+        found += [(table, tuple(row[:-1]), key_id_of(row.sealed)) for row in rows]
+    return found
+
+
+def forget(connection: Connection, rows: Iterable[Outdated]) -> None:
+    """Delete rows whose keys are gone."""
+    for table, key, _ in rows:
+        this = [column == value for column, value in zip(table.primary_key, key, strict=True)]
+        connection.execute(delete(table).where(*this))
 
 
 # --- flags -----------------------------------------------------------------------------------------------------------
