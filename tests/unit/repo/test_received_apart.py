@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from node.store.entries import _find
+from node.store.entry_rows import find_statement
 from node.store.received_tables import received, received_lookups
 
 ROOT = Path(__file__).parents[3]
@@ -62,7 +62,7 @@ def test_the_walk_sees_imports() -> None:
 
 @pytest.mark.parametrize("size", [1, 4])
 def test_the_statement_that_finds_own_entries_names_no_other_table(size: int) -> None:
-    text = str(_find(size))
+    text = str(find_statement(size))
     assert "lookups" in text
     for table in (received, received_lookups):
         assert table.name not in text
