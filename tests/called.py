@@ -55,17 +55,21 @@ def mail_server(  # noqa: C901 - what a server says to each command
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
-            with suppress(OSError):
-                if tls:
-                    self.secure()
-                self.answer("220 localhost")
-                while line := self.rfile.readline():
-                    box.said.append(line.decode().strip())
-                    if not self.command(box.said[-1]):
-                        return
+            try:
+                with suppress(OSError):
+                    if tls:
+                        self.secure()
+                    self.answer("220 localhost")
+                    while line := self.rfile.readline():
+                        box.said.append(line.decode().strip())
+                        if not self.command(box.said[-1]):
+                            return
+            finally:
+                self.request.close()
 
         def secure(self) -> None:
             self.request = context.wrap_socket(self.request, server_side=True)
+            self.rfile.close()
             self.rfile, self.wfile = self.request.makefile("rb"), self.request.makefile("wb", 0)
 
         def answer(self, *lines: str) -> None:
