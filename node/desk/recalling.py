@@ -76,6 +76,7 @@ class TakingBack:
             NotFoundError: there is no such petition.
         """
         plan = await self.notices.plan(petition_id, officer)
+        await self.recalling.freezing.catch_up()
         response = wire.SendNoticesResponse()
         recalled: list[Given] = []
         corrected: list[Given] = []

@@ -20,7 +20,7 @@ from node.wire.codes_pb2 import (
     REFUSAL_LIVE_INVESTIGATION,
     UNIT_TYPE_POLICE_INTELLIGENCE,
 )
-from node.wire.correspondence_pb2 import MAIL_STATE_DEAD
+from node.wire.correspondence_pb2 import MAIL_STATE_DEAD, GetMailRequest
 from node.wire.deciding_pb2 import REQUEST_ORIGIN_SHARE, RefuseRequestRequest
 from node.wire.desk_pb2 import GetEntryRequest, PutEntryRequest
 from node.wire.desk_pb2_grpc import DeskStub
@@ -45,6 +45,7 @@ from node.wire.sharing_pb2 import (
     PreviewShareRequest,
     RecallItem,
     SendFlagRequest,
+    SendNoticesRequest,
     SendRecallRequest,
     SendShareRequest,
     SendUpdateRequest,
@@ -52,16 +53,19 @@ from node.wire.sharing_pb2 import (
     ShareItem,
     SharePreview,
 )
+from node.wire.subject_pb2 import PETITION_KIND_ERASURE
 from tests.desk.request_support import Pair, held_telephone, pair_of
 from tests.desk.support import Status, asserted, refused
+from tests.desk.test_petitions import subjects
 from tests.federation.mail_support import mail_here
 from tests.federation.support import REJECTED, altered, case_record, private_of, telephone
 from tests.rulebooks import enact
+from tests.safeguards.test_neutral_notices import planned
 from tests.world import DAY_US, FLOOR, FOCAL, RULEBOOKS, World, now_us
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-FREE = [f"+120255501{number}" for number in range(60, 76)]
+FREE = [f"+120255501{number}" for number in range(60, 77)]
 HELD = [f"+120255501{number}" for number in range(80, 84)]
 VICTIM = "+12025550190"
 US = 1_000_000
@@ -451,6 +455,27 @@ async def test_the_same_person_is_told_only_as_far_as_the_rules_let_the_peer_kno
     assert flag.flag.basis.HasField("hit")  # what it says is with the received entries, until its date
     kept = (await mx.ListReceived(ListReceivedRequest())).received
     assert any(each.received.exchange_id == item.exchange_id and each.received.peer == "GT" for each in kept)
+
+
+async def test_a_persons_erasure_leaves_as_a_recall_like_any_other(pair: Pair) -> None:
+    number = FREE[16]
+    item, entry_id = await shared(pair, number), id_of(pair, "MX", number)
+    async with subjects(pair.world) as focal:
+        petition, _ = await planned(focal, "HD-1", PETITION_KIND_ERASURE, entry_id)
+    notices = SendNoticesRequest(petition_id=petition.petition_id)
+    await refused((await pair.desk("MX")).SendNotices(notices), Status.PERMISSION_DENIED)
+    response = await (await pair.desk("MX", "focal")).SendNotices(notices)
+    assert [(each.peer, each.exchange_id) for each in response.recalls] == [("GT", item.exchange_id)]
+    await pair.delivered()
+    assert await received(pair, item) == []
+    (sent,) = [
+        each
+        for each in mail_here(pair.nodes["GT"], DIRECTION_RECEIVED, exchange_id=item.exchange_id)
+        if each.kind == "ENTRY_RECALL"
+    ]
+    get = GetMailRequest(direction=DIRECTION_RECEIVED, peer="MX", exchange_id=item.exchange_id, number=sent.number)
+    mail = Mail.FromString((await (await pair.desk("GT", "focal-1")).GetMail(get)).mail)
+    assert mail == Mail(entry_recall=recall_of(response.recalls[0].handle))
 
 
 # --- other rules -----------------------------------------------------------------------------------------------------
