@@ -19,10 +19,11 @@ from node.cli.home import Home, home_of
 from node.cli.output import HomeOption, JsonOption, LanguageOption, OfficerOption, console
 from node.cli.question import Question, Typed, build_question, request_form, selector_texts
 from node.cli.reading import STANDARD_INPUT, message_dict
-from node.cli.words import id_text, parse_country
+from node.cli.words import id_text, parse_country, parse_word
 from node.config import Config, load_config
 from node.errors import UsageError
 from node.records.labels import Language
+from node.wire.codes_pb2 import Role
 from node.wire.desk_pb2 import PeerOutcome, SearchRequest, SearchResponse
 
 _LONGEST_DEADLINE_S: Final = 60
@@ -47,6 +48,10 @@ def search(
     crime: Annotated[list[str] | None, typer.Option("--crime", help="trafficking, kidnapping …; repeatable.")] = None,
     kind: Annotated[str | None, typer.Option("--kind", help="telephone, plate, name …; else told by its form.")] = None,
     peer: Annotated[list[str] | None, typer.Option("--peer", help="Whom to ask; else all that are paired.")] = None,
+    about: Annotated[
+        list[str] | None,
+        typer.Option("--about", help="Whom it is about, as you know: victim, missing, official-suspect …; stays here."),
+    ] = None,
     urgency: Annotated[str, typer.Option("--urgency", help="life, urgent, priority or routine.")] = "routine",
     reason: Annotated[str, typer.Option("--reason", help="Why it is urgent.")] = "",
     offence: Annotated[str | None, typer.Option("--offence", help="For which a person is named.")] = None,
@@ -85,7 +90,13 @@ def search(
     )
     question = build_question(typed, config.country)
     peers = sorted({parse_country(each) for each in peer or ()})
-    request = SearchRequest(query=question.query, peers=peers, deadline_ms=round(deadline * 1_000))
+    roles = [parse_word(Role.DESCRIPTOR, each) for each in about or ()]
+    request = SearchRequest(
+        query=question.query,
+        peers=peers,
+        deadline_ms=round(deadline * 1_000),
+        about=roles,  # type: ignore[arg-type]
+    )
     answered = _asked(node, officer, request)
     responses = _as_json(answered) if as_json else _as_text(answered, question, peers, language)
     if print_request:

@@ -135,19 +135,30 @@ class Asking:
             if told is not None:
                 raise error_of(told, f"{scope_word(scope)} {who}: ")
 
+    def is_allowed(self, query: Query, peer: str) -> bool:
+        """Tell whether this country's own rules let the query go to a peer now; nothing is asked or logged."""
+        try:
+            self._verify_allowed(query, peer, self.clock())
+        except EnlaceError:
+            return False
+        return True
+
+    def _verify_allowed(self, query: Query, peer: str, now_us: int) -> None:
+        self.standing.verify_not_fenced()
+        self.standing.trust.directory.verify_in_force(now_us)
+        self.standing.trust.verify_paired(peer)
+        decide_outbound(
+            self.standing.rulebook("outbound", now_us),
+            query,
+            recipient=peer,
+            instruments=[each.kind for each in self.standing.instruments_with(peer, now_us)],
+            paired=True,
+            now_us=now_us,
+        )
+
     async def _refused(self, query: Query, peer: str, now_us: int) -> SearchResponse | None:
         try:
-            self.standing.verify_not_fenced()
-            self.standing.trust.directory.verify_in_force(now_us)
-            self.standing.trust.verify_paired(peer)
-            decide_outbound(
-                self.standing.rulebook("outbound", now_us),
-                query,
-                recipient=peer,
-                instruments=[each.kind for each in self.standing.instruments_with(peer, now_us)],
-                paired=True,
-                now_us=now_us,
-            )
+            self._verify_allowed(query, peer, now_us)
         except EnlaceError as error:
             await self._deny(query, peer, error)
             return SearchResponse(

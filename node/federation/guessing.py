@@ -64,7 +64,7 @@ class Run(NamedTuple):
     numbers: frozenset[bytes]
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
     """Where numbers lie that are near each other: what stands around them, and a stretch of a hundred."""
 
     asker: Asker
@@ -84,10 +84,10 @@ class Guessing:
     """Remembers what was asked."""
 
     key: bytes = field(repr=False)
-    _near: OrderedDict[_Place, _Near] = field(default_factory=OrderedDict)
+    _near: OrderedDict[Place, _Near] = field(default_factory=OrderedDict)
 
-    def runs(self, query: Query, peer: str, country: str, at_us: int) -> list[Run]:
-        """Remember what a query asks, and return the runs of at least two numbers that it is part of.
+    def remember(self, query: Query, peer: str, country: str, at_us: int) -> set[Place]:
+        """Remember what a query asks, and return the places in which a run of two numbers or more has grown by it.
 
         Args:
             query: As asked.
@@ -95,34 +95,42 @@ class Guessing:
             country: Likewise, of whoever typed it: what a national number means.
             at_us: UTC microseconds.
         """
-        touched: dict[_Place, _Near] = {}
+        grown = set[Place]()
         for kind, frame, number in _numbers(query, country):
             for asker in askers(query, peer):
                 # Each number lies in two stretches that overlap by half, so that no border between two hides a run.
                 for stretch in (number // NEAR * 2, (number + NEAR // 2) // NEAR * 2 + 1):
-                    place = _Place(asker, kind, frame, stretch)
-                    touched[place] = self._remember(place, number, at_us)
-        return [self._run(place, near) for place, near in touched.items() if len(near.numbers) > 1]
+                    place = Place(asker, kind, frame, stretch)
+                    if self._grows(place, number, at_us):
+                        grown.add(place)
+        return grown
 
-    def _remember(self, place: _Place, number: int, at_us: int) -> _Near:
+    def length(self, place: Place) -> int:
+        """Return how many numbers were asked there in this process."""
+        near = self._near.get(place)
+        return 0 if near is None else len(near.numbers)
+
+    def run(self, place: Place) -> Run:
+        """Return the run at a place, under keyed digests."""
+        near, asker = self._near.get(place) or _Near(0, set()), place.asker
+        numbers = frozenset(self._digest("number", number)[:DIGEST] for number in near.numbers)
+        day = near.at_us // WINDOW_US
+        about = self._digest("about", asker.peer, place.kind, place.frame, place.stretch // _STRETCHES, day)
+        return Run(asker, self._digest("run", *asker, *place[1:]), about, numbers)
+
+    def _grows(self, place: Place, number: int, at_us: int) -> bool:
         near = self._near.get(place)
         if near is None or near.at_us <= at_us - WINDOW_US:
             near = self._near[place] = _Near(at_us, set())
         near.at_us = at_us
-        if len(near.numbers) < MOST_SEEN:
-            near.numbers.add(number)
         self._near.move_to_end(place)
         if len(self._near) > MOST_RUNS:
             self._near.popitem(last=False)
-        return near
-
-    def _run(self, place: _Place, near: _Near) -> Run:
-        numbers = frozenset(self._digest("number", number)[:DIGEST] for number in near.numbers)
-        asker = place.asker
-        about = self._digest(
-            "about", asker.peer, place.kind, place.frame, place.stretch // _STRETCHES, near.at_us // WINDOW_US
-        )
-        return Run(asker, self._digest("run", *asker, *place[1:]), about, numbers)
+        numbers = near.numbers
+        if number in numbers or len(numbers) >= MOST_SEEN:
+            return False
+        numbers.add(number)
+        return len(numbers) > 1
 
     def _digest(self, *parts: object) -> bytes:
         return hmac.digest(self.key, "\0".join(map(str, parts)).encode("utf-8", "surrogatepass"), "sha256")

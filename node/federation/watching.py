@@ -7,6 +7,7 @@ size. What a crash loses of alarms is made again from the last lines' decisions.
 """
 
 import asyncio
+import heapq
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -16,7 +17,7 @@ from sqlalchemy import Connection
 
 from node.errors import EnlaceError, KeyErasedError, NotFoundError, PolicyError
 from node.federation import metrics
-from node.federation.guessing import ENOUGH, Guessing, Run
+from node.federation.guessing import ENOUGH, Guessing, Place, Run
 from node.federation.lines import QUERY_BODY
 from node.federation.quotas import Quotas
 from node.federation.standing import Standing
@@ -48,6 +49,7 @@ log = structlog.get_logger()
 LOOKED_BACK: Final = 2_000
 """Lines that are looked at again at a start; far more than a crash can leave unlooked at."""
 _AT_ONCE: Final = 50  # queries looked at before others have their turn
+_RUNS_AT_ONCE: Final = 100
 _FEW: Final = 1_000_000_000  # microseconds between two looks at what is older than a day
 
 _UNSEEN: Final = frozenset({ENTRY_OUTCOME_INVISIBLE, ENTRY_OUTCOME_HELD_SILENTLY})
@@ -119,10 +121,17 @@ class Watching:
     async def _look(self) -> None:
         seen, self._seen = self._seen, []
         suspicions: list[_Suspicion] = []
+        grown: dict[Place, Seen] = {}
         for number, each in enumerate(seen, start=1):
             suspicions.extend(self._suspicions(each))
+            country = each.peer or self.standing.country
+            for place in self._guessing.remember(each.query, each.peer, country, each.at_us):
+                grown[place] = each
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)
+        # The longest first: who asks very much must not keep the writer busy with it.
+        longest = heapq.nlargest(_RUNS_AT_ONCE, grown, self._guessing.length)
+        suspicions.extend(self._guesses(place, grown[place]) for place in longest)
         taken = self.quotas.take()
         if suspicions or taken:
             try:
@@ -163,11 +172,13 @@ class Watching:
             else:
                 continue
             yield _Suspicion(_alarm(kind, seen, entry_id=made.entry_id), seen.exchange_id + made.entry_id, charged)
-        country = seen.peer or self.standing.country
-        for run in self._guessing.runs(seen.query, seen.peer, country, seen.at_us):
-            if not seen.peer:
-                charged = (run.asker.scope, run.asker.who, what)
-            yield _Suspicion(_alarm(ALARM_KIND_GUESSES, seen), run.about, charged, run)
+
+    def _guesses(self, place: Place, seen: Seen) -> _Suspicion:
+        run, what = self._guessing.run(place), what_of(seen.query.purpose, seen.query.urgency)
+        charged: Key = (QUOTA_SCOPE_PEER, seen.peer, what)
+        if not seen.peer:
+            charged = (run.asker.scope, run.asker.who, what)
+        return _Suspicion(_alarm(ALARM_KIND_GUESSES, seen), run.about, charged, run)
 
     async def _write(self, suspicions: list[_Suspicion], taken: dict[tuple[int, Key], int]) -> list[Key]:
         """Write down counts and runs, raise alarms, and return the quotas that guesses count against."""

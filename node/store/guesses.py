@@ -11,7 +11,7 @@ from node.store.watch_tables import guesses
 WINDOW_US: Final = 86_400_000_000
 DIGEST: Final = 4
 """Bytes that stand for a number within its run."""
-MOST_SEEN: Final = 100
+MOST_SEEN: Final = 32
 """Numbers of one run that are told apart."""
 
 

@@ -91,6 +91,7 @@ class SearchRequest(_message.Message):
     QUERY_FIELD_NUMBER: _builtins.int
     PEERS_FIELD_NUMBER: _builtins.int
     DEADLINE_MS_FIELD_NUMBER: _builtins.int
+    ABOUT_FIELD_NUMBER: _builtins.int
     deadline_ms: _builtins.int
     """0: 5,000"""
     @_builtins.property
@@ -99,7 +100,13 @@ class SearchRequest(_message.Message):
 
     @_builtins.property
     def peers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """empty: all that are paired, but not where the query is about a victim or a missing person"""
+        """Empty: all that are paired; but refused, with who would see what, where the query is about a victim, a missing
+        person or an official who is a suspect: by its purpose, its crimes, or what `about` says.
+        """
+
+    @_builtins.property
+    def about(self) -> _containers.RepeatedScalarFieldContainer[_codes_pb2.Role.ValueType]:
+        """who they are that it is about, as far as the officer knows; it does not leave"""
 
     def __init__(
         self,
@@ -107,10 +114,11 @@ class SearchRequest(_message.Message):
         query: _exchange_pb2.Query | None = ...,
         peers: _abc.Iterable[_builtins.str] | None = ...,
         deadline_ms: _builtins.int = ...,
+        about: _abc.Iterable[_codes_pb2.Role.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["query", b"query"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline_ms", b"deadline_ms", "peers", b"peers", "query", b"query"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "deadline_ms", b"deadline_ms", "peers", b"peers", "query", b"query"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

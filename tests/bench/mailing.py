@@ -15,6 +15,7 @@ from typing import IO
 
 from node.federation.channels import QUERY
 from tests.bench import search
+from tests.bench.unlimited import unlimited
 from tests.peer_simulator import request, sealed_query, telephone_query
 from tests.world import Place, World
 
@@ -98,6 +99,7 @@ def drained(folder: Path, mails: int) -> Drained:
     """Queue mails while the peer is down; once both are up, a third country searches there until it has them all."""
     world = World.make(folder, ("GT", "MX", "US"))
     world["MX"].write_many(search.entries(ENTRIES))
+    unlimited(world["MX"], ["US"])
     with mail_node(world["GT"], "MX") as gt:
         gt.tell(f"write {mails}")
     with mail_node(world["MX"], "GT"):

@@ -27,6 +27,7 @@ from node.wire.codes_pb2 import (
     Tri,
 )
 from node.wire.entry_pb2 import Case, Entry, Protection, Telecom
+from tests.bench.unlimited import unlimited
 from tests.peer_simulator import request, sealed_query, telephone_query
 from tests.world import DAY_US, Place, World, free_ports, now_us
 
@@ -226,4 +227,5 @@ def prepared(folder: Path, count: int) -> World:
     """Lay out two countries, of which MX holds so many entries."""
     world = World.make(folder, ("GT", "MX"))
     world["MX"].write_many(entries(count))
+    unlimited(world["MX"], ["GT"])
     return world

@@ -1,5 +1,6 @@
 """Quotas: what a peer may ask, and an officer; told where one is used up, raised for a time, counted over restarts."""
 
+import grpc
 import pytest
 from sqlalchemy import Connection
 
@@ -8,7 +9,13 @@ from node.errors import DayQuotaError, QuotaError
 from node.federation.quotas import Quotas
 from node.policy.quotas import HOUR_US, HOURS, MAIL, Quota, floor_of
 from node.store import quotas
-from node.wire.codes_pb2 import PURPOSE_PREVENT
+from node.wire.codes_pb2 import (
+    CRIME_CORRUPTION,
+    PURPOSE_MISSING_SEARCH,
+    PURPOSE_PREVENT,
+    ROLE_OFFICIAL_SUSPECT,
+    ROLE_VICTIM,
+)
 from node.wire.correspondence_pb2_grpc import CorrespondenceStub
 from node.wire.desk_pb2 import PEER_OUTCOME_ANSWERED, PEER_OUTCOME_REFUSED, SearchRequest, SearchResponse
 from node.wire.desk_pb2_grpc import DeskStub
@@ -178,3 +185,36 @@ def test_mail_of_a_peer_is_counted_where_it_is_received(world: World) -> None:
 
     world["MX"].change(change)
     assert counted == ["alert"]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_who_may_betray_by_asking_is_shown_who_would_see_what(world: World) -> None:
+    sees = "selectors, purpose, crimes, urgency, asker, case_reference, instrument"
+
+    def words(may: str) -> str:
+        return (
+            "choose the peers: asking about a victim, a missing person or an official may itself betray them. "
+            f"Those that may be asked are {may}; each that you choose sees these of the query: {sees}"
+        )
+
+    delicate = [
+        SearchRequest(query=altered(telephone_query(NOBODYS), purpose=PURPOSE_MISSING_SEARCH)),
+        SearchRequest(query=altered(telephone_query(NOBODYS), crimes=[CRIME_CORRUPTION])),
+        SearchRequest(query=telephone_query(NOBODYS), about=[ROLE_OFFICIAL_SUSPECT]),
+        SearchRequest(query=telephone_query(NOBODYS), about=[ROLE_VICTIM]),
+    ]
+    async with running(world["GT"].config), world["GT"].desk_channel() as channel:
+        stub, book = DeskStub(channel), Book(world["GT"], world)
+        before = book.size
+        for search in delicate:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await anext(aiter(stub.Search(search)))
+            assert caught.value.code() == Status.INVALID_ARGUMENT
+            # What this country's own rules let nobody be asked, nobody is.
+            assert caught.value.details() in {words("MX, US"), words("none")}
+        assert caught.value.details() == words("MX, US")
+        assert [line for line in book.lines(before) if line.shared.peer] == []  # nobody was asked
+        delicate[2].peers.append("MX")
+        (response,) = [each async for each in stub.Search(delicate[2])]
+        assert response.peer == "MX"
+        assert private_of(book.lines(before)[-1]).reason == "PEER_OUTCOME_UNREACHABLE"

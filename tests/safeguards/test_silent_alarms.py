@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from node.cli.parts import Parts
 from node.cli.serving import running
-from node.federation.guessing import Guessing
+from node.federation.guessing import MOST_RUNS, Guessing
 from node.federation.ticks import AFTER_S
 from node.store import alarms
 from node.store.guesses import WINDOW_US
@@ -249,8 +249,8 @@ async def test_a_decoy_stays_one_over_a_restart(world: World, mx: Parts) -> None
 def guesses(guessing: Guessing, *values: str, at_us: int = 0, officer: str = "a") -> int:
     query = altered(telephone_query(), selectors=[Selector(kind=LOOKUP_KIND_PLATE, value=value) for value in values])
     query.asker.officer = officer
-    runs = guessing.runs(query, "GT", "GT", at_us or now_us())
-    return max((len(run.numbers) for run in runs), default=0)
+    grown = guessing.remember(query, "GT", "GT", at_us or now_us())
+    return max(map(guessing.length, grown), default=0)
 
 
 async def test_what_is_near_and_what_is_not() -> None:
@@ -260,6 +260,10 @@ async def test_what_is_near_and_what_is_not() -> None:
     assert guesses(guessing, "P-150BBB") == 2
     assert guesses(guessing, "P-102BBB", at_us=now_us() + WINDOW_US + 1) == 0  # a day later
     assert guesses(guessing, "?", "", "x" * 600) == 0
-    for number in range(1_000):
-        guesses(guessing, f"Q-{number:03}BBB", officer=f"o{number}")
-    assert len(guessing._near) < 10_000
+    guessing = Guessing(bytes(32))
+    for number in range(0, 2_000_000, 200):
+        guesses(guessing, f"Q-{number:08}BBB", officer=f"o{number}")
+    assert len(guessing._near) == MOST_RUNS
+    assert guesses(guessing, *(f"R-{number:03}BBB" for number in range(20))) == 20
+    assert guesses(guessing, *(f"R-{number:03}BBB" for number in range(20, 40))) == 32  # no more are told apart
+    assert guesses(guessing, *(f"R-{number:03}BBB" for number in range(40, 50))) == 0
