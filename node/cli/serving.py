@@ -183,6 +183,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         frozen=frozen,
         received=received,
     )
+    asking.noted = correspondence.matching.note_asked
     exchange = ExchangeServicer(
         standing=standing,
         writer=writer,

@@ -5,7 +5,7 @@ or a query sent to it, and where no own entry that matches is hidden from it. No
 that matches marks an official suspect: neither that official's state nor unit may learn of it.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -19,7 +19,6 @@ from node.federation.alert_kinds import (
     log_step,
     private_of_alert,
 )
-from node.federation.answering import decided
 from node.federation.mail_kinds import MailKind, OutgoingMail, Post, ReceivedMail, SentMail
 from node.federation.weighing import VISIBLE, Weighing
 from node.store import alert_pairs, alerts
@@ -28,7 +27,7 @@ from node.store.alerts import AlertId, Kept
 from node.store.received import ReceivedEntries
 from node.wire.alert_pb2 import Deconfliction
 from node.wire.codes_pb2 import ROLE_OFFICIAL_SUSPECT
-from node.wire.ledger_pb2 import DIRECTION_RECEIVED, DIRECTION_SENT, Decisions
+from node.wire.ledger_pb2 import DIRECTION_RECEIVED, DIRECTION_SENT
 from node.wire.mail_pb2 import Mail
 from node.workflow.alerts import ANSWERING, OPEN, SETTING, Actor, Event
 
@@ -66,7 +65,7 @@ class Calling:
                 alert_pairs.put(post.connection, pair, post.now_us)
 
     def pair_asked(
-        self, post: Post, exchanges: dict[str, bytes], officer: str, unit: str, tokens: Collection[bytes]
+        self, post: Post, exchanges: Mapping[str, bytes], officer: str, unit: str, tokens: Collection[bytes]
     ) -> None:
         """Note which alerts of peers look for what a unit asks these peers for; `exchanges` are ids by peer."""
         for key in alerts.with_tokens(post.connection, tokens, DIRECTION_RECEIVED):
@@ -92,7 +91,7 @@ class Calling:
         try:
             if own is not None:
                 SETTING.after(own.item.state, Event.CALL, Actor.NODE)
-            decisions = self.verify(post.connection, other, post.now_us, told=not domestic)
+            self.verify(post.connection, other, post.now_us, told=not domestic)
         except (DeniedError, IdentityError, WorkflowError) as error:
             log_step(post, other, f"NOT_CALLED {type(error).__name__}")
             alert_pairs.settle(post.connection, pair, None)
@@ -100,18 +99,18 @@ class Calling:
         log_step(post, other, f"CALL {pair.unit}")
         if not domestic and not alert_pairs.is_told(post.connection, pair.country, pair.exchange_id):
             ANSWERING.after(other.item.state, Event.CALL, Actor.NODE)
-            mail = Mail(deconfliction=Deconfliction())
-            post.send(OutgoingMail(*other.id[1:], mail, private_of_alert(other, ""), decisions))
+            mail = Mail(deconfliction=Deconfliction())  # without decisions: it says nothing of any entry
+            post.send(OutgoingMail(*other.id[1:], mail, private_of_alert(other, "")))
         alert_pairs.settle(post.connection, pair, post.now_us)
 
-    def verify(self, connection: Connection, theirs: Kept, now_us: int, *, told: bool) -> Decisions:
+    def verify(self, connection: Connection, theirs: Kept, now_us: int, *, told: bool) -> None:
         """Check that it may be known that two work on what an alert looks for; `told`: by the peer that set it.
 
         Raises:
             NotPairedError: the peer is not, or is suspended.
             DeniedError: what is recorded forbids it.
         """
-        peer, query, decisions = theirs.id.peer, theirs.detail.alert.query, Decisions()
+        peer, query = theirs.id.peer, theirs.detail.alert.query
         if theirs.item.state not in OPEN or theirs.item.until_us <= now_us:
             raise DeniedError("the alert stands no more")
         if told:
@@ -121,15 +120,8 @@ class Calling:
             raise DeniedError("an official suspect")
         for entry in self.weighing.matching(connection, tokens, now_us) if told else ():
             seen = self.weighing.frozen.of_entry(peer, entry, now_us)
-            if seen is not None:
-                decision, facts = self.weighing.decide(peer, query, seen, now_us)
-                if decision.outcome not in VISIBLE:
-                    raise DeniedError("an entry that the peer does not see")
-                made = decisions.entries.add()
-                made.CopyFrom(decided(decision))
-                made.entry_id, made.revision, made.outcome = seen.entry_id, seen.revision, decision.outcome
-                made.facts = facts
-        return decisions
+            if seen is not None and self.weighing.decide(peer, query, seen, now_us)[0].outcome not in VISIBLE:
+                raise DeniedError("an entry that the peer does not see")
 
 
 def _put(post: Post, own_exchange_id: bytes, officer: str, unit: str, theirs: AlertId) -> None:

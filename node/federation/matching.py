@@ -5,7 +5,7 @@ alerts for what remains.
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeVar
@@ -14,7 +14,7 @@ import structlog
 
 from node.errors import DeniedError, IdentityError, NotFoundError
 from node.federation import metrics
-from node.federation.alert_kinds import log_step, private_of_alert, verify_standing
+from node.federation.alert_kinds import log_step, private_of_alert, tokens_of, verify_standing
 from node.federation.calling import Calling
 from node.federation.holding import held_request
 from node.federation.lines import line_of, shared_of_event
@@ -29,6 +29,7 @@ from node.store.database import Database
 from node.store.requests import RequestId, due_us, held_id
 from node.store.writer import Priority
 from node.wire.alert_pb2 import AlertMatch
+from node.wire.exchange_pb2 import Query
 from node.wire.ledger_pb2 import DIRECTION_RECEIVED, LeafKind, LeafPrivate
 from node.wire.mail_pb2 import Mail
 from node.workflow.alerts import ANSWERING, SETTING, Actor, Event
@@ -68,6 +69,14 @@ class Matching:
             await self._post(lambda post: alerts.forget_old(post.connection, now_us))
         metrics.ALERTS_WAITING.set(await self.database.read(alert_finding.waiting, instant_us))
         metrics.ALERTS_FORBIDDEN.set(await self.database.read(alert_finding.recalls_due))
+
+    async def note_asked(self, query: Query, exchanges: Mapping[str, bytes]) -> None:
+        """Note which alerts of the peers that a unit asked look for the same; `exchanges` are ids by peer."""
+        tokens = tokens_of(query.selectors, self.weighing.keys, self.mailroom.standing.country)
+        found = await self.database.read(alerts.with_tokens, tokens, DIRECTION_RECEIVED)
+        if any(key.peer in exchanges for key in found):
+            asker, pair = query.asker, self.calling.pair_asked
+            await self._post(lambda post: pair(post, exchanges, asker.officer, asker.unit, tokens))
 
     async def _post(self, change: Callable[[Post], T]) -> T:
         return await self.mailroom.post(change, Priority.BACKGROUND)

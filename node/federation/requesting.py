@@ -1,5 +1,6 @@
 """Requests by mail: asked, answered, answered back; on either side each step is a line, and both see the same state."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,15 +35,17 @@ from node.policy.follow_up import (
     verify_within,
     verify_words,
 )
-from node.store import focal_points, requests
+from node.store import alerts, focal_points, requests
+from node.store.alerts import AlertId
 from node.store.listing import list_lines, read_bodies
 from node.store.received import ReceivedEntries
 from node.store.requests import Kept, RequestId, held_id
 from node.wire.correspondence_pb2 import MAIL_STATE_DELIVERED, MAIL_STATE_WITHDRAWN, MailState
 from node.wire.deciding_pb2 import REQUEST_ORIGIN_FOLLOW_UP
-from node.wire.exchange_pb2 import Body
+from node.wire.exchange_pb2 import Body, Query
 from node.wire.ledger_pb2 import (
     DIRECTION_RECEIVED,
+    DIRECTION_SENT,
     LeafKind,
 )
 from node.wire.mail_pb2 import Mail
@@ -170,13 +173,7 @@ class RequestAnswerKind(MailKind):
         handles = handles_of(answer)
         if len(handles) != 1 or held_id(exchange_id, handles[0]) != answer.request_id:
             raise NotFoundError("an answer to what was not asked")
-        asked = list_lines(
-            post.connection, exchange_id=exchange_id, kinds=(LeafKind.LEAF_KIND_ASKED,), peer=peer, vault=post.vault
-        )
-        if not asked:
-            raise NotFoundError("an answer to what was not asked")
-        query = Body.FromString(read_bodies(post.connection, post.vault, asked[0].index)[QUERY_BODY]).query
-        at_us = asked[0].shared.time_us
+        query, at_us = _asked(post, peer, exchange_id)
         detail = held_request(exchange_id, peer, query, handles[0], silent=False, at_us=at_us, sent=True)
         return requests.put(post.connection, post.vault, detail)
 
@@ -246,3 +243,20 @@ class RequestReplyKind(MailKind):
             raise ReplayError("enough was said to this answer")
         kept.detail.replies.append(reply.words)
         requests.change(post.connection, post.vault, kept, post.now_us)
+
+
+def _asked(post: Post, peer: str, exchange_id: bytes) -> tuple[Query, int]:
+    """Return what this country asked a peer in an exchange, by a query or an alert, and when.
+
+    Raises:
+        NotFoundError: nothing.
+    """
+    with suppress(NotFoundError):
+        kept = alerts.get(post.connection, post.vault, AlertId(DIRECTION_SENT, peer, exchange_id))
+        return kept.detail.alert.query, post.now_us
+    kinds = (LeafKind.LEAF_KIND_ASKED,)
+    asked = list_lines(post.connection, exchange_id=exchange_id, kinds=kinds, peer=peer, vault=post.vault)
+    if not asked:
+        raise NotFoundError("an answer to what was not asked")
+    body = read_bodies(post.connection, post.vault, asked[0].index)[QUERY_BODY]
+    return Body.FromString(body).query, asked[0].shared.time_us

@@ -4,23 +4,24 @@ Composed anew whenever it matters: when it is found, and once more just before i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from typing import Final
 
+import msgspec
 from sqlalchemy import Connection, select
 
 from node.errors import DecryptionError, KeyErasedError, NotFoundError
 from node.federation.answering import decided
 from node.federation.standing import Standing
-from node.policy.decide import ENTRY, HIT, PENDING, Decision
+from node.policy.decide import ENTRY, HIT, INVISIBLE, PENDING, Decision
 from node.policy.derive import derive_facts, derive_request
 from node.policy.facts import encode_facts
 from node.policy.redact import hit_only, redact
 from node.policy.vocabulary import NEVER_LAWFUL, PURPOSES
 from node.records.lookup import LookupKey, entry_tokens
-from node.store import alerts
+from node.store import alerts, decoys
 from node.store.alerts import Kept
 from node.store.entries import Entries
 from node.store.entry_rows import EntryState
@@ -80,7 +81,11 @@ class Weighing:
             return None
         if not entry_tokens(seen, self.keys) & alerts.tokens_of(connection, kept.id):
             return None
-        return self._weighed(kept.id.peer, query, seen, now_us)
+        weighed = self._weighed(kept.id.peer, query, seen, now_us)
+        if entry_id in decoys.entry_ids(connection, self.vault):  # it matches like any other, and never leaves
+            hidden = msgspec.structs.replace(weighed.decision, outcome=INVISIBLE)
+            return replace(weighed, decision=hidden, hit=None)
+        return weighed
 
     def refusal(self, query: Query, peer: str, now_us: int) -> str:
         """Return why an alert is refused as a whole, whatever is recorded, for the private part; empty if it is not."""

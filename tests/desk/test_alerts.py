@@ -9,14 +9,16 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import select
 
+from node.errors import DeniedError
 from node.federation import alert_kinds
 from node.federation.alert_kinds import new_detail
 from node.federation.calling import DeconflictionKind
-from node.federation.mail_kinds import MailKind, OutgoingMail, Post
+from node.federation.mail_kinds import MailKind, OutgoingMail, Post, SentMail
 from node.federation.matching import INSTANT_US
 from node.policy.alerts import MOST_DAYS
 from node.store import alerts
 from node.store.listing import ListedLine
+from node.store.mail import MailId, find_sent
 from node.store.mail_tables import inbox
 from node.wire.alert_pb2 import (
     ALERT_OUTCOME_ACCEPTED,
@@ -50,7 +52,7 @@ from node.wire.ledger_pb2 import (
 )
 from node.wire.mail_pb2 import Mail
 from tests.desk.request_support import HELD, Pair, held_telephone, pair_of
-from tests.desk.support import Status, asserted, life_query, refused
+from tests.desk.support import Status, asserted, life_query, refused, search
 from tests.federation.mail_support import mail_here
 from tests.federation.support import altered, case_record, decisions_of, opened_ledger, private_of, telephone
 from tests.peer_simulator import telephone_query
@@ -351,3 +353,67 @@ async def test_a_peer_is_not_told_of_what_hides_an_entry_from_it(pair: Pair) -> 
     sent = mail_here(pair.nodes["MX"], DIRECTION_SENT, exchange_id=ours)
     assert "DECONFLICTION" not in [each.kind for each in sent[before:]]
     assert theirs
+
+
+async def test_who_asks_for_what_a_peers_alert_looks_for_learns_whom_to_call(pair: Pair) -> None:
+    ours = (await set_alert(pair, "+12025550184")).item.exchange_id
+    channel = await pair.stack.enter_async_context(pair.world["MX"].desk_channel())
+    (response,) = await search(DeskStub(channel), telephone_query("+12025550184"), "GT")
+    await pair.nodes["MX"].asking.drained()
+    await instant(pair)
+    assert [country for country, _ in await calls(pair, "GT", ours)] == ["MX"]
+    stub = await pair.desk("MX")
+    news = {each.exchange_id: each for each in (await stub.ListInbox(ListInboxRequest())).alerts}
+    asked = news[response.exchange_id]
+    assert (asked.state, [each.country for each in asked.call]) == ("asked", ["GT"])
+
+
+async def test_two_units_of_one_country_learn_of_each_other(pair: Pair) -> None:
+    ours = (await set_alert(pair, "+12025550185")).item.exchange_id
+    gt, exchange_id = pair.nodes["GT"].correspondence, secrets.token_bytes(16)
+    query = telephone_query("+12025550185")
+    query.asker.CopyFrom(Asker(officer="second", unit="UNIT-2", unit_type=UNIT_TYPE_POLICE_INTELLIGENCE))
+    alert = Alert(query=query, set_us=pair.clock(), until_us=pair.clock() + DAY_US, deconflict=True)
+    tokens = alert_kinds.tokens_of(query.selectors, gt.matching.weighing.keys, "GT")
+
+    def change(post: Post) -> None:
+        kept = alerts.put(
+            post.connection, post.vault, new_detail(exchange_id, "MX", alert, DIRECTION_SENT, "set"), tokens
+        )
+        gt.matching.calling.pair_own(post, kept, tokens)
+
+    await gt.mailroom.post(change)
+    await instant(pair)
+    assert [each.unit for each in (await seen(pair, ours)).item.call] == ["UNIT-2"]
+    assert [each.unit for each in (await seen(pair, exchange_id)).item.call] == ["UNIT-1"]
+
+
+# --- other rules -----------------------------------------------------------------------------------------------------
+
+
+async def test_other_rules_weigh_again_what_was_told_and_stop_what_has_not_left(pair: Pair) -> None:
+    exchange_id = (await set_alert(pair, "+12025550186")).item.exchange_id
+    await record(pair, telephone("+12025550186"))
+    await instant(pair)
+    mx = pair.nodes["MX"]
+    (sent,) = [each for each in mail_here(mx, DIRECTION_SENT, exchange_id=exchange_id) if each.kind == "ALERT_MATCH"]
+    mailroom = mx.correspondence.mailroom
+    with mx.database.reading() as connection:
+        row = find_sent(connection, MailId("GT", exchange_id, sent.number))
+        match, kind = SentMail(row, mailroom.mail_of(row)), mailroom.by_field["alert_match"]
+        kind.recheck(connection, match, pair.clock())
+
+    async def forbidden() -> list[bool]:
+        await instant(pair)
+        await instant(pair)
+        return [each.forbidden for each in (await seen(pair, exchange_id, "MX", "focal-1")).told]
+
+    mx.standing.withdraw_floor("a test")
+    try:
+        with mx.database.reading() as connection, pytest.raises(DeniedError):
+            kind.recheck(connection, match, pair.clock())
+        assert await forbidden() == [True]
+        assert "FORBIDDEN_NOW GT" in local_reasons(pair)
+    finally:
+        mx.standing.follow(mx.standing.trust.directory)
+    assert await forbidden() == [False]
