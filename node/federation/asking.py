@@ -8,7 +8,7 @@ judged by this country's outbound rules before it leaves.
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -88,7 +88,9 @@ class Asking:
     received: ReceivedEntries
     vault: Vault
     watching: Watching
+    noted: Callable[[Query, Mapping[str, bytes]], Awaitable[None]] | None = None  # told of each query that left
     _under_way: set[asyncio.Task[SearchResponse]] = field(default_factory=set)
+    _noting: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def ask(self, query: Query, peers: Sequence[str], deadline_s: float) -> AsyncIterator[SearchResponse]:
         """Ask the peers and yield a response for each, in the order in which they come.
@@ -120,12 +122,26 @@ class Asking:
         for task in tasks:
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
+        self._note(query, {each.peer: each.exchange_id for each in questions})
         for done in asyncio.as_completed(tasks):
             yield await done
 
     async def drained(self) -> None:
         """Wait until every exchange under way has ended and is logged."""
-        await asyncio.gather(*self._under_way)
+        await asyncio.gather(*self._under_way, *self._noting)
+
+    def _note(self, query: Query, exchanges: Mapping[str, bytes]) -> None:
+        """Have it looked at who else works on this; nobody waits for it."""
+        if self.noted is not None and exchanges:
+            task = asyncio.ensure_future(self._noted_safely(self.noted(query, exchanges)))
+            self._noting.add(task)
+            task.add_done_callback(self._noting.discard)
+
+    async def _noted_safely(self, noting: Awaitable[None]) -> None:
+        try:
+            await noting
+        except EnlaceError:
+            log.exception("question_not_noted")
 
     def _count(self, query: Query) -> None:
         """Count a question, to however many peers, for the officer and the unit."""
