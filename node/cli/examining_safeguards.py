@@ -10,7 +10,19 @@ from node.cli.examining import Finding, own_focal_points
 from node.cli.output import time_text
 from node.config import Config
 from node.federation.paging import waiting as untaken
-from node.store import alarms, determinations, duty, emergencies, freezes, pages, petitions, recalls, suspensions
+from node.store import (
+    alarms,
+    alert_finding,
+    alert_pairs,
+    determinations,
+    duty,
+    emergencies,
+    freezes,
+    pages,
+    petitions,
+    recalls,
+    suspensions,
+)
 from node.store.database import Database
 from node.store.mail_listing import queues
 from node.wire.codes_pb2 import URGENCY_LIFE
@@ -19,6 +31,8 @@ from node.workflow.recalls import State
 MAIL_YELLOW_US: Final = 3_600_000_000
 """How long mail may wait until it shows; the longest pause between two attempts is as long."""
 MAIL_RED_US: Final = 24 * MAIL_YELLOW_US
+ALERTS_LATE_US: Final = 1_800_000_000
+"""How long what an alert found may wait: thrice the time between two instants at which it is told."""
 PETITION_YELLOW_US: Final = 5 * MAIL_RED_US
 """How long before the date of the law a person's request shows."""
 
@@ -35,6 +49,7 @@ def examine_safeguards(config: Config, now_us: int) -> Iterator[Finding]:
         yield _alarms(connection)
         yield from _mail(connection, now_us)
         yield _recalls(connection)
+        yield _alerts(connection, now_us)
 
 
 def _determinations(connection: Connection, now_us: int) -> Finding:
@@ -109,6 +124,13 @@ def _mail(connection: Connection, now_us: int) -> Iterator[Finding]:
         elif queue.queued:
             says = f"{queue.queued} wait since {time_text(queue.oldest_us)}"
             yield Finding(what, "yellow" if waits_us > MAIL_YELLOW_US else "green", says)
+
+
+def _alerts(connection: Connection, now_us: int) -> Finding:
+    what, before_us = "alerts", now_us - ALERTS_LATE_US
+    if waiting := alert_finding.waiting(connection, before_us) + alert_pairs.waiting(connection, before_us):
+        return Finding(what, "red", f"{waiting} finds of peers' alerts were not worked off in time: see the log")
+    return Finding(what, "green", "nothing that peers' alerts found waits")
 
 
 def _recalls(connection: Connection) -> Finding:
