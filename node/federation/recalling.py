@@ -80,10 +80,10 @@ class Recalling:
             peer = given.shared.peer
             if peers and peer not in peers:
                 continue
-            again = self.redeciding.again(connection, given, self.mailroom.clock())
+            entry, frozen = self.redeciding.seen(connection, given, self.mailroom.clock())
             # Of what is gone, nobody can say that the peer is not one.
-            origin = again.entry is None or may_be_origin(again.entry, peer)
-            if again.frozen:
+            origin = entry is None or may_be_origin(entry, peer)
+            if frozen:
                 why = "it goes on seeing the entry as it was, until a focal point decides how long (enlace freeze)"
             elif origin and not (focal_point and peers):
                 why = "it may be a state of origin: a focal point decides, and names it"

@@ -113,7 +113,7 @@ class Redeciding:
         peer = given.shared.peer
         policy = self.releasing.standing.policy_for(peer, now_us)
         then = parse_facts(given.decided.facts)
-        entry, frozen = self._entry(connection, given, now_us)
+        entry, frozen = self.seen(connection, given, now_us)
         facts = derive_facts(self._request(then, peer, now_us), entry, now_us) if entry is not None else then
         if entry is None:
             nothing = Decision(INVISIBLE, (), (), (), (), 0, ())
@@ -121,7 +121,8 @@ class Redeciding:
         decision, approved = policy.decide(facts, now_us), policy.decide_approved(facts, now_us)
         return Again(entry, frozen, facts, decision, approved)
 
-    def _entry(self, connection: Connection, given: Given, now_us: int) -> tuple[Entry | None, bool]:
+    def seen(self, connection: Connection, given: Given, now_us: int) -> tuple[Entry | None, bool]:
+        """Return the entry as the peer of a line sees it, None where it sees none, and whether that is frozen."""
         try:
             entry = self.releasing.entries.get(connection, given.decided.entry_id)
         except (NotFoundError, KeyErasedError, DecryptionError):
