@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from node.desk.alarms import AlarmDesk
 from node.desk.alerting import Alerting
+from node.desk.attachments import AttachmentDesk
 from node.desk.correspondence import CorrespondenceServicer
 from node.desk.deciding import Deciding
 from node.desk.mailing import Mailing
@@ -20,6 +21,7 @@ from node.desk.requests import Requests
 from node.desk.reviewing import Reviewing
 from node.desk.sharing import Sharing
 from node.desk.suspensions import Suspensions
+from node.federation.attaching import Attaching
 from node.federation.calling import Calling, alert_kinds
 from node.federation.channels import Channels
 from node.federation.deadlines import Deadlines
@@ -43,6 +45,7 @@ from node.federation.suspending import Suspending
 from node.federation.ticks import Ticks
 from node.federation.watching import Watching
 from node.federation.weighing import Weighing
+from node.store.attachments import Attachments, ReceivedAttachments
 from node.store.database import Database
 from node.store.entries import Entries
 from node.store.frozen import Frozen
@@ -72,6 +75,7 @@ class Correspondence:
     taking_back: TakingBack
     recalling: Recalling
     reexamining: Reexamining
+    attaching: Attaching
 
     def servicer(self, officers: Officers, recording: Recording, watching: Watching) -> CorrespondenceServicer:
         """Return what the desk's server registers."""
@@ -85,6 +89,7 @@ class Correspondence:
             alerting=self.alerting,
             sharing=self.sharing,
             taking_back=self.taking_back,
+            attachments=AttachmentDesk(recording, self.receiving, self.attaching, self.mailroom.clock),
             deciding=Deciding(
                 self.mailroom, self.mailing.database, self.releasing, recording.freezing, self.mailroom.clock
             ),
@@ -126,6 +131,9 @@ def composed_correspondence(
     freezing = Freezing(standing, database, vault, writer, entries, frozen, clock)
     recalling = Recalling(mailroom, database, redeciding, freezing)
     petitions = Petitions(standing, Reading(standing, writer, clock), database, vault, writer, entries, clock)
+    purging = Purging(standing.signer, database, vault, writer, entries, frozen, received, clock)
+    purging.beside.append(ReceivedAttachments())
+    kept = Attachments(vault)
     return Correspondence(
         mailroom=mailroom,
         intake=Intake(mailroom, database, ticks, window_us),
@@ -133,7 +141,7 @@ def composed_correspondence(
         heads=Heads(mailroom, database, channels),
         mailing=Mailing(mailroom, database),
         receiving=Receiving(standing, database, vault, writer, received, clock),
-        purging=Purging(standing.signer, database, vault, writer, entries, frozen, received, clock),
+        purging=purging,
         suspending=Suspending(standing, database, vault, clock),
         releasing=releasing,
         requests=Requests(mailroom, database, received, clock),
@@ -144,4 +152,5 @@ def composed_correspondence(
         taking_back=TakingBack(recalling, Notices(petitions, freezing), clock),
         recalling=recalling,
         reexamining=Reexamining(mailroom, database, redeciding, freezing),
+        attaching=Attaching(standing, channels, database, writer, kept, redeciding, freezing, received, clock),
     )

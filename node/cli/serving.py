@@ -196,6 +196,7 @@ def _composed(config: Config, stack: ExitStack) -> Parts:
         cosigning=Cosigning(standing, database, writer, evidence, fencing, now_us),
         receipts=receipts,
         intake=correspondence.intake,
+        attaching=correspondence.attaching,
     )
     determining = Determining(standing, database, vault, writer, entries, now_us)
     freezing = Freezing(standing, database, vault, writer, entries, frozen, now_us)

@@ -124,6 +124,7 @@ async def _look_to_safeguards(parts: Parts) -> None:
         parts.reciprocating,
         institution.erasing,
         parts.correspondence.purging,
+        parts.correspondence.attaching,
         parts.correspondence.deadlines,
         parts.correspondence.matching,
         parts.exchange.answering.watching,

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from node.desk.alarms import AlarmDesk
 from node.desk.alerting import Alerting
 from node.desk.alerting_servicer import AlertingMethods
+from node.desk.attachments import AttachmentDesk
+from node.desk.attachments_servicer import AttachmentMethods
 from node.desk.deciding import Deciding
 from node.desk.mailing import Mailing
 from node.desk.officers import Officers
@@ -25,7 +27,7 @@ from node.wire.correspondence_pb2_grpc import CorrespondenceServicer as Generate
 
 
 @dataclass(slots=True)
-class CorrespondenceServicer(AlertingMethods, SharingMethods, WatchingMethods, GeneratedServicer):
+class CorrespondenceServicer(AlertingMethods, AttachmentMethods, SharingMethods, WatchingMethods, GeneratedServicer):
     """Serves the officers of this country: who calls and in which role; the use cases do the rest."""
 
     officers: Officers
@@ -40,6 +42,7 @@ class CorrespondenceServicer(AlertingMethods, SharingMethods, WatchingMethods, G
     alarms: AlarmDesk
     sharing: Sharing
     taking_back: TakingBack
+    attachments: AttachmentDesk
 
     # --- mail ---
 

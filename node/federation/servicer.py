@@ -9,7 +9,8 @@ import asyncio
 import secrets
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 import grpc
@@ -25,6 +26,7 @@ from node.errors import (
 from node.federation import channels, metrics
 from node.federation.acknowledging import Acknowledging
 from node.federation.answering import Answering
+from node.federation.attaching import PIECE_S, Attaching
 from node.federation.boundary import Context, guarded
 from node.federation.cosigning import Cosigning
 from node.federation.distribution import Distribution
@@ -41,7 +43,7 @@ from node.wire.ledger_pb2 import Direction, LeafKind, LeafPrivate
 
 TLS13 = [b"TLSv1.3"]
 
-UseCase = Callable[[bytes, Peer], Awaitable[bytes]]
+UseCase = Callable[[bytes, Peer], Awaitable[bytes] | AsyncGenerator[bytes, None]]
 
 # What a node does whose ledger has lost lines: it says what it has seen of others, and takes what keeps it up to date.
 WHILE_FENCED = frozenset(
@@ -54,6 +56,8 @@ WHILE_FENCED = frozenset(
         CHECK,
     }
 )
+
+STREAMED = frozenset({channels.GET_ATTACHMENT})
 
 
 @dataclass(slots=True)
@@ -71,6 +75,7 @@ class ExchangeServicer:
     cosigning: Cosigning
     receipts: Receipts
     intake: Intake
+    attaching: Attaching
     health: Health = field(default_factory=Health)
     _under_way: Counter[str] = field(default_factory=Counter)
     _patience: dict[str, Patience] = field(default_factory=dict)
@@ -88,6 +93,7 @@ class ExchangeServicer:
             channels.GET_CONSISTENCY: self.cosigning.consistency,
             channels.PUSH_SPLIT_VIEW: self.cosigning.split_view,
             channels.GET_INCLUSION: self.receipts.inclusion,
+            channels.GET_ATTACHMENT: self.attaching.answer,
             channels.GET_DIRECTORY: self.distribution.directory,
             channels.PUSH_REVOCATIONS: self.distribution.revocations,
         }
@@ -117,7 +123,10 @@ class ExchangeServicer:
                 self.intake.hear(peer.country)
                 if is_withheld:
                     self.standing.verify_not_fenced()
-                return await case(data, peer)
+                answer = case(data, peer)
+                if isinstance(answer, AsyncGenerator):
+                    return await _streamed(answer, context)
+                return await answer
             except LedgerError:
                 raise  # it could not be logged, so neither could its refusal
             except EnlaceError as error:
@@ -161,9 +170,21 @@ class ExchangeServicer:
         await self.writer.append(line_of(shared, private, exchange_id=exchange_id, now_us=now_us))
 
 
+async def _streamed(answer: AsyncGenerator[bytes, None], context: Context) -> bytes:
+    """Send what is answered piece by piece, as fast as the peer takes it, unless that is too slow."""
+    async with aclosing(answer):
+        async for piece in answer:
+            try:
+                await asyncio.wait_for(context.write(piece), PIECE_S)
+            except TimeoutError:
+                raise OverloadedError("the peer takes a stream too slowly") from None
+    return b""
+
+
 def _handler(path: str, serve: Callable[[object, Context], Awaitable[bytes]]) -> grpc.GenericRpcHandler:
     _, service, name = path.split("/")
-    methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {name: grpc.stream_unary_rpc_method_handler(serve)}
+    made = grpc.stream_stream_rpc_method_handler if path in STREAMED else grpc.stream_unary_rpc_method_handler
+    methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {name: made(serve)}
     return grpc.method_handlers_generic_handler(service, methods)
 
 

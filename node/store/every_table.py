@@ -1,6 +1,7 @@
 """All tables of the main database: those of every module that has any, once this is imported."""
 
 import node.store.alert_tables
+import node.store.attachment_tables
 import node.store.duty_tables
 import node.store.erasures
 import node.store.evidence

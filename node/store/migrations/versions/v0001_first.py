@@ -4,6 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from node.store.migrations.alert_tables import alerts
+from node.store.migrations.attachment_tables import attachments
 from node.store.migrations.audit_tables import findings, witnesses
 from node.store.migrations.duty_tables import duty
 from node.store.migrations.institution_tables import institution
@@ -43,6 +44,7 @@ def upgrade() -> None:
     received()
     requests()
     shares()
+    attachments()
     suspensions()
     watching()
     duty()
