@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.bench import (
+    alerts,
     diffing,
     fanout,
     importing,
@@ -36,6 +37,7 @@ SMALL = 10_000
 LEDGER = int(os.environ.get("LINES", "1000000"))
 LARGE = int(os.environ.get("ENTRIES", "1000000"))
 REQUESTS = int(os.environ.get("REQUESTS", "4000"))
+STANDING = 10_000  # alerts
 MAILS = int(os.environ.get("MAILS", "100000"))
 
 
@@ -67,6 +69,7 @@ def main() -> None:
         "diff": _diff,
         "rehearse": _rehearse,
         "mail": _mail,
+        "alerts": _alerts,
     }
     wanted = sys.argv[1:] or list(parts)
     rows: list[Row] = []
@@ -316,6 +319,22 @@ def _mail(folder: Path) -> list[Row]:
             "≤ 1.5x",
             slower <= 1.5,
         ),
+    ]
+
+
+def _alerts(folder: Path) -> list[Row]:
+    found = alerts.measure(folder, STANDING)
+    return [
+        Row(
+            f"recording {what}, durable with its line, {STANDING:,} alerts of peers standing that do not find it",
+            f"{with_us:.0f} µs by entry: {with_us / without_us:.3f}x of {without_us:.0f} µs when none stands",
+            "≤ 1.1x",
+            with_us <= 1.1 * without_us,
+        )
+        for what, with_us, without_us in (
+            ("an entry", found.alone_with_us, found.alone_us),
+            (f"{alerts.IN_A_BATCH} entries at once", found.batched_with_us, found.batched_us),
+        )
     ]
 
 
