@@ -97,3 +97,31 @@ def test_a_held_answer_shows_in_both_lists(world: World) -> None:
     (own,) = gt.json("request", "list", "--open")
     assert own["request"] == waiting["request"]
     assert focal.json("queue", "escalate", waiting["request"])["state"] == "escalated"
+
+
+def test_from_a_preview_to_a_deletion_receipt(world: World) -> None:
+    gt, mx = Desk(world["GT"]), Desk(world["MX"])
+    (case,) = mx.json("case", "list")
+    entries = mx.json("case", "show", case["case_id"])["entries"]
+    (entry,) = [each["entry_id"] for each in entries if each["telecom"]["telephone"] == SUSPECTS]
+    wanted = (entry, "--crime", "trafficking", "--words", "Invented words.")
+    (preview,) = mx.json("share", "preview", *wanted)
+    assert (preview["peer"], preview["would get"], preview["first"]) == ("GT", "1 of 1", "")
+    assert SUSPECTS in mx.run("share", "preview", *wanted, wide=True)
+    (sent,) = mx.json("share", "send", *wanted, "--yes")
+    assert (sent["peer"], sent["state"], sent["entries"]) == ("GT", "sent", 1)
+    until(lambda: [each for each in gt.json("share", "list") if each["share"] == sent["share"]])
+    (came,) = [each for each in gt.json("received", "list") if each["source"] == "share"]
+    flagged = gt.json("flag", "send", came["received"], "wrong", "--data", "identity")
+    assert (flagged["kind"], flagged["data"]) == ("wrong", "identity")
+    until(lambda: [each for each in mx.json("inbox") if each.get("flagged by") == "them"])
+
+    (updated,) = mx.json("update", entry, "--reason", "invented correction")
+    assert (updated["peer"], updated["sent"]) == ("GT", True)
+    (recalled,) = mx.json("recall", "send", entry, "--reason", "invented mistake")
+    assert (recalled["peer"], recalled["sent"]) == ("GT", True)
+    (done,) = until(lambda: [each for each in mx.json("recall", "list") if each["state"] == "deleted"])
+    assert "RECEIVED_ENTRY" in done["the peer says"]
+    assert "A receipt proves that the peer says so, not that it is so." in mx.run("recall", "list", wide=True)
+    assert mx.json("recall", "proposed") == []
+    assert gt.json("received", "list") == []  # what was granted went with it
