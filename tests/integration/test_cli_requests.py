@@ -125,3 +125,23 @@ def test_from_a_preview_to_a_deletion_receipt(world: World) -> None:
     assert "A receipt proves that the peer says so, not that it is so." in mx.run("recall", "list", wide=True)
     assert mx.json("recall", "proposed") == []
     assert gt.json("received", "list") == []  # what was granted went with it
+
+
+def test_an_alert_is_set_shown_ended_and_what_is_wrong_with_one_is_said(world: World) -> None:
+    gt, focal = Desk(world["GT"]), Desk(world["MX"], "focal-1")
+    (made,) = gt.json("alert", "set", "+12025550159", *QUESTION, "--peer", "MX", "--days", "30")
+    short = made["alert"][:8]
+    until(lambda: [each for each in gt.json("alert", "list", "--standing") if each["state"] == "standing"])
+    text = gt.run("alert", "show", short, wide=True)
+    assert "telephone: +12025550159" in text
+    theirs = focal.json("alert", "show", short)
+    assert (theirs["set by"], theirs["told"], theirs["looks for"]) == ("them", [], ["telephone: +12025550159"])
+    assert gt.json("alert", "end", short)["state"] == "ended"
+    until(lambda: [each for each in focal.json("alert", "list") if each["state"] == "ended"])
+    assert "erased when it ended" in focal.run("alert", "show", short, wide=True)
+    assert made["alert"] in [each.get("alert") for each in gt.json("inbox")]
+    assert "ended" in gt.run("inbox", wide=True)
+    with pytest.raises(UsageError, match="no alert has an id that begins with ffff"):
+        gt.json("alert", "show", "ffffffff")
+    gt.json("alert", "set", "+12025550159", *QUESTION, "--peer", "US")
+    assert gt.status == 1
