@@ -255,14 +255,17 @@ async def test_beyond_its_quota_a_peer_is_turned_away_and_told_so(pair: Pair, mo
     assert (await seen(pair, taken)).item.state == "standing"
 
 
-async def test_alerts_of_a_peer_that_is_suspended_find_nothing(pair: Pair) -> None:
+async def test_alerts_of_a_peer_that_is_not_paired_any_more_find_nothing_nor_later(pair: Pair) -> None:
     exchange_id = (await set_alert(pair, "+12025550178")).item.exchange_id
     standing = pair.nodes["MX"].standing
-    standing.suspend(frozenset({"GT"}))
-    await record(pair, telephone("+12025550178"))
-    pair.clock.advance(seconds=2 * INSTANT_US / 1e6)
-    await pair.nodes["MX"].correspondence.matching.look()
-    standing.suspend(frozenset())
+    root_key = standing.trust.pairings["GT"]
+    standing.unpair("GT")
+    try:
+        await record(pair, telephone("+12025550178"))
+        pair.clock.advance(seconds=2 * INSTANT_US / 1e6)
+        await pair.nodes["MX"].correspondence.matching.look()
+    finally:
+        standing.pair("GT", root_key)
     await instant(pair)
     assert (await seen(pair, exchange_id)).item.matches == 0
 
