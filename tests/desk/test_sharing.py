@@ -65,7 +65,7 @@ from tests.world import DAY_US, FLOOR, FOCAL, RULEBOOKS, World, now_us
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-FREE = [f"+120255501{number}" for number in range(60, 77)]
+FREE = [f"+120255501{number}" for number in range(60, 78)]
 HELD = [f"+120255501{number}" for number in range(80, 84)]
 VICTIM = "+12025550190"
 US = 1_000_000
@@ -238,6 +238,16 @@ async def test_nothing_is_sent_that_was_not_shown(pair: Pair) -> None:
     less = await previewed(pair, draft(id_of(pair, "MX", FREE[1]), categories=[DATA_CATEGORY_TELECOM]))
     (hit,) = RequestAnswer.FromString(less.answer).hits
     assert (hit.entry.telecom.telephone, hit.entry.telecom.holder_name) == (FREE[1], "")
+
+
+async def test_what_was_received_goes_nowhere(pair: Pair) -> None:
+    """GT has MX's entry, and no way to share it: neither by what it is here, nor by what MX knows it by."""
+    item = await shared(pair, FREE[17])
+    (shown,) = await received(pair, item)
+    gt = await pair.desk("GT")
+    for each in (shown.received.received_id, shown.received.entry.handle, id_of(pair, "MX", FREE[17])):
+        (preview,) = (await gt.PreviewShare(PreviewShareRequest(draft=draft(each)))).previews
+        assert (preview.answer, preview.nothing) == (b"", "what was asked for is held here no more")
 
 
 async def test_what_a_rule_holds_leaves_once_a_focal_point_signs_that_very_message(pair: Pair) -> None:
@@ -540,6 +550,14 @@ async def test_a_receipt_that_is_missing_is_chased(pair: Pair) -> None:
     await pair.delivered()
     await purged(pair)
     assert (await recall_of_number(pair, FREE[8])).state == "deleted"
+
+    # Silence is refusal, and the peer hears nothing.
+    held, before = await shared(pair, HELD[2]), len(mail_here(pair.nodes["GT"], DIRECTION_RECEIVED))
+    pair.clock.now_us += 8 * DAY_US
+    await pair.nodes["MX"].correspondence.deadlines.look()
+    await pair.delivered()
+    assert (held.state, (await share_at(pair, "MX", held)).state) == ("held", "not shared")
+    assert len(mail_here(pair.nodes["GT"], DIRECTION_RECEIVED)) == before
 
     # A year after, nothing is kept of shares and flags but their lines.
     before = pair.book("MX").size
