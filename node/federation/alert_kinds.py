@@ -6,14 +6,14 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from node.errors import DeniedError, MalformedError, RecordError
+from node.errors import DeniedError, MalformedError, QuotaError, RecordError
 from node.federation.holding import held_request
 from node.federation.lines import local_line, private_of
 from node.federation.mail_kinds import MailKind, OutgoingMail, Post, ReceivedMail, SentMail
 from node.federation.weighing import Weighing, hit_sha256
 from node.policy.alerts import MOST_FROM_PEER, handle_of, verify_alert, verify_match
 from node.records.lookup import LookupKey, selector_tokens
-from node.store import alert_finding, alerts, requests
+from node.store import alert_finding, alerts, quotas, requests
 from node.store.alert_finding import FindId
 from node.store.alerts import AlertId, Kept
 from node.store.mail import erase_received
@@ -152,6 +152,10 @@ class AlertKind(MailKind):
         if alert.until_us <= post.now_us:  # it was under way for so long
             return ALERT_OUTCOME_REFUSED, "OVER"
         if alerts.count_open(post.connection, DIRECTION_RECEIVED, peer=peer) >= MOST_FROM_PEER:
+            return ALERT_OUTCOME_OVER_QUOTA, "QUOTA"
+        try:
+            quotas.take_mail(post.connection, peer, self.field, post.now_us)
+        except QuotaError:
             return ALERT_OUTCOME_OVER_QUOTA, "QUOTA"
         return ALERT_OUTCOME_ACCEPTED, "ACCEPTED"
 

@@ -35,7 +35,7 @@ from node.policy.follow_up import (
     verify_within,
     verify_words,
 )
-from node.store import alerts, focal_points, requests
+from node.store import alerts, focal_points, quotas, requests
 from node.store.alerts import AlertId
 from node.store.listing import list_lines, read_bodies
 from node.store.received import ReceivedEntries
@@ -80,6 +80,7 @@ class FollowUpKind(MailKind):
             NotFoundError: it is about something that this country has not told the peer of in this exchange: the same
                 whether or not there is such an entry, and whose it is.
             MalformedError, ReplayError: it contradicts its mail, or an earlier request.
+            QuotaError: the peer has asked too much.
         """
         request, mail_id = received.mail.follow_up_request, received.mail_id
         if abs(request.asked_us - received.sent_us) > CLOCK_US:
@@ -94,6 +95,7 @@ class FollowUpKind(MailKind):
         if detail.item.due_us <= post.now_us:  # it was under way for so long that nobody can answer it in time
             detail.item.state = DECIDING.after(DECIDING.start, Event.EXPIRE, Actor.CLOCK)
             received.private.reason = "EXPIRED"
+        quotas.take_mail(post.connection, mail_id.peer, self.field, post.now_us)
         requests.put(post.connection, post.vault, detail)
 
     def _narrow(self, post: Post, request: FollowUpRequest, peer: str, exchange_id: bytes) -> None:

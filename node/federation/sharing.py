@@ -20,7 +20,7 @@ from node.identity.releases import answer_sha256, parse_release, verify_release
 from node.policy.decide import HELD_SILENTLY, PENDING
 from node.policy.follow_up import handles_of, query_of, verify_answer
 from node.policy.outbound import verify_asking
-from node.store import focal_points, requests, shares
+from node.store import focal_points, quotas, requests, shares
 from node.store.listing import list_lines
 from node.store.received import ReceivedEntries
 from node.store.requests import Kept, RequestId, due_us
@@ -170,11 +170,13 @@ class ShareKind(MailKind):
 
         Raises:
             MalformedError: the exchange is one of this country's own.
+            QuotaError: the peer has shared too much.
         """
         share, mail_id = received.mail.share, received.mail_id
         own = (LeafKind.LEAF_KIND_ASKED,)
         if list_lines(post.connection, 0, 1, exchange_id=mail_id.exchange_id, kinds=own, peer=mail_id.peer):
             raise MalformedError("a share is in an exchange of its own")
+        quotas.take_mail(post.connection, mail_id.peer, self.field, post.now_us)
         private = received.private
         private.purpose, private.instrument = share.purpose, share.instrument
         private.case_reference = share.case_reference
