@@ -51,9 +51,12 @@ def declare(
     Every limit, denial and red line binds as before. Without such a rule nothing changes.
     """
     node, private, now_us = home_of(home), private_key(key, passphrase_file), time.time_ns() // 1_000
+    country, towards = load_config(node.config).country, parse_country(peer)
+    if towards == country:
+        raise UsageError(f"{country} is this country itself: name the peer that is to be told more")
     emergency = Emergency(
-        country=load_config(node.config).country,
-        peer=parse_country(peer),
+        country=country,
+        peer=towards,
         time_us=now_us,
         until_us=now_us + hours * HOUR_US,
         reason=reason,

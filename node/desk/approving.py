@@ -2,13 +2,13 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 from sqlalchemy import Connection
 
-from node.desk.officers import private_of_officer
+from node.desk.officers import private_of_officer, verify_brought
 from node.desk.rehearsing import Rehearsing
 from node.errors import MalformedError, NotFoundError, NotPairedError, UsageError
 from node.federation.acknowledging import Acknowledging
@@ -48,6 +48,7 @@ class Approving:
         Raises:
             MalformedError: it is not a pairing, or is signed by nobody who may.
             UsageError: it names a rehearsal that this node did not make.
+            ApprovalError: who brings it is not who newly signed it.
             NotPairedError: it is not of this country, or names another root key than the peer has in the directory.
         """
         pairing, now_us = parse_pairing(_parsed(signed).pairing), self.clock()
@@ -62,15 +63,18 @@ class Approving:
             raise UsageError(
                 f"rehearse the pairing with {pairing.peer} first, so that who signs has read what would leave"
             )
-        focal_keys = await self.database.read(focal_points.keys, self.vault)
+        focal = await self.database.read(focal_points.by_name, self.vault)
         private = private_of_officer(officer, subject=root_key[:16], reason=f"PAIRING {pairing.peer}")
         line = local_line(LeafKind.LEAF_KIND_PAIRING, private, self.standing.signer, now_us, peer=pairing.peer)
 
         def change(connection: Connection) -> bool:
-            together = _joined(pairings.begun(connection).get(pairing.peer), signed)
-            who = signers(together, focal_keys)
+            begun = pairings.begun(connection).get(pairing.peer)
+            together = _joined(begun, signed)
+            who = signers(together, focal.values())
             if not who:
                 raise NotPairedError("no focal point of this node has signed this pairing")
+            new = who - _signed_before(begun, together, focal.values())
+            verify_brought([name for name, key in focal.items() if key in new], officer)
             complete = len(who) >= SIGNERS
             keep = pairings.put if complete else pairings.begin
             keep(connection, pairing, together, now_us=now_us)
@@ -184,6 +188,12 @@ def _parsed(signed: bytes) -> SignedPairing:
         return SignedPairing.FromString(signed)
     except DecodeError as error:
         raise MalformedError("the pairing is not a message of the contract") from error
+
+
+def _signed_before(held: bytes | None, signed: bytes, focal_keys: Iterable[bytes]) -> frozenset[bytes]:
+    """Return the keys that had signed the same pairing before it was brought again."""
+    same = held is not None and _parsed(held).pairing == _parsed(signed).pairing
+    return signers(held, focal_keys) if held is not None and same else frozenset()
 
 
 def _joined(held: bytes | None, signed: bytes) -> bytes:

@@ -6,9 +6,9 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from node.desk.officers import private_of_officer
+from node.desk.officers import NOT_ON_DUTY, private_of_officer
 from node.desk.releases import Shown, shown_release
-from node.errors import ApprovalError, DeniedError, NotFoundError, UsageError, WorkflowError
+from node.errors import ApprovalError, DeniedError, ForbiddenError, NotFoundError, UsageError, WorkflowError
 from node.federation.freezing import Freezing
 from node.federation.lines import local_line
 from node.federation.mail_kinds import OutgoingMail, Post
@@ -25,7 +25,7 @@ from node.federation.request_steps import (
 from node.federation.sharing import note_decided, share_of
 from node.identity.releases import answer_sha256, joined, parse_release, release_signers, verify_release
 from node.policy.follow_up import verify_words
-from node.store import focal_points, requests
+from node.store import duty, focal_points, requests
 from node.store.database import Database
 from node.store.officers import Officer
 from node.store.requests import Kept
@@ -109,6 +109,7 @@ class Deciding:
             ApprovalError: what would leave is not what was signed: it is in the queue again; or the same focal point or
                 officer would approve twice.
             DeniedError: nothing may leave.
+            ForbiddenError: in an emergency, by somebody who is not on duty; a line says so.
             WorkflowError: somebody has decided already, or its time is over.
         """
         _, release = parse_release(signed)
@@ -122,7 +123,7 @@ class Deciding:
 
     def _approve(
         self, post: Post, *, signed: bytes, officer: Officer
-    ) -> tuple[RequestItem, ApprovalError | DeniedError | None]:
+    ) -> tuple[RequestItem, ApprovalError | DeniedError | ForbiddenError | None]:
         _, release = parse_release(signed)
         kept = self._received(post.connection, release.request_id, release.peer)
         detail = kept.detail
@@ -131,6 +132,9 @@ class Deciding:
         first = kept.item.state != State.SIGNED
         if not _is_held(detail, signed) and abs(release.time_us - post.now_us) > CLOCK_US:
             raise UsageError("the approval's time is not near this node's clock: look again, and sign anew")
+        if release.emergency and not duty.may_act_alone(post.connection, officer.name, post.now_us):
+            log_step(post, kept, "NOT_ON_DUTY", private_of_officer(officer))
+            return kept.item, ForbiddenError(NOT_ON_DUTY)
         actor = Actor.FOCAL_POINT if first else Actor.SECOND
         DECIDING.after(kept.item.state, Event.GRANT, actor)  # whether it is open at all
         self._verify_in_time(kept, post.now_us)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from node.desk.officers import private_of_officer
-from node.errors import ReplayError, UsageError
+from node.desk.officers import NOT_ON_DUTY, private_of_officer, verify_brought
+from node.errors import ForbiddenError, ReplayError, UsageError
 from node.federation.emergencies import Emergencies as InForce
 from node.federation.lines import line_of, local_line, shared_of_event
 from node.federation.standing import Standing
 from node.identity.emergencies import MAX_REASON, emergency_sha256, emergency_signer, review_signer
-from node.store import emergencies, focal_points
+from node.store import duty, emergencies, focal_points
 from node.store.database import Database
 from node.store.lines import Line
 from node.store.officers import Officer
@@ -41,16 +41,20 @@ class Emergencies:
 
         Raises:
             MalformedError, SignatureError: it says too little, or none of this country's focal points has signed it.
+            ApprovalError: who brings it is not who signed it.
+            ForbiddenError: somebody is on duty, and it is another; a line says so.
             UsageError: it is not of this country, towards another member, and of now; or one is in force, or the last
                 one towards this peer was not reviewed.
         """
-        emergency, _ = emergency_signer(signed, await self.database.read(focal_points.keys, self.in_force.vault))
-        now_us = self.clock()
+        focal, now_us = await self.database.read(focal_points.by_name, self.in_force.vault), self.clock()
+        emergency, key = emergency_signer(signed, list(focal.values()))
+        verify_brought([name for name, known in focal.items() if known == key], officer)
         others = {each.country for each in self.standing.trust.directory.members()} - {self.standing.country}
         if emergency.country != self.standing.country or emergency.peer not in others:
             raise UsageError(f"peer: is none of the other members, which are {', '.join(sorted(others)) or 'none'}")
         if abs(emergency.time_us - now_us) > CLOCK_US:
             raise UsageError("the emergency's time is not near this node's clock: sign another")
+        await self._verify_on_duty(officer)
         line = self._line(officer, emergency_sha256(signed), f"DECLARED {emergency.peer}: {emergency.reason}")
 
         def change(connection: Connection) -> bytes:
@@ -83,20 +87,22 @@ class Emergencies:
 
         Raises:
             MalformedError, SignatureError: it says too little, or none of this country's focal points has signed it.
+            ApprovalError: who brings it is not who signed it.
             UsageError: who declared it would review it, with the same key or as the same officer; a line says so. Or it
                 was reviewed already, or is not of now.
             NotFoundError: no such emergency was declared.
         """
-        focal_keys = await self.database.read(focal_points.keys, self.in_force.vault)
-        review, reviewer = review_signer(signed, focal_keys)
+        focal = await self.database.read(focal_points.by_name, self.in_force.vault)
+        review, reviewer = review_signer(signed, list(focal.values()))
         digest, now_us = review.emergency_sha256, self.clock()
         if abs(review.time_us - now_us) > CLOCK_US:
             raise UsageError("the review's time is not near this node's clock: sign another")
         declared, declared_by = await self.database.read(emergencies.get, digest)
-        emergency, declarer = emergency_signer(declared, focal_keys)
+        emergency, declarer = emergency_signer(declared, list(focal.values()))
         if reviewer == declarer or officer.name == declared_by:
             await self.writer.append(self._line(officer, digest, "SECOND_FOCAL_POINT", LeafKind.LEAF_KIND_DENIED))
             raise UsageError("another focal point than the one who declared it reviews it, with a key of their own")
+        verify_brought([name for name, known in focal.items() if known == reviewer], officer)
         said = "UPHELD" if review.upheld else "NOT_UPHELD"
         in_force = await self.database.read(emergencies.open_towards, emergency.peer, now_us)
         ends = not review.upheld and digest in in_force
@@ -112,6 +118,13 @@ class Emergencies:
         found = await self.database.read(lambda connection: list(emergencies.list_emergencies(connection)))
         await self.writer.append(self._line(officer, b"", "EMERGENCIES", LeafKind.LEAF_KIND_READ))
         return found
+
+    async def _verify_on_duty(self, officer: Officer) -> None:
+        """Check that who would act alone is on call, where anybody is."""
+        if await self.database.read(duty.may_act_alone, officer.name, self.clock()):
+            return
+        await self.writer.append(self._line(officer, b"", "NOT_ON_DUTY", LeafKind.LEAF_KIND_DENIED))
+        raise ForbiddenError(NOT_ON_DUTY)
 
     async def _end(self, change: Callable[[Connection], None], lines: Sequence[Line]) -> None:
         try:

@@ -1,13 +1,14 @@
 """Who is at the desk: an officer known by the client certificate, and what their roles let them do."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 import structlog
 from cryptography import x509
 
-from node.errors import CertificateInvalidError, ForbiddenError
+from node.errors import ApprovalError, CertificateInvalidError, ForbiddenError
 from node.federation.boundary import Context
 from node.federation.lines import local_line
 from node.federation.servicer import certificate_chain
@@ -23,6 +24,8 @@ from node.wire.desk_pb2 import OfficerRole
 from node.wire.ledger_pb2 import LeafKind, LeafPrivate
 
 log = structlog.get_logger()
+
+NOT_ON_DUTY: Final = "in an emergency, who is on duty acts alone, or a deputy of theirs: see `enlace duty now`"
 
 
 @dataclass(slots=True)
@@ -69,6 +72,18 @@ class Officers:
     async def _deny(self, name: str, reason: str) -> None:
         private = LeafPrivate(officer=name, reason=reason)
         await self.writer.append(local_line(LeafKind.LEAF_KIND_DENIED, private, self.standing.signer, self.clock()))
+
+
+def verify_brought(new: Collection[str], officer: Officer) -> None:
+    """Check that who brings it is who newly signed it: else one officer with two keys would be two focal points.
+
+    Raises:
+        ApprovalError: one of these focal points, by name, is somebody else.
+    """
+    if others := sorted(set(new) - {officer.name}):
+        raise ApprovalError(
+            f"a signature of {others[0]} is brought by {others[0]} alone: sign in with their certificate"
+        )
 
 
 def private_of_officer(officer: Officer, *, subject: bytes = b"", reason: str = "") -> LeafPrivate:

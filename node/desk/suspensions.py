@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from google.protobuf.message import DecodeError
 from sqlalchemy import Connection
 
-from node.desk.officers import private_of_officer
+from node.desk.officers import private_of_officer, verify_brought
 from node.errors import ApprovalError, MalformedError, UsageError
 from node.federation.lines import local_line
 from node.federation.mailroom import Mailroom
@@ -151,9 +151,7 @@ def _joined(signed: Signed, held: Signed | None) -> Signed:
 
 
 def _verify_brought(new: Collection[str], officer: Officer) -> None:
-    """Check that who brings it is who newly signed: else one officer with both keys would be two focal points."""
+    """Check that somebody newly signed it, who also brings it."""
     if not new:
         raise ApprovalError("no focal point of this node has signed it who had not before")
-    if others := sorted(set(new) - {officer.name}):
-        other = others[0]
-        raise ApprovalError(f"a signature of {other} is brought by {other} alone: sign in with their certificate")
+    verify_brought(new, officer)

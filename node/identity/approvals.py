@@ -138,6 +138,11 @@ def signers(signed_pairing: bytes, focal_keys: Iterable[bytes]) -> frozenset[byt
     return frozenset(found)
 
 
+def focal_points_text(count: int) -> str:
+    """Return how many focal points, in words."""
+    return "1 focal point" if count == 1 else f"{count} focal points"
+
+
 def verify_pairing(
     signed_pairing: bytes, country: str, peer: str, peer_root_key: bytes, focal_keys: Iterable[bytes]
 ) -> None:
@@ -158,7 +163,7 @@ def verify_pairing(
     if pairing.peer_root_key != peer_root_key:
         raise NotPairedError(f"{peer} has another root key than the one the pairing was signed for")
     if len(found) < SIGNERS:
-        raise NotPairedError(f"the pairing with {peer} is signed by {len(found)} focal points, not by {SIGNERS}")
+        raise NotPairedError(f"the pairing with {peer} is signed by {focal_points_text(len(found))}, not by {SIGNERS}")
 
 
 def build_pairing(

@@ -10,7 +10,7 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from node.errors import ApprovalError, MalformedError, SignatureError
-from node.identity.approvals import MAX_SIGNATURES, SHA256_BYTES, SIGNERS
+from node.identity.approvals import MAX_SIGNATURES, SHA256_BYTES, SIGNERS, focal_points_text
 from node.identity.keys import key_id, public_key, sign, verify_signature
 from node.wire.approval_pb2 import FocalSignature
 from node.wire.rulebook_pb2 import RedLineRemoval, RulebookApproval, SignedRedLineRemoval, SignedRulebookApproval
@@ -111,7 +111,7 @@ def verify_approved(signed_approval: bytes, signed_removal: bytes, focal: Mappin
         _, approval = parse_signed_approval(signed_approval)
         found = approval_signers(signed_approval, focal)
         if len(found) < SIGNERS:
-            raise ApprovalError(f"it is signed by {len(found)} focal points, not by {SIGNERS}")
+            raise ApprovalError(f"it is signed by {focal_points_text(len(found))}, not by {SIGNERS}")
         if not approval.removes_red_lines:
             return
         if not signed_removal:
@@ -121,7 +121,8 @@ def verify_approved(signed_approval: bytes, signed_removal: bytes, focal: Mappin
             raise ApprovalError("the removal of red lines is of another rulebook")
         found = removal_signers(signed_removal, focal)
         if len(found) < SIGNERS:
-            raise ApprovalError(f"that it removes red lines is signed by {len(found)} focal points, not by {SIGNERS}")
+            who = focal_points_text(len(found))
+            raise ApprovalError(f"that it removes red lines is signed by {who}, not by {SIGNERS}")
     except (MalformedError, SignatureError) as error:
         raise ApprovalError(f"its approval is not valid: {error}") from error
 

@@ -62,6 +62,12 @@ def on_duty(connection: Connection, at_us: int) -> Turn | None:
     return None if row is None else _turn(row)
 
 
+def may_act_alone(connection: Connection, name: str, now_us: int) -> bool:
+    """Tell whether an officer is on call; where nobody is, everybody is: an empty roster must not cost a life."""
+    turn = on_duty(connection, now_us)
+    return turn is None or name in turn.officers
+
+
 def has_roster(connection: Connection) -> bool:
     """Tell whether anybody was ever put on call."""
     return connection.execute(select(duty_turns.c.turn_id).limit(1)).first() is not None

@@ -24,7 +24,7 @@ from node.wire.desk_pb2 import (
 )
 from tests.desk.support import Desks, Status, desks_of, refused, search
 from tests.federation.support import SEEN, VICTIMS, case_record, private_of, telephone, told
-from tests.world import Place, World, now_us
+from tests.world import FOCAL, Place, World, now_us
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -64,6 +64,12 @@ def with_signature(request: SignPairingRequest, key: bytes) -> SignPairingReques
     """The same pairing, signed by this key alone."""
     bare = SignedPairing(pairing=SignedPairing.FromString(request.signed_pairing).pairing)
     return SignPairingRequest(signed_pairing=sign_pairing(bare, key).SerializeToString())
+
+
+async def brought(desks: Desks, code: str, request: SignPairingRequest, number: int) -> bool:
+    """Have a focal point (0 or 1) bring their own signature on this pairing; tells whether it is in force."""
+    signed = with_signature(request, desks.world[code].focal_keys[number])
+    return (await (await desks(code, FOCAL[number])).SignPairing(signed)).in_force
 
 
 async def state(desks: Desks, code: str) -> PairingState:
@@ -140,9 +146,13 @@ async def test_what_was_not_rehearsed_or_is_not_theirs_can_not_be_signed(desks: 
 
 async def test_one_focal_point_is_not_enough_and_two_are(desks: Desks) -> None:
     gt, mx = desks.world["GT"], desks.world["MX"]
-    # GT's side first, both signatures in one message.
+    # GT's side first.
     both = pairing(gt, mx, await rehearsed(desks, "GT", "MX"), *gt.focal_keys)
-    assert (await (await desks("GT", "focal")).SignPairing(both)).in_force
+    for officer in ("focal", *FOCAL):  # nobody brings another's signature: one officer would be two
+        await refused((await desks("GT", officer)).SignPairing(both), Status.FAILED_PRECONDITION)
+    assert (await state(desks, "GT")).signatures == 0
+    assert not await brought(desks, "GT", both, 1)
+    assert (await (await desks("GT", FOCAL[0])).SignPairing(both)).in_force  # with what was signed before in it
     # MX has not signed: it is asked now, and refuses.
     book = desks.book("MX")
     before = book.size
@@ -150,7 +160,7 @@ async def test_one_focal_point_is_not_enough_and_two_are(desks: Desks) -> None:
     assert response.outcome == PEER_OUTCOME_REFUSED
     assert [told(line) for line in book.lines(before)] == [("REJECTED", "GT", "NotPairedError")]
 
-    stub = await desks("MX", "focal")
+    stub = await desks("MX", FOCAL[0])
     first, second = mx.focal_keys
     one = pairing(mx, gt, await rehearsed(desks, "MX", "GT"), first)
     assert not (await stub.SignPairing(one)).in_force
@@ -160,11 +170,12 @@ async def test_one_focal_point_is_not_enough_and_two_are(desks: Desks) -> None:
     (response,) = await asked(desks)
     assert response.outcome == PEER_OUTCOME_REFUSED
 
+    await refused(stub.SignPairing(with_signature(one, second)), Status.FAILED_PRECONDITION)
     before = book.size
-    assert (await stub.SignPairing(with_signature(one, second))).in_force
+    assert await brought(desks, "MX", one, 1)
     (line,) = book.lines(before)
     assert told(line) == ("PAIRING", "GT", "PAIRING GT")
-    assert private_of(line).officer == "focal"
+    assert private_of(line).officer == FOCAL[1]
     (response,) = await asked(desks)
     assert response.outcome == PEER_OUTCOME_ANSWERED
     assert [hit.entry.telecom.telephone for hit in response.answer.hits] == [SEEN]
@@ -177,7 +188,7 @@ async def test_one_focal_point_ends_it_at_once_and_what_was_signed_is_no_use_any
     gt, mx, book = desks.world["GT"], desks.world["MX"], desks.book("MX")
     stub = await desks("MX", "focal")
     again = pairing(mx, gt, await rehearsed(desks, "MX", "GT"), *mx.focal_keys)
-    assert (await stub.SignPairing(again)).in_force
+    assert [await brought(desks, "MX", again, number) for number in (0, 1)] == [False, True]
     (response,) = await asked(desks)
     assert response.outcome == PEER_OUTCOME_ANSWERED
 
@@ -192,13 +203,13 @@ async def test_one_focal_point_ends_it_at_once_and_what_was_signed_is_no_use_any
 
     # The two signatures are still true, and the rehearsal was made: neither brings an ended pairing back.
     with pytest.raises(grpc.aio.AioRpcError):
-        await stub.SignPairing(again)
+        await brought(desks, "MX", again, 0)
     assert not (await state(desks, "MX")).in_force
     await refused(stub.SignPairing(pairing(mx, gt, rehearsal_of(again), *mx.focal_keys)), Status.INVALID_ARGUMENT)
     (response,) = await asked(desks)
     assert response.outcome == PEER_OUTCOME_REFUSED
     fresh = pairing(mx, gt, await rehearsed(desks, "MX", "GT"), *mx.focal_keys)
-    assert (await stub.SignPairing(fresh)).in_force
+    assert [await brought(desks, "MX", fresh, number) for number in (0, 1)] == [False, True]
     book.verify()
 
 
@@ -211,11 +222,10 @@ async def test_a_pairing_outlives_the_process(tmp_path_factory: pytest.TempPathF
     gt, mx = world["GT"], world["MX"]
     async with desks_of(world, "GT") as desks:
         half = pairing(gt, mx, await rehearsed(desks, "GT", "MX"), gt.focal_keys[0])
-        assert not (await (await desks("GT", "focal")).SignPairing(half)).in_force
+        assert not await brought(desks, "GT", half, 0)
     async with desks_of(world, "GT") as desks:
         # Half signed before the restart: the second signs what the first has read.
         assert not (await state(desks, "GT")).in_force
-        whole = with_signature(half, gt.focal_keys[1])
-        assert (await (await desks("GT", "focal")).SignPairing(whole)).in_force
+        assert await brought(desks, "GT", half, 1)
     async with running(gt.config) as parts:
         assert parts.standing.trust.is_paired("MX")

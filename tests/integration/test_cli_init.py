@@ -343,7 +343,7 @@ def suspend_and_give_back(admin: tuple[object, ...]) -> None:
 
 
 def end_and_sign_anew(home: Home, here: tuple[object, ...]) -> None:
-    first, second = (("--key", home.focal / f"focal-{n}.pem", *here, "--as", f"p{n}") for n in (1, 2))
+    first, second = (("--key", home.focal / f"{name}.pem", *here, "--as", name) for name in ("focal-1", "focal-2"))
     end = ("pairing", "end", "mx", "--reason", "root key compared anew", *here, "--as", "p2")
     assert run(*end) == {"peer": "MX", "in_force": False}
     assert run("pairing", "list", *here, "--as", "p1")[0]["in_force"] is False
@@ -373,9 +373,12 @@ def enrol_a_third_focal_point(home: Home, here: tuple[object, ...]) -> None:
         with pytest.raises(UsageError, match="give either"):
             run("focal-point", "enrol", "p5", *words, "--countersign", own, *here, "--as", "p1")
     # One that follows the pairing in force needs two signatures too, and until then the other counts.
-    assert run("pairing", "sign", "MX", "--key", new, *here, "--as", "p1")["in_force"] is False
+    with pytest.raises(EnlaceError, match="a signature of p3 is brought by p3 alone"):
+        run("pairing", "sign", "MX", "--key", new, *here, "--as", "p1")
+    assert run("pairing", "sign", "MX", "--key", own, *here, "--as", "focal-1")["in_force"] is False
     assert run("pairing", "list", *here, "--as", "p1")[0]["in_force"] is True
-    assert run("pairing", "sign", "MX", "--key", own, *here, "--as", "p2")["in_force"] is True
+    other = home.focal / "focal-2.pem"
+    assert run("pairing", "sign", "MX", "--key", other, *here, "--as", "focal-2")["in_force"] is True
 
 
 def put_rulebooks_in_force(home: Home, here: tuple[object, ...]) -> None:
@@ -411,7 +414,7 @@ def put_rulebooks_in_force(home: Home, here: tuple[object, ...]) -> None:
 
 
 def sign_by_two(home: Home, here: tuple[object, ...]) -> None:
-    first, second = (("--key", home.focal / f"focal-{n}.pem", *here, "--as", f"p{n}") for n in (1, 2))
+    first, second = (("--key", home.focal / f"{name}.pem", *here, "--as", name) for name in ("focal-1", "focal-2"))
     assert run("pairing", "list", *here, "--as", "p1")[0]["in_force"] is False
     report = run("pairing", "rehearse", "MX", *here, "--as", "p1")["report"]
     assert "Rehearsal of GT towards MX" in report

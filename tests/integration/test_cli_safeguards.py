@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from node.errors import UsageError
+from node.errors import EnlaceError, UsageError
 from node.identity.keys import private_key_pem
 from tests.command_line import QUESTION, Desk, start, wait_until_up
 from tests.federation.support import case_record
@@ -119,6 +119,11 @@ def test_an_emergency_is_declared_reviewed_and_ended(world: World, focal: Desk, 
         path.write_bytes(private_key_pem(key, None))
         path.chmod(0o600)
     because = ("--reason", "Invented: a child was taken")
+    with pytest.raises(UsageError, match="MX is this country itself: name the peer"):
+        focal.run("emergency", "declare", "MX", "--key", str(keys[0]), *because)
+    with pytest.raises(EnlaceError, match="a signature of focal-1 is brought by focal-1 alone"):
+        focal.run("emergency", "declare", "GT", "--key", str(keys[0]), *because)
+    focal = Desk(world["MX"], "focal-1")
     declared = focal.json("emergency", "declare", "gt", "--key", str(keys[0]), "--hours", "2", *because)
     assert declared["peer"] == "GT"
     with pytest.raises(UsageError, match="end it first"):
@@ -132,13 +137,12 @@ def test_an_emergency_is_declared_reviewed_and_ended(world: World, focal: Desk, 
         focal.run("emergency", "review", "zz", "--key", str(keys[1]), *read)
     focal.run("emergency", "end", "GT", "--reason", "Invented: found")
     (listed,) = focal.json("emergency", "list")
-    assert (listed["by"], listed["review"][:3], listed["reason"]) == ("focal", "due", "Invented: a child was taken")
+    assert (listed["by"], listed["review"][:3], listed["reason"]) == ("focal-1", "due", "Invented: a child was taken")
     assert findings(focal)["emergencies"][0] == "green"
-    unit = ("--unit", "UNIT-1", "--unit-type", "police-intelligence")
-    Desk(world["MX"], "administrator").run("officer", "enrol", "second", "--role", "focal-point", *unit)
-    other = Desk(world["MX"], "second")
+    other = Desk(world["MX"], "focal-2")
     assert other.json("emergency", "review", digits, "--key", str(keys[1]), *read)["upheld"]
-    assert [(each["review"], each["reviewed_by"]) for each in focal.json("emergency", "list")] == [("upheld", "second")]
+    (listed,) = focal.json("emergency", "list")
+    assert (listed["review"], listed["reviewed_by"]) == ("upheld", "focal-2")
     assert "upheld" in focal.run("emergency", "list", wide=True)
     with pytest.raises(UsageError, match="no emergency towards GT is in force"):
         focal.run("emergency", "end", "GT", "--reason", "Invented: found")

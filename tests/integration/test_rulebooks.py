@@ -158,7 +158,7 @@ def test_scheduled_and_not_approved_is_not_in_force(shelf: Shelf) -> None:
     shelf.approve(ONE, "luz")
     shelf.schedule(ONE, START_US)
     (term,) = shelf.at(START_US).terms
-    assert (term.text, term.fault) == (b"", "it is signed by 1 focal points, not by 2")
+    assert (term.text, term.fault) == (b"", "it is signed by 1 focal point, not by 2")
     sign(shelf.connection, ONE, shelf.focal, [shelf.keys["mar"]], START_US)
     assert told(shelf.at(START_US)) == [(0, ONE)]
 
@@ -299,7 +299,7 @@ RULEBOOKS_BY_SQL: dict[str, tuple[str | Callable[[Shelf], None], str]] = {
         "not those that were approved",
     ),
     "an approval by hand": (an_approval_by_hand, "not by this key over these bytes"),
-    "a signature less": ("DELETE FROM rulebook_signatures WHERE focal_point = 'mar'", "signed by 1 focal points"),
+    "a signature less": ("DELETE FROM rulebook_signatures WHERE focal_point = 'mar'", "signed by 1 focal point"),
     "no signature": ("UPDATE rulebook_signatures SET signature = CAST('' AS {bytes})", "its approval is not valid"),
     "signatures of another rulebook": (signatures_of_another, "not by this key over these bytes"),
     "a signature counted twice": (a_signature_counted_twice, "not by this key over these bytes"),

@@ -16,6 +16,8 @@ from node.store.database import Database
 from node.store.safeguard_tables import emergencies
 from node.wire.codes_pb2 import PURPOSE_PROTECT_LIFE, UNIT_TYPE_POLICE_INTELLIGENCE
 from node.wire.desk_pb2 import OFFICER_ROLE_FOCAL_POINT, EnrolOfficerRequest
+from node.wire.duty_pb2 import SetTurnRequest
+from node.wire.duty_pb2_grpc import DutyStub
 from node.wire.entry_pb2 import Coordinates, Entry
 from node.wire.exchange_pb2 import Answer
 from node.wire.ledger_pb2 import LEAF_KIND_DENIED, LEAF_KIND_EMERGENCY
@@ -33,7 +35,7 @@ from tests.desk.support import Desks, Status, desks_of, life_query, refused
 from tests.federation.support import SEEN, VICTIMS, altered, case_record, private_of, telephone
 from tests.peer_simulator import telephone_query
 from tests.safeguards.support import asked, until
-from tests.world import RULEBOOKS, World, now_us
+from tests.world import FOCAL, RULEBOOKS, World, now_us
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -73,7 +75,7 @@ def declaration(world: World, *, by: int = 0, hours: float = 2, **changes: objec
 
 
 async def declare(desks: Desks, **changes: object) -> bytes:
-    stub = await desks("MX", "focal")
+    stub = await desks("MX", "focal-1")
     return (await stub.DeclareEmergency(declaration(desks.world, **changes))).emergency_sha256  # type: ignore[arg-type]
 
 
@@ -152,7 +154,7 @@ async def test_each_step_is_a_line_that_names_towards_whom_in_private_alone(desk
     await review(desks, digest)
     lines = book.lines(before, kinds=(LEAF_KIND_EMERGENCY,))
     assert [(private_of(line).officer, private_of(line).reason) for line in lines] == [
-        ("focal", "DECLARED GT: Invented: a child was taken."),
+        ("focal-1", "DECLARED GT: Invented: a child was taken."),
         ("focal", "ENDED GT: Invented: over."),
         ("focal-2", "UPHELD GT: Invented: read."),
     ]
@@ -187,7 +189,7 @@ async def test_what_is_not_upheld_ends_at_once(desks: Desks) -> None:
     assert state.ended_us
 
 
-@pytest.mark.parametrize(("officer", "key"), [("focal", 1), ("focal-2", 0)], ids=["the same officer", "the same key"])
+@pytest.mark.parametrize(("officer", "key"), [("focal-1", 1), ("focal-2", 0)], ids=["the same officer", "the same key"])
 async def test_who_declared_it_does_not_review_it(desks: Desks, officer: str, key: int) -> None:
     book, digest = desks.book("MX"), await declare(desks)
     before, stub = book.size, await desks("MX", officer)
@@ -213,7 +215,7 @@ async def test_who_declared_it_does_not_review_it(desks: Desks, officer: str, ke
 )
 async def test_a_declaration_that_can_not_be_is_refused(desks: Desks, wrong: dict[str, object], status: Status) -> None:
     await refused(
-        (await desks("MX", "focal")).DeclareEmergency(
+        (await desks("MX", "focal-1")).DeclareEmergency(
             declaration(desks.world, **wrong)  # type: ignore[arg-type]
         ),
         status,
@@ -232,7 +234,7 @@ async def test_nobody_but_a_focal_points_key_declares(desks: Desks) -> None:
 
 
 async def test_there_is_one_at_a_time(desks: Desks) -> None:
-    digest, stub = await declare(desks), await desks("MX", "focal")
+    digest, stub = await declare(desks), await desks("MX", "focal-2")
     await refused(
         stub.DeclareEmergency(declaration(desks.world, by=1)),
         Status.INVALID_ARGUMENT,
@@ -252,6 +254,36 @@ async def test_what_was_never_declared_neither_ends_nor_is_reviewed(desks: Desks
     await refused(stub.EndEmergency(EndEmergencyRequest(peer="GT", reason="None.")), Status.NOT_FOUND)
     await refused(stub.EndEmergency(EndEmergencyRequest(peer="GT")), Status.INVALID_ARGUMENT)
     await refused(stub.ReviewEmergency(reviewing(desks.world, bytes(32))), Status.NOT_FOUND)
+
+
+async def test_who_signed_it_brings_it(desks: Desks) -> None:
+    words = "a signature of focal-2 is brought by focal-2 alone: sign in with their certificate"
+    for officer in ("focal", "focal-1"):
+        declaring = (await desks("MX", officer)).DeclareEmergency(declaration(desks.world, by=1))
+        await refused(declaring, Status.FAILED_PRECONDITION, words)
+    digest = await declare(desks)
+    reviewed = (await desks("MX", "focal")).ReviewEmergency(reviewing(desks.world, digest))
+    await refused(reviewed, Status.FAILED_PRECONDITION, words)
+    await review(desks, digest)
+    await end(desks)
+
+
+async def test_who_is_on_duty_declares_alone_and_nobody_else(desks: Desks) -> None:
+    now = now_us()
+    async with desks.world["MX"].desk_channel("supervisor") as channel:
+        roster = DutyStub(channel)
+        await roster.SetTurn(SetTurnRequest(from_us=now, until_us=now + HOUR_US, officers=["focal", "focal-1"]))
+        book = desks.book("MX")
+        before = book.size
+        await refused(
+            (await desks("MX", "focal-2")).DeclareEmergency(declaration(desks.world, by=1)), Status.PERMISSION_DENIED
+        )
+        (line,) = book.lines(before, kinds=(LEAF_KIND_DENIED,))
+        assert (private_of(line).officer, private_of(line).reason) == ("focal-2", "NOT_ON_DUTY")
+        digest = await declare(desks)  # a deputy
+        await review(desks, digest)  # on duty or not: another one looks
+        await end(desks)
+        await roster.SetTurn(SetTurnRequest(from_us=now, until_us=now + HOUR_US, officers=list(FOCAL)))
 
 
 async def in_force(desks: Desks) -> list[EmergencyState]:

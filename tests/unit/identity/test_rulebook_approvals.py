@@ -89,9 +89,9 @@ def test_that_red_lines_go_is_signed_by_two_besides() -> None:
 
 REFUSED: dict[str, tuple[bytes, bytes, str]] = {
     "nobody": (signed(approval()), b"", "signed by 0 focal points"),
-    "one": (signed(approval(), "luz"), b"", "signed by 1 focal points"),
-    "one twice": (signed(approval(), "luz", "luz"), b"", "signed by 1 focal points"),
-    "a stranger beside one": (signed(approval(), "luz", "eve"), b"", "signed by 1 focal points"),
+    "one": (signed(approval(), "luz"), b"", "signed by 1 focal point,"),
+    "one twice": (signed(approval(), "luz", "luz"), b"", "signed by 1 focal point,"),
+    "a stranger beside one": (signed(approval(), "luz", "eve"), b"", "signed by 1 focal point,"),
     "the author beside two": (signed(approval(author="sol"), "luz", "mar", "sol"), b"", "sol is its author"),
     "the author beside one": (signed(approval(author="sol"), "luz", "sol"), b"", "sol is its author"),
     "red lines go, unsigned": (signed(approval(removes_red_lines=True), "luz", "mar"), b"", "approval of its own"),
