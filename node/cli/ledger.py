@@ -15,7 +15,7 @@ from node.cli.directory_files import create, read
 from node.cli.home import HOME_VARIABLE, database_at, home_of
 from node.cli.ledger_erase import erase
 from node.cli.ledger_export import export, told, verify_export
-from node.cli.ledger_keys import history, statement_verifier
+from node.cli.ledger_keys import history, receipt_verifier, statement_verifier
 from node.cli.ledger_prove import prove
 from node.cli.ledger_terms import opened_vault, terms_of
 from node.cli.ledger_witness import verify_witnessed
@@ -122,6 +122,7 @@ def _verified(connection: Connection, config: Config | None, kept: bytes | None,
             connection,
             vault=vault,
             verify_statement=statement_verifier(in_force),
+            verify_receipt=receipt_verifier(in_force),
             progress=told,
             since=since,
             terms=terms,
@@ -162,6 +163,8 @@ def _show_whole(report: Report, gaps: list[str], *, signed: bool, seconds: float
     facts["rows"] = report.rows  # of other tables, that are as lines say
     facts["openings"] = report.openings or "not opened: they need --home, and its key-encryption key"
     facts["erased"] = report.erased
+    if report.dim:
+        facts["unknown"] = f"{report.dim} rows follow from openings that can't be read: nothing is said of them"
     if signed:
         facts["signatures"] = report.signatures
     else:

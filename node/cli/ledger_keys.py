@@ -9,16 +9,27 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from node.cli.directory_files import read
-from node.errors import DirectoryMalformedError, SignatureError, UnknownMemberError, UsageError
+from node.errors import (
+    DirectoryMalformedError,
+    EnlaceError,
+    ProofError,
+    SignatureError,
+    UnknownMemberError,
+    UsageError,
+)
 from node.federation.envelope import STATEMENT_TYPE
+from node.federation.receipts import verify_receipt
 from node.identity.directory import TrustedDirectory
 from node.identity.keys import verify_signature
 from node.ledger.bundle import Keys, StatementVerifier
 from node.ledger.checkpoint import SignedCheckpoint, origin_of
 from node.ledger.epoch import split_origin
 from node.ledger.note import COSIGNATURE_V1, ED25519, VerifierKey
+from node.store.derived_rows import ReceiptVerifier
+from node.store.receipts import Promise
 from node.wire.directory_pb2 import Directory, NodeKey, SignedDirectory
 from node.wire.envelope_pb2 import Statement
+from node.wire.witness_pb2 import GetInclusionResponse
 
 _CLOCK_WINDOW_US: Final = 300_000_000
 """The widest window that a node's configuration allows between a message and its own clock."""
@@ -89,6 +100,25 @@ def statement_verifier(directories: Sequence[TrustedDirectory]) -> StatementVeri
         verify_signature(key, STATEMENT_TYPE, statement, signature)
 
     return verify_statement
+
+
+def receipt_verifier(directories: Sequence[TrustedDirectory]) -> ReceiptVerifier:
+    """Return what checks proofs of promises under all these directories: each was believed under one of them."""
+
+    def verify(promise: Promise, inclusion: bytes) -> None:
+        try:
+            response = GetInclusionResponse.FromString(inclusion)
+        except DecodeError:
+            raise ProofError("it is no message of the contract") from None
+        for each in directories[:-1]:
+            with suppress(EnlaceError):
+                verify_receipt(each, promise, response)
+                return
+        if not directories:
+            raise ProofError("there is no directory to verify it with")
+        verify_receipt(directories[-1], promise, response)
+
+    return verify
 
 
 def node_keys(directories: Iterable[TrustedDirectory]) -> Iterable[tuple[str, str, str, NodeKey]]:

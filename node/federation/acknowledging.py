@@ -16,11 +16,11 @@ from sqlalchemy import Connection
 from node.errors import MalformedError, MisdirectedError, UnansweredError
 from node.federation.channels import ACKNOWLEDGE, Channels
 from node.federation.envelope import Opened, Sealed, new_salt, open_envelope, seal
-from node.federation.lines import line_of, replay_key, shared_of_received
+from node.federation.lines import line_of, shared_of_received
 from node.federation.standing import Standing
 from node.identity.certificates import Peer
 from node.store import life
-from node.store.lines import Line
+from node.store.lines import Line, replay_key
 from node.store.writer import Writer
 from node.wire.envelope_pb2 import Envelope, StatementType
 from node.wire.exchange_pb2 import Acknowledgement, AcknowledgeRequest, AcknowledgeResponse, Body, Receipt

@@ -21,7 +21,7 @@ from node.federation import metrics
 from node.federation.envelope import Opened, Sealed, new_salt, open_envelope, seal
 from node.federation.finding import Finding
 from node.federation.holding import Holding
-from node.federation.lines import ANSWER_BODY, QUERY_BODY, line_of, private_of, replay_key
+from node.federation.lines import ANSWER_BODY, QUERY_BODY, line_of, private_of
 from node.federation.standing import Standing
 from node.federation.ticks import Ticks
 from node.federation.watching import Watching
@@ -34,7 +34,7 @@ from node.policy.quotas import error_of, what_of
 from node.policy.redact import hit_only, redact
 from node.policy.vocabulary import NEVER_LAWFUL, PURPOSES
 from node.store import life
-from node.store.lines import Line
+from node.store.lines import Line, replay_key
 from node.store.requests import due_us
 from node.store.vault import Vault
 from node.store.writer import Priority, Writer

@@ -7,17 +7,11 @@ import secrets
 from node.federation.envelope import Opened, Sealed, Signer
 from node.ledger.leaf import build_leaf, build_opening
 from node.store.lines import Line
-from node.wire.envelope_pb2 import Statement
 from node.wire.exchange_pb2 import Query
 from node.wire.ledger_pb2 import Decisions, Direction, LeafKind, LeafPrivate, LeafShared
 
 QUERY_BODY = "query"
 ANSWER_BODY = "answer"
-
-
-def replay_key(statement: Statement) -> bytes:
-    """Name a peer's message in the replay memory: an exchange id serves one message of a kind, once."""
-    return statement.sender.encode() + bytes([statement.type]) + statement.exchange_id
 
 
 def private_of(query: Query) -> LeafPrivate:

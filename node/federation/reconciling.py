@@ -26,12 +26,13 @@ from node.errors import (
 )
 from node.federation.channels import RECONCILE, Channels
 from node.federation.envelope import Opened, Sealed, new_salt, open_envelope, seal
-from node.federation.lines import line_of, replay_key, shared_of_event, shared_of_received
+from node.federation.lines import line_of, shared_of_event, shared_of_received
 from node.federation.standing import Standing
 from node.identity.certificates import Peer
 from node.ledger.reconcile import PAGE, Key, Logged, key_of, verify_page, verify_query
 from node.store.commitments import is_anybody_elses, logged_with
 from node.store.database import Database
+from node.store.lines import replay_key
 from node.store.mail_commitments import mail_logged_with
 from node.store.writer import Priority, Writer
 from node.wire.envelope_pb2 import (

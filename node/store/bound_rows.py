@@ -122,7 +122,7 @@ class BoundRows:
             with closing(connection.connection.cursor()) as cursor:
                 cursor.execute(_TRIGGERS[connection.dialect.name])
                 for (name,) in cursor.fetchall():
-                    yield f"the database has a trigger, rule or view {_text(name)}, and the node makes none"
+                    yield f"the database has a trigger, rule or view {text_of(name)}, and the node makes none"
             for table, held in self._tables.values():
                 for states in _batches(self._states(table, held)):
                     self.rows += len(states)
@@ -149,7 +149,10 @@ class BoundRows:
         query = select(*(table.c[each] for each in names))
         if set(held.key) != {column.name for column in table.primary_key}:  # rows that share a key
             query = query.order_by(*(table.c[each] for each in held.key))
-        rows, digest = self._raw(Prepared(query, self._connection.dialect).sql), StateDigest(name, names)
+        rows, digest = (
+            raw_rows(self._connection, Prepared(query, self._connection.dialect).sql),
+            StateDigest(name, names),
+        )
         for key, those in groupby(rows, key=lambda row: [row[place] for place in places]):
             yield State(name, key_of(key), digest.of(those))
 
@@ -160,17 +163,18 @@ class BoundRows:
 
     def _what(self, difference: Difference) -> str:
         held = self._tables[difference.table][1]
-        return f"{held.what} {' '.join(_text(value) for value in parse_key(difference.key))}"
+        return f"{held.what} {' '.join(text_of(value) for value in parse_key(difference.key))}"
 
-    def _raw(self, sql: str) -> Iterator[Row[Any]]:
-        """Read rows as the database has them, whatever SQL may have put there: without SQLAlchemy's types."""
-        streaming = {"stream_results": True}
-        with (
-            _lenient(self._connection.connection.driver_connection),
-            self._connection.exec_driver_sql(sql, execution_options=streaming) as result,
-        ):
-            for rows in result.partitions(_AT_ONCE):
-                yield from rows
+
+def raw_rows(connection: Connection, sql: str) -> Iterator[Row[Any]]:
+    """Read rows as the database has them, whatever SQL may have put there: without SQLAlchemy's types."""
+    streaming = {"stream_results": True}
+    with (
+        _lenient(connection.connection.driver_connection),
+        connection.exec_driver_sql(sql, execution_options=streaming) as result,
+    ):
+        for rows in result.partitions(_AT_ONCE):
+            yield from rows
 
 
 @contextmanager
@@ -193,7 +197,8 @@ def _batches(states: Iterable[State]) -> Iterator[list[State]]:
         yield batch
 
 
-def _text(value: Value) -> str:
+def text_of(value: Value) -> str:
+    """Show a value of a column: bytes as hexadecimal, the first of them."""
     if isinstance(value, bytes):
         return value[:_SHORT].hex() + ("…" if len(value) > _SHORT else "")
     return str(value)

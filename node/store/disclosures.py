@@ -30,6 +30,8 @@ from node.wire.ledger_pb2 import (
     LEAF_KIND_MAIL_RECEIPT,
     Decisions,
     EntryDecision,
+    LeafShared,
+    Opening,
 )
 
 log = structlog.get_logger()
@@ -43,8 +45,22 @@ K = TypeVar("K", bound=tuple[object, str])
 _REQUEST: Final = "FOLLOW_UP_REQUEST"
 _ANSWER: Final = "REQUEST_ANSWER FOLLOW_UP"
 _TELLING: Final = frozenset({LEAF_KIND_ANSWERED, LEAF_KIND_MAIL})
+_OPENED: Final = _TELLING | {LEAF_KIND_MAIL_RECEIPT}
 _DAY_US: Final = 86_400_000_000
 _SHOWN: Final = frozenset({ENTRY_OUTCOME_ENTRY, ENTRY_OUTCOME_HIT, ENTRY_OUTCOME_PENDING})
+
+
+class LineToFollow(NamedTuple):
+    """A line, and its opening; None where it can't be read."""
+
+    line: int  # its index
+    shared: LeafShared
+    opening: Opening | None
+
+    @property
+    def day(self) -> tuple[int, str]:
+        """The day (UTC, since 1970) and the peer for which it counts."""
+        return self.shared.time_us // _DAY_US, self.shared.peer
 
 
 class Shown(NamedTuple):
@@ -84,7 +100,8 @@ def read_on(connection: Connection, vault: Vault) -> Told | None:
         lines = list_lines(connection, start, PAGE, vault=vault)
     except DecryptionError:  # which must not hide all that comes after it
         lines = _readable(connection, vault, start)
-    return _told(lines, start, lines[-1].index + 1 if lines else start + 1)
+    following = [LineToFollow(line.index, line.shared, line.opening) for line in lines]
+    return told_of(following, start, lines[-1].index + 1 if lines else start + 1)
 
 
 def keep(connection: Connection, told: Told) -> bool:
@@ -135,13 +152,19 @@ def lines_to(connection: Connection, peer: str, entry_ids: Collection[bytes]) ->
     return list(connection.execute(query).scalars())
 
 
-def _told(lines: Iterable[ListedLine], start: int, end: int) -> Told:
+def depends_on_opening(shared: LeafShared) -> bool:
+    """Tell whether what opens a line may tell more of what was shown or asked than the line does."""
+    return shared.direction == DIRECTION_SENT and shared.kind in _OPENED
+
+
+def told_of(lines: Iterable[LineToFollow], start: int, end: int) -> Told:
+    """Read what some lines tell, from index `start` to before `end`."""
     shown: dict[tuple[bytes, str], Shown] = {}
     telling = set[tuple[bytes, str, int]]()
     asked, answered = Counter[tuple[int, str]](), Counter[tuple[int, str]]()
     for line in lines:
         shared = line.shared
-        day = shared.time_us // _DAY_US, shared.peer
+        day = line.day
         if shared.kind == LEAF_KIND_ASKED:
             asked[day] += 1
         elif shared.kind == LEAF_KIND_ANSWERED and shared.direction == DIRECTION_RECEIVED:
@@ -152,16 +175,16 @@ def _told(lines: Iterable[ListedLine], start: int, end: int) -> Told:
             asked[day] += shared.kind == LEAF_KIND_MAIL and _reason(line).startswith(_REQUEST)
             for decided in _decided(line):
                 if decided.outcome in _SHOWN:
-                    shown[decided.entry_id, shared.peer] = Shown(decided.revision, line.index)
-                    telling.add((decided.entry_id, shared.peer, line.index))
+                    shown[decided.entry_id, shared.peer] = Shown(decided.revision, line.line)
+                    telling.add((decided.entry_id, shared.peer, line.line))
     return Told(start, end, shown, telling, +asked, +answered)
 
 
-def _reason(line: ListedLine) -> str:
+def _reason(line: LineToFollow) -> str:
     return "" if line.opening is None else parse_private(line.opening.private).reason
 
 
-def _decided(line: ListedLine) -> Iterable[EntryDecision]:
+def _decided(line: LineToFollow) -> Iterable[EntryDecision]:
     if line.opening is None or not line.opening.decisions:
         return ()
     return Decisions.FromString(unpad(line.opening.decisions)).entries

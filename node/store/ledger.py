@@ -6,7 +6,7 @@ in and beside the lines, and the checkpoints that witnesses have seen.
 """
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -28,17 +28,28 @@ from node.ledger.leaf import parse_leaf, parse_opening, parse_shared, verify_ope
 from node.ledger.rfc6962 import Frontier, leaf_hash
 from node.store.bound_rows import BoundRows
 from node.store.covering import Coverage, Terms
+from node.store.derived_rows import DerivedRows, ReceiptVerifier
 from node.store.ledger_rows import PAGE, HeadRow, LedgerRows, LineRow, is_corrupt
-from node.store.lines import opening_context
+from node.store.lines import opening_context, replay_key
 from node.store.signatures import Signatures, Signed
 from node.store.vault import Vault, key_id_of
-from node.wire.envelope_pb2 import Statement
+from node.wire.envelope_pb2 import (
+    STATEMENT_TYPE_ACKNOWLEDGEMENT,
+    STATEMENT_TYPE_QUERY,
+    STATEMENT_TYPE_RECONCILE_QUERY,
+    Statement,
+)
 from node.wire.ledger_pb2 import DIRECTION_SENT, Leaf, LeafShared
 
 Progress = Callable[[int, int], None]
 """Told how many lines are done, of how many."""
 
 _NAMED: Final = 20  # findings that the error's text names
+
+# What this node answers at once, and once alone: the line of the answer is the memory of it.
+_ANSWERED_ONCE: Final = frozenset(
+    {STATEMENT_TYPE_QUERY, STATEMENT_TYPE_ACKNOWLEDGEMENT, STATEMENT_TYPE_RECONCILE_QUERY}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,7 @@ class Report:
         signatures: Signatures that hold, of this node and of its peers.
         unknown_keys: Signatures whose key is not known, so that nothing is proved by them.
         rows: Things in other tables that are as lines say.
+        dim: Rows that follow from openings which can't be read, so that nothing is said of them.
     """
 
     size: int
@@ -62,6 +74,7 @@ class Report:
     signatures: int
     unknown_keys: int
     rows: int
+    dim: int
 
 
 def verify_ledger(
@@ -69,6 +82,7 @@ def verify_ledger(
     *,
     vault: Vault | None = None,
     verify_statement: StatementVerifier | None = None,
+    verify_receipt: ReceiptVerifier | None = None,
     progress: Progress | None = None,
     since: Checkpoint | None = None,
     terms: Terms | None = None,
@@ -84,6 +98,8 @@ def verify_ledger(
     5. The tree over all lines is the one in the head, and there are no lines past it.
     6. With `since`: the first lines are those of that checkpoint. Whose it is was verified by whoever gives it.
     7. What is in the tables that lines speak of is what they say: see `node.store.bound_rows`.
+    8. What was worked out from lines is made again, as far as they can be opened: see `node.store.derived_rows`. With
+       `verify_receipt`: the proofs of what peers promised hold.
 
     Of lines appended meanwhile, only what they say of rows is looked at.
 
@@ -94,7 +110,8 @@ def verify_ledger(
     with ExitStack() as stack:
         signatures = stack.enter_context(Signatures(verify_statement)) if verify_statement is not None else None
         bound = stack.enter_context(BoundRows(connection, vault))
-        check = _Check(connection, vault, signatures, bound, since, Coverage(terms))
+        derived = stack.enter_context(DerivedRows(connection, vault, verify_receipt))
+        check = _Check(connection, vault, signatures, bound, derived, since, Coverage(terms))
         _run(check, connection, progress)
     return check.report()
 
@@ -117,6 +134,7 @@ class _Check:
         vault: Vault | None,
         signatures: Signatures | None,
         bound: BoundRows,
+        derived: DerivedRows,
         since: Checkpoint | None,
         coverage: Coverage,
     ) -> None:
@@ -125,6 +143,7 @@ class _Check:
         self._signatures = signatures
         self._signed: list[Signed] = []  # of the page
         self._bound = bound
+        self._derived = derived
         self._since = since
         self._coverage = coverage
         self._connection = connection
@@ -141,6 +160,7 @@ class _Check:
             self.whole.append("the head is missing or damaged")
             return
         self._coverage.load(self._connection, head.size)
+        self._derived.load()
         end = self._rows.end(head.size)
         for start in range(0, end, PAGE):
             stop = min(start + PAGE, end)
@@ -160,7 +180,14 @@ class _Check:
         self._compare(head)
         for index in self._rows.surplus():
             self._lines.setdefault(index, f"line {index} is surplus")
-        self.whole += self._bound.differences(head.size)
+        self._tables(head.size)
+
+    def _tables(self, size: int) -> None:
+        """Compare other tables with the lines, on one snapshot, so that what is written meanwhile is no difference."""
+        connection = self._connection
+        with nullcontext() if connection.in_transaction() else connection.begin():
+            self.whole += self._bound.differences(size)
+            self.whole += self._derived.differences()
 
     def report(self) -> Report:
         signatures = self._signatures
@@ -178,6 +205,7 @@ class _Check:
             signatures=signatures.hold if signatures is not None else 0,
             unknown_keys=signatures.unknown if signatures is not None else 0,
             rows=self._bound.rows,
+            dim=self._derived.dim,
         )
 
     def _page(self, start: int, stop: int) -> None:
@@ -204,6 +232,7 @@ class _Check:
             self._signatures.verify(self._signed)
         for index, fault in self._bound.follow(start, stop).items():
             self._lines.setdefault(index, fault)
+        self._derived.follow(stop)
         self._signed = []
         if self._since is not None and start < self._since.size <= stop:
             self._extends(self._since, self._frontier.appended(hashes[: self._since.size - start]))
@@ -249,6 +278,7 @@ class _Check:
         if shared.counterpart_statement:
             theirs = (shared.counterpart_statement, shared.counterpart_key_id, shared.counterpart_signature)
             self._signed.append(Signed(row.idx, *theirs))
+        _verify_replay(row, shared)
         self._beside(row, leaf, shared, sealed, copied=copied)
 
     def _beside(self, row: LineRow, leaf: Leaf, shared: LeafShared, sealed: bytes | None, *, copied: bool) -> None:
@@ -256,13 +286,15 @@ class _Check:
         self._coverage.follow(leaf, shared)
         if not copied:
             self._coverage.require_copy(row.idx, leaf.logged_us)
-        opening = self._opened(row.leaf_hash, sealed)
-        if opening is None:
+        opened, opening = self._opened(row.leaf_hash, sealed), None
+        if opened:
+            opening = parse_opening(opened)
+            verify_opening(leaf, opening)
+            self._openings += 1
+        self._derived.take(row.idx, leaf, shared, opening)
+        if opened is None:
             self._coverage.require_erasure(row.idx, leaf.logged_us)
             self._erased += 1
-        elif opening:
-            verify_opening(leaf, parse_opening(opening))
-            self._openings += 1
 
     def _opened(self, leaf_hash: bytes, sealed: bytes | None) -> bytes | None:
         """Return the opening, None where it was erased, or nothing where no vault opens it."""
@@ -299,3 +331,19 @@ class _Check:
                     return f": of the lines {start} to {start + size - 1}, one or more were rewritten"
             start += size
         return ""
+
+
+def _verify_replay(row: LineRow, shared: LeafShared) -> None:
+    """Check that the memory against replays holds what this line answers, as the peer's own statement has it.
+
+    Raises:
+        LedgerBrokenError: it does not.
+    """
+    if shared.direction != DIRECTION_SENT or not shared.counterpart_statement:
+        return
+    try:
+        theirs = Statement.FromString(shared.counterpart_statement)
+    except DecodeError:
+        raise LedgerBrokenError("the peer's statement in it is not one") from None
+    if theirs.type in _ANSWERED_ONCE and row.replay_key != replay_key(theirs):
+        raise LedgerBrokenError("the memory against replays beside it is not of what it answers")

@@ -21,7 +21,7 @@ PAGE: Final = 500
 """Lines read at once."""
 
 
-_WHOLE: Final = {(int, *(bytes,) * 4, *rest) for rest in product((bytes, NoneType), repeat=3)}
+_WHOLE: Final = {(int, *(bytes,) * 4, *rest) for rest in product((bytes, NoneType), repeat=4)}
 """Types of a line's columns, in the order of `LineRow`."""
 
 
@@ -45,6 +45,7 @@ class LineRow(NamedTuple):
     statement: bytes | None = None
     key_id: bytes | None = None
     signature: bytes | None = None
+    replay_key: bytes | None = None
 
 
 class LedgerRows:

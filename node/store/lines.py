@@ -27,6 +27,7 @@ from node.ledger.rfc6962 import EMPTY_ROOT, HASH_SIZE, Frontier
 from node.store.bound import unbound
 from node.store.tables import metadata
 from node.store.vault import Vault
+from node.wire.envelope_pb2 import Statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,11 @@ def parse_head(size: int, root: bytes, frontier: bytes, link: bytes) -> Head:
     if parsed.size != size or parsed.root != root or len(link) != HASH_SIZE:
         raise LedgerBrokenError("the head of the ledger contradicts itself: size, root and frontier do not fit")
     return Head(parsed, root, link)
+
+
+def replay_key(statement: Statement) -> bytes:
+    """Name a peer's message in the replay memory: an exchange id serves one message of a kind, once."""
+    return statement.sender.encode() + bytes([statement.type]) + statement.exchange_id
 
 
 def opening_context(leaf_hash: bytes) -> bytes:

@@ -29,7 +29,7 @@ from node.store.findings import raise_finding
 from node.store.lines import ledger_lines
 from node.store.tables import COUNTRY, metadata
 from node.wire.envelope_pb2 import Statement
-from node.wire.ledger_pb2 import Direction, LeafKind
+from node.wire.ledger_pb2 import Direction, Leaf, LeafKind, LeafShared
 
 WITHIN_US: Final = 86_400_000_000
 """Time from an answer until its line must have been proved."""
@@ -53,7 +53,7 @@ promises = Table(
     Column("inclusion", LargeBinary),  # GetInclusionResponse, as it was verified
     Index("ix_promises_line", "line"),
     Index("ix_promises_state", "state", "asked_us"),
-    info=unbound("it follows from the lines and from a proof, which `ledger verify` looks at again"),
+    info=unbound("it follows from the lines, and each proof is kept: `ledger verify` makes it again and looks at both"),
 )
 
 
@@ -86,16 +86,22 @@ def promised(connection: Connection, start: int) -> tuple[list[Promise], int]:
     for row in connection.execute(query):
         start = row.idx + 1
         leaf = parse_leaf(row.leaf)
-        shared = parse_shared(leaf.shared)
-        if shared.kind != LeafKind.LEAF_KIND_ANSWERED or shared.direction != Direction.DIRECTION_RECEIVED:
-            continue
-        try:
-            statement = Statement.FromString(shared.counterpart_statement)
-        except DecodeError:
-            continue  # such a line is for `verify_ledger` to name
-        due_us = leaf.logged_us + WITHIN_US
-        found.append(Promise(shared.exchange_id, shared.peer, row.idx, statement.node, statement.leaf_sha256, due_us))
+        promise = promise_of(row.idx, leaf, parse_shared(leaf.shared))
+        if promise is not None:
+            found.append(promise)
     return found, start
+
+
+def promise_of(index: int, leaf: Leaf, shared: LeafShared) -> Promise | None:
+    """Return what the peer promised in the line of this index; None where it is not an answer that came."""
+    if shared.kind != LeafKind.LEAF_KIND_ANSWERED or shared.direction != Direction.DIRECTION_RECEIVED:
+        return None
+    try:
+        statement = Statement.FromString(shared.counterpart_statement)
+    except DecodeError:
+        return None  # such a line is for `verify_ledger` to name
+    due_us = leaf.logged_us + WITHIN_US
+    return Promise(shared.exchange_id, shared.peer, index, statement.node, statement.leaf_sha256, due_us)
 
 
 def keep_promises(connection: Connection, found: Sequence[Promise]) -> None:

@@ -44,6 +44,8 @@ told_lines = Table(
     Column("peer", COUNTRY, primary_key=True),
     Column("idx", BigInteger, primary_key=True, autoincrement=False),
     sqlite_with_rowid=False,
-    info=unbound("it follows from what opens the lines, which a trace reads without it"),
+    info=unbound(
+        "it follows from what opens the lines, and `ledger verify` makes it again as far as they can be opened"
+    ),
 )
 """Every line by which a peer learnt anything of an entry: who approves a release reads what was released before."""

@@ -13,9 +13,9 @@ followed = Table(
     metadata,
     Column("id", SmallInteger, primary_key=True, autoincrement=False),  # 1
     Column("size", BigInteger, nullable=False),
-    info=unbound("it says how far two tables tell of the lines; `ledger verify` counts those lines again"),
+    info=unbound("it says how far three tables tell of the lines, and `ledger verify` makes those again from as many"),
 )
-"""One row: of how many ledger lines `disclosures` and `asked_days` tell."""
+"""One row: of how many ledger lines `disclosures`, `told_lines` and `asked_days` tell."""
 
 disclosures = Table(
     "disclosures",
@@ -26,7 +26,9 @@ disclosures = Table(
     Column("revision", BigInteger, nullable=False),  # shown last
     Column("idx", BigInteger, nullable=False),  # of the line that says so
     sqlite_with_rowid=False,
-    info=unbound("it follows from what opens the lines, and `ledger verify --openings` makes it again"),
+    info=unbound(
+        "it follows from what opens the lines, and `ledger verify` makes it again as far as they can be opened"
+    ),
 )
 """Which revision of an entry each peer saw last, made from the ledger's openings."""
 

@@ -9,7 +9,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import count
 from pathlib import Path
 
 from sqlalchemy import insert, update
@@ -22,7 +22,7 @@ from node.ledger.rfc6962 import leaf_hash
 from node.store.append import found_ledger
 from node.store.database import Database
 from node.store.keystore import KeyStore
-from node.store.lines import ledger_head, ledger_lines, ledger_openings, opening_context
+from node.store.lines import ledger_head, ledger_lines, ledger_openings, opening_context, replay_key
 from node.store.listing import read_head
 from node.store.vault import Vault, read_key_file
 from node.wire.envelope_pb2 import Statement, StatementType
@@ -31,13 +31,12 @@ from node.wire.ledger_pb2 import Decisions, EntryDecision, LeafPrivate
 from tests.world import Place, World, now_us
 
 _BATCH = 20_000
-_EXCHANGES = 2_000  # signed anew; lines differ in time and commitment, and share these between them
 
 
 _DECIDED = [EntryDecision(entry_id=bytes(16), rules=["MX-04"], facts=bytes(120)) for _ in range(3)]
 
-_Answer = tuple[bytes, Sealed]
-"""An exchange's id, and what MX sent in it."""
+_Answer = tuple[bytes, bytes, Sealed]
+"""An exchange's id, the replay key of its question, and what MX sent in it."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Verified:
 def measure(folder: Path, sizes: tuple[int, ...]) -> Iterator[tuple[Verified, Verified]]:
     """Verify a ledger as it grows to each of these sizes: from its leaves alone, and with all signatures."""
     world = World.make(folder, ("GT", "MX"))
-    place, answers = world["MX"], cycle([_answer(world) for _ in range(_EXCHANGES)])
+    place, answers = world["MX"], (_answer(world) for _ in count())  # each is answered once
     for size in sizes:
         _grown(place, answers, size)
         path = place.home.data / "enlace.db"
@@ -117,14 +116,14 @@ def _written(database: Database, vault: Vault, answers: Iterator[_Answer], size:
         head = read_head(connection)
         link, rows, openings, hashes = head.link, [], [], []
         for index in range(head.size, min(head.size + _BATCH, size)):
-            exchange_id, answer = next(answers)
+            exchange_id, replayed, answer = next(answers)
             decisions = Decisions(salt=secrets.token_bytes(16), entries=_DECIDED)
             opening, commitment = build_opening(secrets.token_bytes(32), LeafPrivate(officer="analyst"), decisions)
             leaf = build_leaf(answer.shared, now_us(), commitment)
             hashed = leaf_hash(leaf)
             link = link_of(link, hashed)
             signed = answer.statement, answer.envelope.key_id, answer.envelope.signature
-            rows.append((index, leaf, hashed, link, exchange_id, None, *signed))
+            rows.append((index, leaf, hashed, link, exchange_id, replayed, *signed))
             openings.append((index, vault.seal_alone(opening_context(hashed), opening)))
             hashes.append(hashed)
         frontier = head.frontier.appended(hashes)
@@ -147,7 +146,8 @@ def _answer(world: World) -> _Answer:
         body=Body(),
         body_bytes=asked.body,
     )
-    return exchange_id, _sealed(world["MX"], "GT", StatementType.STATEMENT_TYPE_ANSWER, exchange_id, query)
+    replayed = replay_key(query.statement)
+    return exchange_id, replayed, _sealed(world["MX"], "GT", StatementType.STATEMENT_TYPE_ANSWER, exchange_id, query)
 
 
 def _sealed(
