@@ -420,3 +420,10 @@ async def test_other_rules_weigh_again_what_was_told_and_stop_what_has_not_left(
     finally:
         mx.standing.follow(mx.standing.trust.directory)
     assert await forbidden() == [False]
+
+
+async def test_both_ledgers_verify_with_all_rows_that_lines_speak_of(pair: Pair) -> None:
+    for code in ("GT", "MX"):
+        report = pair.book(code).verify()
+        assert report.signatures > 0
+        assert report.rows > 0
