@@ -66,7 +66,7 @@ def send(
     *,
     why: Why,
     data: DataOption = None,
-    purpose: Annotated[str, typer.Option("--purpose")] = "investigate",
+    purpose: Annotated[str, typer.Option("--purpose", help="investigate, victim-id …")] = "investigate",
     crime: Annotated[list[str] | None, typer.Option("--crime", help="Once for each.")] = None,
     instrument: Annotated[str, typer.Option("--instrument", help="Id in the directory.")] = "UNTOC",
     urgency: Annotated[
@@ -128,14 +128,16 @@ def again(
 def list_requests(
     *,
     waiting: Annotated[bool, typer.Option("--open", help="Only those that nobody has decided.")] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000)] = 100,
+    emergency: Annotated[bool, typer.Option("--emergency", help="Only what one focal point released alone.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000, help="How many, at most.")] = 100,
     officer: OfficerOption,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show requests: a unit those that this country sent, a focal point and an auditor all."""
     with desk_channel(home_of(home), officer) as channel:
-        items = CorrespondenceStub(channel).ListRequests(ListRequestsRequest(open_only=waiting, limit=limit)).items
+        request = ListRequestsRequest(open_only=waiting, emergency_only=emergency, limit=limit)
+        items = CorrespondenceStub(channel).ListRequests(request).items
     show_items(items, as_json, empty="No request is like that.")
 
 

@@ -166,7 +166,11 @@ class CorrespondenceServicer(AlertingMethods, AttachmentMethods, SharingMethods,
     ) -> deciding_pb2.ListRequestsResponse:
         officer = await self.officers.officer(context, UNIT, SUPERVISOR, FOCAL_POINT, AUDITOR)
         items = await self.requests.list_requests(
-            request.direction, open_only=request.open_only, limit=request.limit, officer=officer
+            request.direction,
+            open_only=request.open_only,
+            emergency_only=request.emergency_only,
+            limit=request.limit,
+            officer=officer,
         )
         return deciding_pb2.ListRequestsResponse(items=items)
 

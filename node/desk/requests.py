@@ -132,7 +132,7 @@ class Requests:
     # --- looking -----------------------------------------------------------------------------------------------------
 
     async def list_requests(
-        self, direction: Direction.ValueType, *, open_only: bool, limit: int, officer: Officer
+        self, direction: Direction.ValueType, *, open_only: bool, emergency_only: bool, limit: int, officer: Officer
     ) -> list[RequestItem]:
         """Return requests without contents; a unit sees those that this country sent."""
         if officer.roles <= {OfficerRole.OFFICER_ROLE_UNIT, OfficerRole.OFFICER_ROLE_SUPERVISOR}:
@@ -141,6 +141,7 @@ class Requests:
             requests.list_items,
             direction=direction or None,
             states=OPEN if open_only else (),
+            emergency=emergency_only,
             limit=min(limit or 100, MOST_LISTED),
         )
         found = await self.database.read(listing)

@@ -166,6 +166,7 @@ def list_items(
     direction: Direction.ValueType | None = None,
     states: Sequence[State] = (),
     unit: str | None = None,
+    emergency: bool = False,
     limit: int = 1_000,
 ) -> list[RequestItem]:
     """Return requests without contents: open ones by when they are due, with all states the newest first."""
@@ -177,6 +178,8 @@ def list_items(
         query = query.where(held.state.in_(states))
     if unit is not None:
         query = query.where(held.unit == unit)
+    if emergency:
+        query = query.where(held.emergency)
     return [_item(row) for row in connection.execute(query.limit(limit))]
 
 

@@ -322,21 +322,25 @@ class ListRequestsRequest(_message.Message):
     DIRECTION_FIELD_NUMBER: _builtins.int
     OPEN_ONLY_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    EMERGENCY_ONLY_FIELD_NUMBER: _builtins.int
     direction: _ledger_pb2.Direction.ValueType
     """UNKNOWN: both"""
     open_only: _builtins.bool
     limit: _builtins.int
     """0: 100; at most 1,000"""
+    emergency_only: _builtins.bool
+    """what one focal point released alone"""
     def __init__(
         self,
         *,
         direction: _ledger_pb2.Direction.ValueType = ...,
         open_only: _builtins.bool = ...,
         limit: _builtins.int = ...,
+        emergency_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["direction", b"direction", "limit", b"limit", "open_only", b"open_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["direction", b"direction", "emergency_only", b"emergency_only", "limit", b"limit", "open_only", b"open_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

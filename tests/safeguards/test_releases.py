@@ -28,6 +28,7 @@ from node.wire.deciding_pb2 import (
     REQUEST_ORIGIN_HELD_SILENTLY,
     ApproveReleaseRequest,
     GetRequestRequest,
+    ListRequestsRequest,
     RefuseRequestRequest,
     RequestItem,
     ReviewReleaseRequest,
@@ -36,6 +37,8 @@ from node.wire.deciding_pb2 import (
 )
 from node.wire.desk_pb2 import GetEntryRequest, PutEntryRequest
 from node.wire.desk_pb2_grpc import DeskStub
+from node.wire.duty_pb2 import SetTurnRequest
+from node.wire.duty_pb2_grpc import DutyStub
 from node.wire.entry_pb2 import Entry, Link
 from node.wire.ledger_pb2 import DIRECTION_RECEIVED, DIRECTION_SENT, LEAF_KIND_MAIL, LEAF_KIND_REQUEST, Decisions
 from node.wire.safeguard_pb2 import DeclareEmergencyRequest, Emergency, EndEmergencyRequest
@@ -303,6 +306,13 @@ async def test_two_focal_points_sign_where_a_rule_asks_for_it(strict: Pair) -> N
 # --- emergencies -----------------------------------------------------------------------------------------------------
 
 
+async def put_on_duty(strict: Pair, *names: str) -> None:
+    at_us = now_us()
+    async with strict.world["MX"].desk_channel("supervisor") as channel:
+        request = SetTurnRequest(from_us=at_us, until_us=at_us + HOUR_US, officers=names)
+        await DutyStub(channel).SetTurn(request)
+
+
 async def test_an_emergency_release_is_one_focal_points_within_rules_marked_for_it(strict: Pair) -> None:
     query = altered(life_query(DANGER), purpose=PURPOSE_PROTECT_LIFE)
     exchange_id, (hit,) = await strict.asked(query)
@@ -321,6 +331,10 @@ async def test_an_emergency_release_is_one_focal_points_within_rules_marked_for_
     shown = await strict.prepared(waiting, emergency=True)
     assert shown.approvals == 1
     assert list(shown.entries[0].categories) == [DATA_CATEGORY_LOCATION]
+    await put_on_duty(strict, "focal-2")
+    await refused(focal.ApproveRelease(strict.signed(shown, emergency=True)), Status.PERMISSION_DENIED)
+    assert "NOT_ON_DUTY GT" in steps(strict)
+    await put_on_duty(strict, "focal", "focal-1")  # a deputy may
     released = (await focal.ApproveRelease(strict.signed(shown, emergency=True))).item
     assert (released.state, released.emergency) == ("partly granted", True)
     await strict.delivered()
@@ -342,4 +356,8 @@ async def test_an_emergency_release_is_one_focal_points_within_rules_marked_for_
     reviewed = (await (await strict.desk("MX", "focal-2")).ReviewRelease(review)).item
     assert (reviewed.reviewed_by, reviewed.upheld) == ("focal-2", True)
     assert "UPHELD GT" in steps(strict)
+    # Always on the auditor's list, however many other requests there are.
+    listing = ListRequestsRequest(emergency_only=True, limit=1)
+    (listed,) = (await (await strict.desk("MX", "auditor")).ListRequests(listing)).items
+    assert (listed.request_id, listed.emergency, listed.upheld) == (waiting.request_id, True, True)
     await desk.EndEmergency(EndEmergencyRequest(peer="GT", reason="Invented: over."))  # type: ignore[misc]
