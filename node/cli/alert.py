@@ -107,7 +107,7 @@ def set_alert(
 def list_alerts(
     *,
     standing: Annotated[bool, typer.Option("--standing", help="Only those that have not ended.")] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000)] = 100,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000, help="How many, at most.")] = 100,
     officer: OfficerOption,
     home: HomeOption = None,
     as_json: JsonOption = False,

@@ -57,7 +57,7 @@ def list_mail(
 def show_mail(
     peer: PeerArgument,
     exchange: Annotated[str, typer.Argument(metavar="EXCHANGE", help="As `enlace mail list` shows it.")],
-    number: Annotated[int, typer.Argument(metavar="NUMBER", min=1)],
+    number: Annotated[int, typer.Argument(metavar="NUMBER", min=1, help="Of the mail, in its exchange.")],
     *,
     received: Annotated[bool, typer.Option("--received", help="One that came; else one of this country.")] = False,
     officer: OfficerOption,

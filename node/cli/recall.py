@@ -49,7 +49,7 @@ def send(
 def list_recalls(
     *,
     missing: Annotated[bool, typer.Option("--missing", help="Only those whose receipt is missing.")] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000)] = 100,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000, help="How many, at most.")] = 100,
     officer: OfficerOption,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -72,7 +72,7 @@ def proposed(*, officer: OfficerOption, home: HomeOption = None, as_json: JsonOp
 
 @app.command("decide")
 def decide(
-    peer: Annotated[str, typer.Argument(metavar="PEER")],
+    peer: Annotated[str, typer.Argument(metavar="PEER", help="ISO 3166-1 alpha-2.")],
     entry: Annotated[str, typer.Argument(metavar="ENTRY", help="As `enlace recall proposed` shows it.")],
     *,
     reason: ReasonOption,

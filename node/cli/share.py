@@ -37,7 +37,7 @@ flags = typer.Typer(help="Say of a peer's entry that it is wrong, of the same pe
 EntriesArgument = Annotated[list[str], typer.Argument(metavar="ENTRY", help="Id of an own entry; up to 16.")]
 PeersOption = Annotated[list[str] | None, typer.Option("--peer", help="Once for each; none: all that are paired.")]
 DataOption = Annotated[list[str] | None, typer.Option("--data", help="Only this category, as identity; once for each.")]
-PurposeOption = Annotated[str, typer.Option("--purpose")]
+PurposeOption = Annotated[str, typer.Option("--purpose", help="investigate, victim-id …")]
 CrimeOption = Annotated[list[str] | None, typer.Option("--crime", help="Once for each.")]
 InstrumentOption = Annotated[str, typer.Option("--instrument", help="Id in the directory.")]
 UnitOption = Annotated[str, typer.Option("--for", help="Units of the peer that it is for: police_intelligence …")]
@@ -111,7 +111,7 @@ def send(
 @app.command("list")
 def list_shares(
     *,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000)] = 100,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000, help="How many, at most.")] = 100,
     officer: OfficerOption,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -188,7 +188,7 @@ def flag(
 @flags.command("list")
 def list_flags(
     *,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000)] = 100,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000, help="How many, at most.")] = 100,
     officer: OfficerOption,
     home: HomeOption = None,
     as_json: JsonOption = False,
