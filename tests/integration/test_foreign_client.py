@@ -238,7 +238,8 @@ async def test_nobody_speaks_without_tls(reflecting: Curl) -> None:
 
 async def test_the_desk_tells_its_services(reflecting: Curl) -> None:
     said = await reflecting("", holder=reflecting.place.officer("analyst"), flags=("--list-services",))
-    assert said.out.split() == [DESK, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"]
+    own = [f"enlace.v1.{name}" for name in ("Correspondence", "Desk", "Duty", "Institution", "Subjects")]
+    assert said.out.split() == [*own, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"]
 
 
 async def test_the_peer_port_tells_nothing(reflecting: Curl, world: World) -> None:

@@ -152,7 +152,7 @@ def test_logs_are_json_lines_without_any_value_of_a_record(world: World, nodes: 
     for node in nodes.values():
         lines = [json.loads(line) for line in node.log.splitlines()]
         assert {"event", "level", "timestamp"} <= set.intersection(*(set(line) for line in lines))
-        assert lines[0]["event"] == "serving"
+        assert "serving" in {line["event"] for line in lines}
         assert [value for value in (*PERSONAL, "no number") if value in node.log] == []
     refusals = [json.loads(line) for line in nodes["MX"].log.splitlines() if '"call_refused"' in line]
     assert {line["kind"] for line in refusals} >= {"MalformedError", "NotFoundError"}
