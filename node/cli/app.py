@@ -5,6 +5,7 @@ import typer
 from node.cli import (
     alarms,
     alert,
+    attachment,
     case,
     directory,
     duty,
@@ -75,6 +76,7 @@ app.command("search", rich_help_panel=_UNIT)(search)
 app.add_typer(case.app, name="case", rich_help_panel=_UNIT)
 app.add_typer(entry.app, name="entry", rich_help_panel=_UNIT)
 app.add_typer(received.app, name="received", rich_help_panel=_UNIT)
+app.add_typer(attachment.app, name="attachment", rich_help_panel=_UNIT)
 app.command("import", rich_help_panel=_UNIT)(import_file)
 app.add_typer(request.app, name="request", rich_help_panel=_UNIT)
 app.command("inbox", rich_help_panel=_UNIT)(request.inbox)

@@ -22,6 +22,7 @@ from node.federation.attaching import Attaching
 from node.policy.outbound import MAX_CASE_REFERENCE_BYTES
 from node.records.attached import Listed, add_listed, listed_in
 from node.records.attachment import LARGEST, SHA256_BYTES, cleaned
+from node.records.validate import verify_attachments
 from node.store.attachments import CHUNK, Attachments, Place, Stored
 from node.store.officers import Officer
 from node.store.writer import Priority
@@ -161,7 +162,7 @@ class AttachmentDesk:
             new = Entry()
             new.CopyFrom(held)
             add_listed(new, item)
-            new = recording.completed_entry(new, officer, now_us, held)
+            verify_attachments(new)
             there = self._kept.find(connection, upload.owner, Place.OWN, item.sha256)
             gone = [upload.attachment_id, *([clean.attachment_id] if there else [])]
             if there is None:

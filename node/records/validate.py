@@ -148,7 +148,7 @@ def verify_entry(entry: Entry, *, now_us: int) -> None:
     _require(
         bool(entry.handling_text.strip()) == needs_words, "handling_text", "goes with handling code H3, and only so"
     )
-    _verify_attachments(entry)
+    verify_attachments(entry)
     biometrics = sum(len(getattr(entry.person, field)) for field in _LARGEST_BYTES)
     what = f"has with prints and dna_profile more than {LARGEST_BIOMETRICS} bytes: an answer's time would tell"
     _require(biometrics <= LARGEST_BIOMETRICS, "person.photo", what)
@@ -207,7 +207,12 @@ def _verify_protection(protection: Protection) -> None:
         _require(known, "protection.assurances.by", "says who recorded the assurance, and when")
 
 
-def _verify_attachments(entry: Entry) -> None:
+def verify_attachments(entry: Entry) -> None:
+    """Check what an entry lists of attachments.
+
+    Raises:
+        RecordError: they are too many, or not listed whole.
+    """
     listed = listed_in(entry)
     _require(len(listed) <= MOST_ATTACHMENTS, "attachments", f"are more than {MOST_ATTACHMENTS}")
     for each in listed:
