@@ -1,7 +1,9 @@
-"""Benches ask more in a minute than a country does in a day: their quotas are raised, as a focal point would."""
+"""Who measures asks more in a minute than a country does in a day: quotas are raised, as a focal point would."""
 
 from collections.abc import Iterable
-from functools import partial
+from itertools import product
+
+from sqlalchemy import Connection
 
 from node.policy.vocabulary import PURPOSES
 from node.store.quotas import raise_quota
@@ -15,8 +17,9 @@ def unlimited(place: Place, peers: Iterable[str]) -> None:
     """Raise the quotas of these peers, and of the analyst and their unit, at a node that is down."""
     own = ((QUOTA_SCOPE_UNIT, "UNIT-1"), (QUOTA_SCOPE_OFFICER, "analyst"))
     whose: list[tuple[QuotaScope.ValueType, str]] = [*own, *((QUOTA_SCOPE_PEER, peer) for peer in peers)]
-    for scope, who in whose:
-        for what in {"LIFE", *PURPOSES.values()}:
+
+    def change(connection: Connection) -> None:
+        for (scope, who), what in product(whose, ("LIFE", *PURPOSES.values())):
             state = QuotaState(
                 scope=scope,
                 who=who,
@@ -27,4 +30,6 @@ def unlimited(place: Place, peers: Iterable[str]) -> None:
                 reason="bench",
                 raised_by="focal",
             )
-            place.change(partial(raise_quota, state=state))
+            raise_quota(connection, state)
+
+    place.change(change)

@@ -26,6 +26,7 @@ from node.wire.codes_pb2 import (
 from node.wire.entry_pb2 import Entry
 from node.wire.envelope_pb2 import Envelope
 from node.wire.exchange_pb2 import Answer, Query, QueryResponse, ReleasedEntry, Selector
+from tests.bench.unlimited import unlimited
 from tests.federation.support import (
     NOBODYS,
     SEEN,
@@ -75,6 +76,7 @@ def records() -> list[Entry]:
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     made = World.make(tmp_path_factory.mktemp("world"))
     made["MX"].write((case_record(), records()))
+    unlimited(made["MX"], ["GT", "US"])
     return made
 
 
