@@ -95,9 +95,9 @@ class DerivedRows:
 
     # --- the lines ----------------------------------------------------------------------------------------------------
 
-    def load(self) -> None:
-        """Read how far lines were followed; what was followed later is caught up with at the end."""
-        self._end = _followed(self._connection)
+    def load(self, size: int) -> None:
+        """Read how far the first `size` lines were followed; what was followed later is caught up with at the end."""
+        self._end = min(size, _followed(self._connection))
 
     def take(self, index: int, leaf: Leaf, shared: LeafShared, opening: Opening | None) -> None:
         """Take up a line, to be followed with its page; its opening is None where it can't be read."""

@@ -160,7 +160,7 @@ class _Check:
             self.whole.append("the head is missing or damaged")
             return
         self._coverage.load(self._connection, head.size)
-        self._derived.load()
+        self._derived.load(head.size)
         end = self._rows.end(head.size)
         for start in range(0, end, PAGE):
             stop = min(start + PAGE, end)

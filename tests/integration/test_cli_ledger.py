@@ -72,6 +72,7 @@ def rewritten(copy: sqlite3.Connection, lines: int) -> None:
     """Let a ledger end after so many lines, and fix all that the database says of it: what an administrator can do."""
     for table in ("ledger_lines", "ledger_openings", "ledger_bodies"):
         copy.execute(f"DELETE FROM {table} WHERE idx >= ?", (lines,))
+    copy.execute("UPDATE followed SET size = min(size, ?)", (lines,))
     kept = copy.execute("SELECT leaf_hash, link FROM ledger_lines ORDER BY idx").fetchall()
     frontier = Frontier().appended(leaf_hash for leaf_hash, _ in kept)
     copy.execute(
