@@ -146,3 +146,25 @@ def test_an_emergency_is_declared_reviewed_and_ended(world: World, focal: Desk, 
     assert "upheld" in focal.run("emergency", "list", wide=True)
     with pytest.raises(UsageError, match="no emergency towards GT is in force"):
         focal.run("emergency", "end", "GT", "--reason", "Invented: found")
+
+
+def test_who_is_on_call_is_set_swapped_and_reached(world: World, focal: Desk) -> None:
+    assert "Nobody is on call" in focal.run("duty", "now")
+    assert findings(focal)["on duty"][0] == "yellow"
+    begin, end = (time.strftime("%Y-%m-%dT%H:%M", time.gmtime(time.time() + hours * 3_600)) for hours in (-1, 48))
+    made = focal.json("duty", "set", begin, end, "focal-1", "focal-2")
+    assert (made["on_duty"], made["deputies"], made["until"]) == ("focal-1", "focal-2", f"{end.replace('T', ' ')} UTC")
+    focal.run("duty", "swap", made["turn"], "focal-1", "focal")
+    supervisor = Desk(world["MX"], "supervisor")
+    supervisor.run("duty", "contact", "focal", "--telephone", "+52 55 5555 0101", "--email", "one@unit.example")
+    first, second = Desk(world["MX"]).json("duty", "now")
+    assert (first["officer"], first["as"], first["telephone"]) == ("focal", "on duty", "+52 55 5555 0101")
+    assert (second["officer"], second["as"], second["email"]) == ("focal-2", "deputy 1", "")
+    (turn,) = focal.json("duty", "list")
+    assert (turn["on_duty"], turn["set_by"]) == ("focal", "focal")
+    assert findings(focal)["on duty"][0] == "green"
+    assert focal.json("duty", "pages", "--closed") is not None
+    with pytest.raises(UsageError, match="write 2026-11-23T08:00"):
+        focal.run("duty", "set", "tomorrow", end, "focal-1")
+    with pytest.raises(UsageError, match="analyst is no active focal point"):
+        focal.run("duty", "set", begin, end, "analyst")
