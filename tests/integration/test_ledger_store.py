@@ -103,7 +103,9 @@ def test_a_database_without_a_ledger_is_not(database: Database) -> None:
         read_head(connection)
 
 
-def test_erased_openings_leave_the_tree_whole_and_are_named_where_no_line_says_so(filled: Database, vault: Vault) -> None:
+def test_erased_openings_leave_the_tree_whole_and_are_named_where_no_line_says_so(
+    filled: Database, vault: Vault
+) -> None:
     with filled.engine.begin() as connection:
         sealed = connection.execute(select(ledger_openings.c.sealed).where(ledger_openings.c.idx == 3)).scalar_one()
         vault.erase_keys([key_id_of(sealed)], 1)
