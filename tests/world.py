@@ -222,7 +222,7 @@ def _in_case(entry: Entry, case: Case) -> Entry:
     return entry
 
 
-@dataclass
+@dataclass(repr=False)  # asyncio writes out what a task returned, and this is long
 class World:
     """Countries that know each other; `make` lays them out below a folder."""
 

@@ -48,7 +48,7 @@ def held_telephone(number: str = HELD, *, victim: bool = False) -> Entry:
     return altered(telephone(number, victim=victim), handling=HANDLING_CODE_H3, handling_text="Invented condition.")
 
 
-@dataclass
+@dataclass(repr=False)  # asyncio writes out what a task returned, and a node is long
 class Pair:
     """GT, which asks, and MX, which decides, with a clock that both go by for requests and mail."""
 

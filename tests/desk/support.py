@@ -39,7 +39,7 @@ async def desk_as(place: Place, holder: Holder | None) -> "AsyncIterator[DeskAsy
         yield DeskStub(channel)
 
 
-@dataclass
+@dataclass(repr=False)  # asyncio writes out what a task returned, and a world is long
 class Desks:
     """The desks of the countries whose nodes run, one connection for each officer."""
 

@@ -7,7 +7,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import Boolean, Connection, LargeBinary, String, Table, delete, insert, inspect, select, text, update
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    String,
+    Table,
+    delete,
+    insert,
+    inspect,
+    select,
+    text,
+    update,
+)
 
 from node.errors import LedgerBrokenError
 from node.store.bound import Bound, Unbound, holding_of
@@ -75,7 +88,7 @@ def findings(connection: Connection, vault: Vault | None = None) -> str:
     return str(error.value)
 
 
-def this(table: Table, number: int = 1) -> list[object]:
+def this(table: Table, number: int = 1) -> list[ColumnElement[bool]]:
     return [column == value_of(table, column.name, number) for column in table.primary_key]
 
 

@@ -54,11 +54,11 @@ def test_a_damaged_leaf_is_named_and_hides_none_after_it(written: Connection, va
 
 
 def test_no_more_lines_are_read_than_are_listed_unless_some_are_left_out(written: Connection) -> None:
-    read: list[object] = []
+    read: list[tuple[int, ...] | dict[str, int]] = []
     event.listen(written, "before_cursor_execute", lambda *given: read.append(given[3]))
     assert [line.index for line in list_lines(written, 1, 2)] == [1, 2]
     assert [line.index for line in list_lines(written, 0, 1, kinds=[LEAF_KIND_READ])] == [4]
-    limits = [values[1] if isinstance(values, tuple) else values["param_1"] for values in read if values]  # type: ignore[call-overload]
+    limits = [values[1] if isinstance(values, tuple) else values["param_1"] for values in read if values]
     assert limits == [2, 500]
 
 
