@@ -3,14 +3,15 @@
 import hashlib
 import secrets
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
 import pytest_asyncio
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import URL, Connection, delete, func, select, update
 
 from node.cli.parts import Parts
 from node.cli.serving import running
@@ -26,6 +27,7 @@ from node.wire.desk_pb2_grpc import DeskStub
 from node.wire.entry_pb2 import Case, Person, PersonName
 from node.wire.exchange_pb2 import ReleasedEntry
 from node.wire.ledger_pb2 import LeafKind
+from tests.conftest import postgres_database
 from tests.federation.support import Book, altered, case_record, private_of, telephone
 from tests.peer_simulator import channel_to, telephone_query
 from tests.unit.records.test_attachment import JPEG, SECRET, SOI, read_of, segment
@@ -112,8 +114,17 @@ def messages(begun: wire.BeginAttachmentResponse, data: bytes) -> Iterator[wire.
 
 
 @pytest_asyncio.fixture
-async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
-    world = World.make(tmp_path_factory.mktemp("pictures"), ("GT", "MX"), rulebooks={"MX": {"release": RULES}})
+async def pair(tmp_path_factory: pytest.TempPathFactory, postgres_server: URL) -> AsyncIterator[Pair]:
+    """GT has SQLite, MX has PostgreSQL."""
+    with postgres_database(postgres_server) as url:
+        async with _running(tmp_path_factory.mktemp("pictures"), url) as made:
+            yield made
+
+
+@asynccontextmanager
+async def _running(folder: Path, url: str) -> AsyncIterator[Pair]:
+    rules = {"MX": {"release": RULES}}
+    world = World.make(folder, ("GT", "MX"), rulebooks=rules, databases={"MX": url})
     entry = telephone()
     entry.person.CopyFrom(Person(names=[PersonName(full="Invented Holder")], telephones=[NUMBER]))
     world["MX"].write((case_record(), [entry]))
