@@ -20,7 +20,7 @@ async def test_quotas_alarms_and_decoys(tmp_path: Path) -> None:
     world = World.make(tmp_path, ("GT", "MX"))
     mx = world["MX"]
     with_certificates(mx, "focal", "auditor", "analyst")
-    async with running(mx.config):
+    async with running(mx.config), running(world["GT"].config):  # which else is logged as down, among what is printed
         await asyncio.to_thread(commands, mx, tmp_path / "decoy.json")
 
 
