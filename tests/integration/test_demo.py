@@ -64,6 +64,17 @@ def test_the_tour_ends_by_itself_with_0_and_leaves_nothing(tmp_path: Path) -> No
     assert result.stderr == ""
     assert "Every step did what it says" in result.stdout
     assert "Nothing releasable now" in result.stdout
+    acts = result.stdout.split("Second act", 1)[1]
+    for told in (
+        "Granted in part.",
+        "the floor forbids it",
+        "would get",
+        "A deletion receipt comes back",
+        "silence is",
+    ):
+        assert told in acts
+    # What a receipt is worth is said where one is shown.
+    assert "It does not prove the erasure" in " ".join(acts.split())
     assert max(map(len, result.stdout.splitlines())) <= 80
     assert list(tmp_path.iterdir()) == []
 

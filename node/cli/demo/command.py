@@ -10,14 +10,14 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
-from node.cli.demo import proving, tour
+from node.cli.demo import following, proving, sharing, tour
 from node.cli.demo.federation import COUNTRIES, enact, enrol, make_countries, pair
 from node.cli.demo.processes import running
 from node.cli.demo.records import import_into, read_incidents, read_invented
 from node.cli.demo.telling import Teller
 from node.cli.demo.tour import Tour
 
-STEPS = (
+FIRST_ACT = (
     tour.ask,
     tour.read_answers,
     tour.reveal,
@@ -25,6 +25,15 @@ STEPS = (
     proving.flip_a_byte,
     tour.name_without_basis,
     proving.refuse_the_thief,
+)
+SECOND_ACT = (
+    following.ask_for_more,
+    following.decide,
+    following.receive,
+    sharing.tell_unasked,
+    sharing.take_back,
+    following.let_pass,
+    proving.verify_what_followed,
     proving.consult_the_doctor,
 )
 
@@ -59,7 +68,7 @@ def _end(number: int, _: object) -> NoReturn:
 
 def _tour(teller: Teller, folder: Path, *, once: bool) -> None:
     started = time.monotonic()
-    teller.say(f"[bold]Enlace[/bold]: a tour in {len(STEPS)} steps. Everybody and every number in it is invented.\n")
+    teller.say("[bold]Enlace[/bold]: a tour in two acts. Everybody and every number in it is invented.\n")
     invented = read_invented()
     with teller.waiting("Making Guatemala, Mexico and the United States …"):
         countries = make_countries(folder, {code: invented.unit(code) for code in COUNTRIES})
@@ -94,9 +103,11 @@ def _tour(teller: Teller, folder: Path, *, once: bool) -> None:
             f"All of this took {time.monotonic() - started:.0f} s."
         )
         taken = Tour(teller, {country.code: country for country in countries}, invented, nodes)
-        for step in STEPS:
-            taken.verify_alive()
-            step(taken)
+        for title, act in (("First act: a question", FIRST_ACT), ("Second act: what follows", SECOND_ACT)):
+            teller.act(title)
+            for step in act:
+                taken.verify_alive()
+                step(taken)
         if once:
             teller.say("\n[green]✓[/green] [bold]Every step did what it says.[/bold]")
         else:
@@ -108,6 +119,8 @@ def _stay(taken: Tour) -> None:
     path = f"{Path(sys.executable).parent}:$PATH"
     homes = {code: country.home.path for code, country in taken.countries.items()}
     number = taken.invented.telephone
+    short, waiting = (taken.asked[peer].request_id.hex()[: following.SHORT] for peer in ("MX", "US"))
+    us, mx = f"--home {homes['US']} --as {following.FOCAL}", f"--home {homes['MX']} --as analyst"
     asked = f"--purpose investigate --crime trafficking --case {tour.CASE} --instrument {tour.INSTRUMENT}"
     taken.teller.end("Try it yourself, in another terminal")
     taken.teller.commands(
@@ -117,6 +130,12 @@ def _stay(taken: Tour) -> None:
             ("See what Mexico's focal point sees of it:", f"enlace holds --home {homes['MX']} --as focal-1"),
             ("Read what Mexico has logged, as its auditor:", f"enlace ledger list --home {homes['MX']} --as auditor"),
             ("Verify a ledger yourself:", f"enlace ledger verify --home {homes['US']}"),
+            ("See what became of what you asked for, and all that was granted:", f"enlace request show {short}"),
+            ("See what waits for the focal points of the United States:", f"enlace queue {us}"),
+            ("See what they would let leave, and what the floor forbids:", f"enlace queue show {waiting} {us}"),
+            ("See what other countries told you, with terms and dates:", "enlace received list"),
+            ("See what Mexico shared, and what it took back:", f"enlace share list {mx}; enlace recall list {mx}"),
+            ("Count what was asked, answered, refused and late:", "enlace request numbers --as auditor"),
             ("See your own cases:", "enlace case list"),
             ("Ask how the node is:", "enlace doctor"),
         ]

@@ -12,7 +12,7 @@ from node.errors import LedgerError
 from node.federation.envelope import STATEMENT_TYPE
 from node.identity.directory import TrustedDirectory
 from node.identity.keys import verify_signature
-from node.store import directories
+from node.store import directories, requests
 from node.store.database import Database
 from node.store.engines import parse_url, sqlite_path
 from node.store.keystore import KeyStore
@@ -52,6 +52,20 @@ def verify(config: Config, database_url: str) -> Report:
 
         vault = Vault(keystore, read_key_file(config.store.key_encryption_key))
         return verify_ledger(connection, vault=vault, verify_statement=verify_statement)
+
+
+def overdue(config: Config, at_us: int) -> set[bytes]:
+    """Return the ids of requests that a node's clock will end at an instant if nobody decides on them before.
+
+    It is the question that the node asks its database every second, put with another time.
+    """
+    with (
+        Database.open_read_only(config.store.database) as database,
+        KeyStore.open(config.store.keystore) as keystore,
+        database.reading() as connection,
+    ):
+        vault = Vault(keystore, read_key_file(config.store.key_encryption_key))
+        return {kept.id.request_id for kept in requests.overdue(connection, vault, at_us)}
 
 
 def copy(config: Config, place: Path) -> str:

@@ -1,5 +1,6 @@
 """The nodes of the demonstration: a process each, started, watched and stopped."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from node.cli.client import desk
 from node.cli.demo.federation import ADMINISTRATOR, Country
@@ -17,7 +18,12 @@ from node.wire.desk_pb2 import GetStatusRequest
 
 START_S: Final = 30.0
 STOP_S: Final = 12.0
+COMMAND_S: Final = 60.0
 TAIL: Final = 3  # lines of a dead node's log that are shown
+
+
+class CommandError(EnlaceError):
+    """A command of the tour failed; the text says what it said."""
 
 
 class NodeDiedError(EnlaceError):
@@ -85,6 +91,19 @@ def running(countries: Sequence[Country]) -> Iterator[list[Running]]:
             except subprocess.TimeoutExpired:
                 node.process.kill()
                 node.process.wait()
+
+
+def enlace(*words: str) -> Any:  # noqa: ANN401 -- JSON
+    """Run a command as people do, in a process of its own, and return what it prints with `--json`.
+
+    Raises:
+        CommandError: it did not end with 0.
+    """
+    command = [sys.executable, "-m", "node", *words, "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=COMMAND_S)  # noqa: S603
+    if result.returncode:
+        raise CommandError(f"`enlace {' '.join(words[:2])}` failed: {result.stderr.strip()}")
+    return json.loads(result.stdout)
 
 
 def _started(country: Country) -> Running:

@@ -1,8 +1,5 @@
-"""The tour's second half: what can be proved, what is refused at once, and what the doctor says."""
+"""What ends each act of the tour: what can be proved, what is refused at once, and what the doctor says."""
 
-import json
-import subprocess
-import sys
 import time
 from typing import Any, Final
 
@@ -12,17 +9,19 @@ from rich.text import Text
 
 from node.cli.demo import ledgers
 from node.cli.demo.federation import ADMINISTRATOR, Country
+from node.cli.demo.processes import enlace
 from node.cli.demo.telling import quoted
 from node.cli.demo.tour import Tour, TourError, require
 from node.cli.doctor import examine
 from node.cli.output import STYLES
+from node.cli.words import word
 from node.config import load_config
 from node.errors import LedgerBrokenError
 from node.federation.channels import GET_DIRECTORY
 from node.wire.codes_pb2 import LookupKind
 from node.wire.desk_pb2 import PeerOutcome
 from node.wire.exchange_pb2 import GetDirectoryRequest
-from node.wire.ledger_pb2 import LeafKind
+from node.wire.ledger_pb2 import Direction, LeafKind
 
 CALL_S: Final = 5.0
 RELOAD_S: Final = 10.0  # within which a node has taken up a new certificate
@@ -32,6 +31,38 @@ def verify_ledgers(tour: Tour) -> None:
     """Each side's ledger, whole."""
     tour.teller.heading("Both sides can prove it")
     tour.teller.say("Every question and answer is a line in two ledgers, signed by the other side. Each is read whole:")
+    _verify_all(tour)
+
+
+def verify_what_followed(tour: Tour) -> None:
+    """One exchange as both sides have it, and the ledgers once more."""
+    tour.teller.heading("Both sides can prove what followed")
+    exchange = tour.answers["MX"].exchange_id
+    tour.teller.say(
+        f"All that followed the question goes by its exchange, [bold]{exchange.hex()[:16]}…[/bold], on both sides. "
+        "What `enlace ledger list` shows of it:"
+    )
+    rows = []
+    for code, peer in (("GT", "MX"), ("MX", "GT")):
+        lines = [line for line in tour.ledger(code, peer) if line.exchange_id == exchange]
+        said = " ".join(line.private.reason for line in lines)
+        require("FOLLOW_UP_REQUEST" in said and "REQUEST_ANSWER" in said, f"{code} has both letters in its ledger")
+        rows += [
+            (
+                tour.countries[code].name,
+                f"{line.index}",
+                word(LeafKind.DESCRIPTOR, line.kind),
+                word(Direction.DESCRIPTOR, line.direction),
+                line.private.reason,
+            )
+            for line in lines
+        ]
+    tour.teller.table(("ledger of", "line", "what", "direction", "about"), rows)
+    tour.teller.say("And all three ledgers are read whole again:")
+    _verify_all(tour)
+
+
+def _verify_all(tour: Tour) -> None:
     rows = []
     for country in tour.countries.values():
         config = load_config(country.home.config)
@@ -129,14 +160,9 @@ def _renew(tour: Tour, country: Country) -> None:
 
 
 def _enlace(country: Country, *words: str) -> None:
-    """Run a command as people do, in a process of its own."""
     if words[:2] != ("pki", "push"):
         words = (*words, "--passphrase-file", str(country.passphrase_file))
-    result = subprocess.run(  # noqa: S603 -- this program itself
-        [sys.executable, "-m", "node", *words, "--json"], capture_output=True, text=True, check=False, timeout=60
-    )
-    require(result.returncode == 0, f"`enlace {' '.join(words[:2])}` is done: {result.stderr.strip()}")
-    json.loads(result.stdout)
+    enlace(*words)
 
 
 def consult_the_doctor(tour: Tour) -> None:

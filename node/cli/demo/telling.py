@@ -36,6 +36,11 @@ class Teller:
         self.console.width = min(self.console.width, WIDEST)
         self._steps = 0
 
+    def act(self, title: str) -> None:
+        """Begin an act, whose steps follow."""
+        self.console.print()
+        self.console.print(Line(Text(f" {title} ", style="bold"), characters="═", style="cyan"))
+
     def heading(self, title: str) -> None:
         """Begin a step."""
         self._steps += 1

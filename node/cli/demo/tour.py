@@ -1,12 +1,14 @@
 """The tour: a question, what comes back, and what stays invisible. Each step checks that what it tells is so."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from rich.text import Text
 
-from node.cli.client import desk
+from node.cli.client import desk, desk_channel
 from node.cli.demo.federation import Country, floor_rules
 from node.cli.demo.processes import Running
 from node.cli.demo.records import Invented
@@ -15,6 +17,8 @@ from node.errors import EnlaceError
 from node.policy.evaluate import is_met
 from node.policy.facts import Facts, parse_facts
 from node.wire.codes_pb2 import Crime, LinkKind, LookupKind, Purpose, Urgency
+from node.wire.correspondence_pb2_grpc import CorrespondenceStub
+from node.wire.deciding_pb2 import RequestItem
 from node.wire.desk_pb2 import (
     GetStatusRequest,
     GetStatusResponse,
@@ -32,7 +36,10 @@ NOTHING: Final = "Nothing releasable now"
 CASE: Final = "INVENTED-GT-02"
 INSTRUMENT: Final = "UNTOC"
 MOST_LINES: Final = 10_000
+WAIT_S: Final = 60.0  # for what another node does behind the command's back; on a busy machine it takes a second or two
+LOOK_S: Final = 0.2
 _TITLES: Final = {"telecom": "Mexico: the telephone", "person": "Mexico: the person who uses it"}
+_Seen = TypeVar("_Seen")
 _SILENT: Final = frozenset({EntryOutcome.ENTRY_OUTCOME_HELD_SILENTLY, EntryOutcome.ENTRY_OUTCOME_INVISIBLE})
 
 
@@ -59,6 +66,8 @@ class Tour:
     invented: Invented
     nodes: Sequence[Running]
     answers: dict[str, SearchResponse] = field(default_factory=dict)
+    asked: dict[str, RequestItem] = field(default_factory=dict)  # by peer: what Guatemala followed up
+    shared: dict[str, bytes] = field(default_factory=dict)  # by peer: the exchange in which Mexico told it unasked
 
     def verify_alive(self) -> None:
         """Check that all nodes still run."""
@@ -80,6 +89,26 @@ class Tour:
         )
         with desk(self.countries["GT"].home, "analyst") as stub:
             yield from stub.Search(SearchRequest(query=query))
+
+    @contextmanager
+    def corresponding(self, country: str, officer: str) -> Iterator[CorrespondenceStub]:
+        """Open a country's desk for what follows a query, as an officer."""
+        with desk_channel(self.countries[country].home, officer) as channel:
+            yield CorrespondenceStub(channel)
+
+    def wait_for(self, sentence: str, look: Callable[[], _Seen]) -> _Seen:
+        """Look again and again until something is seen, and return it; `sentence` says what is waited for.
+
+        Raises:
+            TourError: it does not come to pass within a minute.
+            NodeDiedError: a node ended meanwhile.
+        """
+        deadline = time.monotonic() + WAIT_S
+        while not (seen := look()):
+            require(time.monotonic() < deadline, sentence)
+            self.verify_alive()
+            time.sleep(LOOK_S)
+        return seen
 
     def status(self, country: str) -> GetStatusResponse:
         """Ask a node how it is."""
@@ -111,8 +140,10 @@ def ask(tour: Tour) -> None:
     require(set(tour.answers) == {"MX", "US"}, "both peers answer")
     for response in tour.answers.values():
         require(response.outcome == PeerOutcome.PEER_OUTCOME_ANSWERED, f"{response.peer} answers: {response.detail}")
-    require(_hits(tour, "MX", "entry"), "Mexico returns an entry")
-    require(_hits(tour, "US", "hit") and not _hits(tour, "US", "entry"), "the United States return a hit and no entry")
+    require(hits_of(tour, "MX", "entry"), "Mexico returns an entry")
+    require(
+        hits_of(tour, "US", "hit") and not hits_of(tour, "US", "entry"), "the United States return a hit and no entry"
+    )
 
 
 def _told(response: SearchResponse) -> str:
@@ -130,7 +161,8 @@ def _plural(one: str, more: str, count: int) -> str:
     return one if count == 1 else more
 
 
-def _hits(tour: Tour, peer: str, kind: str) -> list[Hit]:
+def hits_of(tour: Tour, peer: str, kind: str) -> list[Hit]:
+    """Return the hits of a peer's answer that are of a kind: `entry`, `hit` or `pending`."""
     return [hit for hit in tour.answers[peer].answer.hits if hit.WhichOneof("kind") == kind]
 
 
@@ -142,7 +174,7 @@ def read_answers(tour: Tour) -> None:
     tour.teller.heading("What Mexico lets go, and what the United States only hint at")
     tour.teller.say("Mexico keeps the record; its rules decide on each value, for this country and this purpose.")
     grants: list[Grant] = []
-    hits = sorted(_hits(tour, "MX", "entry"), key=lambda hit: hit.entry.HasField("person"))
+    hits = sorted(hits_of(tour, "MX", "entry"), key=lambda hit: hit.entry.HasField("person"))
     kinds = [hit.entry.WhichOneof("entity") or "" for hit in hits]
     require(kinds == list(_TITLES), "Mexico returns a telephone and a person")
     links = [(link.kind, link.to_handle) for link in hits[1].entry.links]
@@ -156,12 +188,12 @@ def read_answers(tour: Tour) -> None:
         kept = _kept_back(tour, hit)
         require(kept, f"Mexico keeps something of the {holder} back")
         tour.teller.aside(f"stays in Mexico (this tour tells, the answer does not): {', '.join(kept)}")
-    terms = _hits(tour, "MX", "entry")[0].entry.terms
+    terms = hits_of(tour, "MX", "entry")[0].entry.terms
     require(terms.obligations, "what leaves carries obligations")
     tour.teller.say("")
     tour.teller.say(f"[bold]Guatemala takes upon itself[/bold]: {terms_text(terms)}.")
     tour.teller.say(f"[bold]The law behind it[/bold]: {quoted(laws_of(grants))}.")
-    hinted = _hits(tour, "US", "hit")
+    hinted = hits_of(tour, "US", "hit")
     tour.teller.say(
         f"[bold]United States[/bold]: {len(hinted)} hits, without any value. {quoted(laws_of(hinted[0].hit.grants))}. "
         "Guatemala can ask for more, with a reason."
