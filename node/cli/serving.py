@@ -4,7 +4,7 @@ import asyncio
 import gc
 import signal
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import structlog
@@ -123,6 +123,8 @@ async def running(config: Config) -> AsyncIterator[Parts]:
         await parts.emergencies.follow()
         await parts.reciprocating.resume()
         await parts.correspondence.intake.reconsider()
+        with suppress(EnlaceError):  # upkeep tries again, and logs why
+            await parts.correspondence.reexamining.look()
         await parts.witnessing.fencing.recall()
         stack.enter_context(serving_metrics(parts))  # before the others start: what started has to be stopped in order
         await to_peers.start()
