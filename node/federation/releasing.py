@@ -21,6 +21,7 @@ from node.policy.follow_up import asked_of, query_of
 from node.policy.narrowing import for_emergency, forbidden, leaving, narrowed
 from node.policy.redact import hit_only, redact
 from node.policy.vocabulary import Category
+from node.store import decoys
 from node.store.entries import Entries
 from node.store.entry_rows import EntryState
 from node.store.frozen import Frozen
@@ -164,8 +165,10 @@ class Releasing:
     def _entries(
         self, connection: Connection, peer: str, handles: Collection[bytes], now_us: int
     ) -> list[tuple[Entry, bytes, bool]]:
-        """Return the entries behind handles that the peer may still see, as it sees them."""
+        """Return the entries behind handles that the peer may still see, as it sees them; a decoy leaves on no way."""
         by_id = {self.vault.resolve_handle(peer, handle): handle for handle in handles}
+        for decoy in by_id.keys() & decoys.entry_ids(connection, self.vault):
+            del by_id[decoy]
         held = entries_table.c
         active = select(held.entry_id).where(held.entry_id.in_(by_id), held.state == EntryState.ACTIVE)
         found = []

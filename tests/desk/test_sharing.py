@@ -13,6 +13,7 @@ from node.federation.mail_kinds import OutgoingMail, Post
 from node.federation.noticing import recall_of
 from node.identity.keys import public_key
 from node.identity.releases import answer_sha256
+from node.wire.alarm_pb2 import PlantDecoyRequest
 from node.wire.codes_pb2 import (
     CRIME_TRAFFICKING,
     DATA_CATEGORY_TELECOM,
@@ -248,6 +249,16 @@ async def test_what_was_received_goes_nowhere(pair: Pair) -> None:
     for each in (shown.received.received_id, shown.received.entry.handle, id_of(pair, "MX", FREE[17])):
         (preview,) = (await gt.PreviewShare(PreviewShareRequest(draft=draft(each)))).previews
         assert (preview.answer, preview.nothing) == (b"", "what was asked for is held here no more")
+
+
+async def test_a_decoy_is_shared_with_nobody(pair: Pair) -> None:
+    planting = PlantDecoyRequest(entry=telephone("+12025550177"), case_reference="CASE-9", case_title="Invented")
+    decoy = (await (await pair.desk("MX", "focal-1")).PlantDecoy(planting)).decoy
+    preview = await previewed(pair, draft(decoy.entry_id, id_of(pair, "MX", FREE[0])))
+    (hit,) = RequestAnswer.FromString(preview.answer).hits
+    assert hit.entry.telecom.telephone == FREE[0]
+    preview = await previewed(pair, draft(decoy.entry_id))
+    assert (preview.answer, preview.nothing) == (b"", "what was asked for is held here no more")
 
 
 async def test_what_a_rule_holds_leaves_once_a_focal_point_signs_that_very_message(pair: Pair) -> None:
