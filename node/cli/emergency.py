@@ -9,7 +9,16 @@ import typer
 from node.cli.client import desk
 from node.cli.directory_files import private_key
 from node.cli.home import home_of
-from node.cli.output import HomeOption, JsonOption, KeyPassphraseFile, OfficerOption, show, show_rows, time_text
+from node.cli.output import (
+    HomeOption,
+    JsonOption,
+    KeyPassphraseFile,
+    OfficerOption,
+    UnmaskOption,
+    show,
+    show_rows,
+    time_text,
+)
 from node.cli.words import parse_country
 from node.config import load_config
 from node.errors import UsageError
@@ -116,10 +125,12 @@ def review(
 
 
 @app.command("list")
-def list_emergencies(*, officer: OfficerOption, home: HomeOption = None, as_json: JsonOption = False) -> None:
+def list_emergencies(
+    *, officer: OfficerOption, unmask: UnmaskOption = "", home: HomeOption = None, as_json: JsonOption = False
+) -> None:
     """Show all emergencies, the newest first."""
     with desk(home_of(home), officer) as stub:
-        found = stub.ListEmergencies(ListEmergenciesRequest()).emergencies
+        found = stub.ListEmergencies(ListEmergenciesRequest(unmask=unmask)).emergencies
     now_us = time.time_ns() // 1_000
     rows = [
         {

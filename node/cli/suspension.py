@@ -9,7 +9,16 @@ import typer
 from node.cli.client import desk_channel
 from node.cli.directory_files import private_key
 from node.cli.home import home_of
-from node.cli.output import HomeOption, JsonOption, KeyPassphraseFile, OfficerOption, show, show_rows, time_text
+from node.cli.output import (
+    HomeOption,
+    JsonOption,
+    KeyPassphraseFile,
+    OfficerOption,
+    UnmaskOption,
+    show,
+    show_rows,
+    time_text,
+)
 from node.cli.words import parse_country
 from node.config import load_config
 from node.errors import UsageError
@@ -110,11 +119,13 @@ def lift(
 
 
 @app.command("list")
-def list_suspensions(*, officer: OfficerOption, home: HomeOption = None, as_json: JsonOption = False) -> None:
+def list_suspensions(
+    *, officer: OfficerOption, unmask: UnmaskOption = "", home: HomeOption = None, as_json: JsonOption = False
+) -> None:
     """Show all suspensions, the newest first."""
     with desk_channel(home_of(home), officer) as channel:
         stub = CorrespondenceStub(channel)
-        found = stub.ListSuspensions(ListSuspensionsRequest()).suspensions
+        found = stub.ListSuspensions(ListSuspensionsRequest(unmask=unmask)).suspensions
     rows = [_row(each) for each in found]
     show_rows(rows, as_json, empty="No peer was ever suspended.", only_json=("lifting_signed_by",))
 

@@ -77,9 +77,8 @@ class CorrespondenceServicer(AlertingMethods, AttachmentMethods, SharingMethods,
     async def ListSuspensions(
         self, request: suspension_pb2.ListSuspensionsRequest, context: Context
     ) -> suspension_pb2.ListSuspensionsResponse:
-        del request
         officer = await self.officers.officer(context, FOCAL_POINT, AUDITOR)
-        states = await self.suspensions.list_suspensions(officer)
+        states = await self.suspensions.list_suspensions(officer, request.unmask)
         return suspension_pb2.ListSuspensionsResponse(suspensions=states)
 
     # --- what peers disclosed, and how long records are kept ---

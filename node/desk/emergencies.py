@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from node.desk.masking import Reading
 from node.desk.officers import NOT_ON_DUTY, private_of_officer, verify_brought
 from node.errors import ForbiddenError, ReplayError, UsageError
 from node.federation.emergencies import Emergencies as InForce
@@ -17,6 +18,7 @@ from node.store.database import Database
 from node.store.lines import Line
 from node.store.officers import Officer
 from node.store.writer import Writer
+from node.wire.desk_pb2 import OfficerRole
 from node.wire.ledger_pb2 import LeafKind
 from node.wire.safeguard_pb2 import EmergencyState
 
@@ -113,10 +115,17 @@ class Emergencies:
 
         await self._end(change, [line])
 
-    async def list_emergencies(self, officer: Officer) -> list[EmergencyState]:
-        """Return all emergencies, the newest first."""
+    async def list_emergencies(self, officer: Officer, unmask: str) -> list[EmergencyState]:
+        """Return all emergencies, the newest first; to an auditor who does not say why, with names under masks.
+
+        Raises:
+            UsageError: no reason for unmasking.
+        """
+        names = await Reading(self.standing, self.writer, self.clock).begin(officer, "EMERGENCIES", unmask=unmask)
         found = await self.database.read(lambda connection: list(emergencies.list_emergencies(connection)))
-        await self.writer.append(self._line(officer, b"", "EMERGENCIES", LeafKind.LEAF_KIND_READ))
+        if OfficerRole.OFFICER_ROLE_FOCAL_POINT not in officer.roles:  # who declares and reviews them
+            for each in found:
+                each.declared_by, each.reviewed_by = names(each.declared_by), names(each.reviewed_by)
         return found
 
     async def _verify_on_duty(self, officer: Officer) -> None:

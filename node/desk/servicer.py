@@ -196,9 +196,9 @@ class DeskServicer(GeneratedServicer):
     async def ListEmergencies(
         self, request: safeguard_pb2.ListEmergenciesRequest, context: Context
     ) -> safeguard_pb2.ListEmergenciesResponse:
-        del request
         officer = await self.officers.officer(context, FOCAL_POINT, AUDITOR)
-        return safeguard_pb2.ListEmergenciesResponse(emergencies=await self.emergencies.list_emergencies(officer))
+        found = await self.emergencies.list_emergencies(officer, request.unmask)
+        return safeguard_pb2.ListEmergenciesResponse(emergencies=found)
 
     async def RehearsePairing(
         self, request: desk_pb2.RehearsePairingRequest, context: Context

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from google.protobuf.message import DecodeError
 from sqlalchemy import Connection
 
+from node.desk.masking import Reading
 from node.desk.officers import private_of_officer, verify_brought
 from node.errors import ApprovalError, MalformedError, UsageError
 from node.federation.lines import local_line
@@ -27,6 +28,7 @@ from node.identity.suspensions import (
 from node.store import focal_points, suspensions
 from node.store.lines import Line
 from node.store.officers import Officer
+from node.wire.desk_pb2 import OfficerRole
 from node.wire.ledger_pb2 import LeafKind
 from node.wire.suspension_pb2 import SignedLifting, SignedSuspension, SuspensionState
 
@@ -101,10 +103,19 @@ class Suspensions:
         await self._write(change, self._line(officer, digest, f"LIFTED {' '.join(peers)}: {said.reason}"))
         return await self._state(digest, focal)
 
-    async def list_suspensions(self, officer: Officer) -> list[SuspensionState]:
-        """Return how each suspension stands, the newest first."""
+    async def list_suspensions(self, officer: Officer, unmask: str) -> list[SuspensionState]:
+        """Return how each suspension stands, the newest first; to an auditor who does not say why, names masked.
+
+        Raises:
+            UsageError: no reason for unmasking.
+        """
+        reading = Reading(self.mailroom.standing, self.mailroom.writer, self.mailroom.clock)
+        names = await reading.begin(officer, "SUSPENSIONS", unmask=unmask)
         found = await self._states(await self._focal())
-        await self.mailroom.writer.append(self._line(officer, b"", "SUSPENSIONS", LeafKind.LEAF_KIND_READ))
+        if OfficerRole.OFFICER_ROLE_FOCAL_POINT not in officer.roles:  # who imposes and lifts them
+            for each in found:
+                each.signed_by[:] = sorted(names(name) for name in each.signed_by)
+                each.lifting_signed_by[:] = sorted(names(name) for name in each.lifting_signed_by)
         return found
 
     async def _write(self, change: Callable[[Connection], None], line: Line) -> None:
@@ -126,12 +137,11 @@ class Suspensions:
         if not now_us - ALONE_US <= time_us <= now_us + CLOCK_US:
             raise UsageError("its time is not near this node's clock: sign another")
 
-    def _line(
-        self, officer: Officer, digest: bytes, reason: str, kind: LeafKind.ValueType = LeafKind.LEAF_KIND_PAIRING
-    ) -> Line:
+    def _line(self, officer: Officer, digest: bytes, reason: str) -> Line:
         # Towards whom is in the private part: the shared one is in a tree that others may copy.
         private = private_of_officer(officer, subject=digest[:16], reason=reason)
-        return local_line(kind, private, self.suspending.standing.signer, self.suspending.clock())
+        signer, now_us = self.suspending.standing.signer, self.suspending.clock()
+        return local_line(LeafKind.LEAF_KIND_PAIRING, private, signer, now_us)
 
 
 def _parsed(kind: type[Signed], data: bytes) -> Signed:

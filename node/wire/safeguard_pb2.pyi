@@ -496,12 +496,17 @@ Global___ReviewEmergencyResponse: _TypeAlias = ReviewEmergencyResponse  # noqa: 
 class ListEmergenciesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    UNMASK_FIELD_NUMBER: _builtins.int
+    unmask: _builtins.str
+    """of an auditor: why focal points' names are shown, at most 32 bytes; empty: they are masked"""
     def __init__(
         self,
+        *,
+        unmask: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["unmask", b"unmask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from node.wire import approval_pb2 as node_dot_wire_dot_approval__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1anode/wire/suspension.proto\x12\tenlace.v1\x1a\x18node/wire/approval.proto\"L\n\nSuspension\x12\x0f\n\x07\x63ountry\x18\x01 \x01(\t\x12\x0c\n\x04peer\x18\x02 \x01(\t\x12\x0f\n\x07time_us\x18\x03 \x01(\x06\x12\x0e\n\x06reason\x18\x04 \x01(\t\"U\n\x10SignedSuspension\x12\x12\n\nsuspension\x18\x01 \x01(\x0c\x12-\n\nsignatures\x18\x02 \x03(\x0b\x32\x19.enlace.v1.FocalSignature\"E\n\x07Lifting\x12\x19\n\x11suspension_sha256\x18\x01 \x01(\x0c\x12\x0f\n\x07time_us\x18\x02 \x01(\x06\x12\x0e\n\x06reason\x18\x03 \x01(\t\"O\n\rSignedLifting\x12\x0f\n\x07lifting\x18\x01 \x01(\x0c\x12-\n\nsignatures\x18\x02 \x03(\x0b\x32\x19.enlace.v1.FocalSignature\"/\n\x12SuspendPeerRequest\x12\x19\n\x11signed_suspension\x18\x01 \x01(\x0c\"E\n\x13SuspendPeerResponse\x12.\n\nsuspension\x18\x01 \x01(\x0b\x32\x1a.enlace.v1.SuspensionState\"/\n\x15LiftSuspensionRequest\x12\x16\n\x0esigned_lifting\x18\x01 \x01(\x0c\"H\n\x16LiftSuspensionResponse\x12.\n\nsuspension\x18\x01 \x01(\x0b\x32\x1a.enlace.v1.SuspensionState\"\x18\n\x16ListSuspensionsRequest\"J\n\x17ListSuspensionsResponse\x12/\n\x0bsuspensions\x18\x01 \x03(\x0b\x32\x1a.enlace.v1.SuspensionState\"\xf3\x01\n\x0fSuspensionState\x12\x19\n\x11suspension_sha256\x18\x01 \x01(\x0c\x12\x0c\n\x04peer\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07time_us\x18\x04 \x01(\x03\x12\x11\n\tsigned_by\x18\x05 \x03(\t\x12\x10\n\x08until_us\x18\x06 \x01(\x03\x12\x10\n\x08in_force\x18\x07 \x01(\x08\x12\x19\n\x11lifting_signed_by\x18\x08 \x03(\t\x12\x11\n\tlifted_us\x18\t \x01(\x03\x12\x19\n\x11signed_suspension\x18\n \x01(\x0c\x12\x16\n\x0esigned_lifting\x18\x0b \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1anode/wire/suspension.proto\x12\tenlace.v1\x1a\x18node/wire/approval.proto\"L\n\nSuspension\x12\x0f\n\x07\x63ountry\x18\x01 \x01(\t\x12\x0c\n\x04peer\x18\x02 \x01(\t\x12\x0f\n\x07time_us\x18\x03 \x01(\x06\x12\x0e\n\x06reason\x18\x04 \x01(\t\"U\n\x10SignedSuspension\x12\x12\n\nsuspension\x18\x01 \x01(\x0c\x12-\n\nsignatures\x18\x02 \x03(\x0b\x32\x19.enlace.v1.FocalSignature\"E\n\x07Lifting\x12\x19\n\x11suspension_sha256\x18\x01 \x01(\x0c\x12\x0f\n\x07time_us\x18\x02 \x01(\x06\x12\x0e\n\x06reason\x18\x03 \x01(\t\"O\n\rSignedLifting\x12\x0f\n\x07lifting\x18\x01 \x01(\x0c\x12-\n\nsignatures\x18\x02 \x03(\x0b\x32\x19.enlace.v1.FocalSignature\"/\n\x12SuspendPeerRequest\x12\x19\n\x11signed_suspension\x18\x01 \x01(\x0c\"E\n\x13SuspendPeerResponse\x12.\n\nsuspension\x18\x01 \x01(\x0b\x32\x1a.enlace.v1.SuspensionState\"/\n\x15LiftSuspensionRequest\x12\x16\n\x0esigned_lifting\x18\x01 \x01(\x0c\"H\n\x16LiftSuspensionResponse\x12.\n\nsuspension\x18\x01 \x01(\x0b\x32\x1a.enlace.v1.SuspensionState\"(\n\x16ListSuspensionsRequest\x12\x0e\n\x06unmask\x18\x01 \x01(\t\"J\n\x17ListSuspensionsResponse\x12/\n\x0bsuspensions\x18\x01 \x03(\x0b\x32\x1a.enlace.v1.SuspensionState\"\xf3\x01\n\x0fSuspensionState\x12\x19\n\x11suspension_sha256\x18\x01 \x01(\x0c\x12\x0c\n\x04peer\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07time_us\x18\x04 \x01(\x03\x12\x11\n\tsigned_by\x18\x05 \x03(\t\x12\x10\n\x08until_us\x18\x06 \x01(\x03\x12\x10\n\x08in_force\x18\x07 \x01(\x08\x12\x19\n\x11lifting_signed_by\x18\x08 \x03(\t\x12\x11\n\tlifted_us\x18\t \x01(\x03\x12\x19\n\x11signed_suspension\x18\n \x01(\x0c\x12\x16\n\x0esigned_lifting\x18\x0b \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,9 +49,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LIFTSUSPENSIONRESPONSE']._serialized_start=553
   _globals['_LIFTSUSPENSIONRESPONSE']._serialized_end=625
   _globals['_LISTSUSPENSIONSREQUEST']._serialized_start=627
-  _globals['_LISTSUSPENSIONSREQUEST']._serialized_end=651
-  _globals['_LISTSUSPENSIONSRESPONSE']._serialized_start=653
-  _globals['_LISTSUSPENSIONSRESPONSE']._serialized_end=727
-  _globals['_SUSPENSIONSTATE']._serialized_start=730
-  _globals['_SUSPENSIONSTATE']._serialized_end=973
+  _globals['_LISTSUSPENSIONSREQUEST']._serialized_end=667
+  _globals['_LISTSUSPENSIONSRESPONSE']._serialized_start=669
+  _globals['_LISTSUSPENSIONSRESPONSE']._serialized_end=743
+  _globals['_SUSPENSIONSTATE']._serialized_start=746
+  _globals['_SUSPENSIONSTATE']._serialized_end=989
 # @@protoc_insertion_point(module_scope)

@@ -89,7 +89,9 @@ async def review(desks: Desks, digest: bytes, *, upheld: bool = True) -> None:
 
 
 async def listed(desks: Desks, officer: str = "focal") -> list[EmergencyState]:
-    return list((await (await desks("MX", officer)).ListEmergencies(ListEmergenciesRequest())).emergencies)
+    return list(
+        (await (await desks("MX", officer)).ListEmergencies(ListEmergenciesRequest(unmask="review"))).emergencies
+    )
 
 
 async def end(desks: Desks) -> None:
