@@ -31,6 +31,8 @@ async def test_mail_is_listed_shown_and_sent_again(tmp_path: Path) -> None:
     gt, there.refuse = world["GT"], {"no": NotFoundError("not yet")}
     with_certificates(gt, "administrator", "focal", "analyst")
     async with running(gt.config) as node, running(world["MX"].config) as other:
+        for parts in (node, other):
+            parts.distribution.enacting.tell()  # or it would be logged among what a command says
         install(node, Noted())
         install(other, there)
         await sent(node, *(written("MX", words, exchange_id=exchange_id) for words in ("yes", "no")))
